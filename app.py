@@ -1,0 +1,25 @@
+"""The launcher: `streamlit run app.py`.
+
+Pages live in `pages/`; Streamlit would route them by itself if it found that folder beside its main script, and
+then the first visit to a deep link on a fresh server misses the router. So the main script is `pages/ui/entry.py`,
+which holds the router, and this file only builds the server around it.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+
+from pages.ui import routes, security, warmup  # noqa: E402
+
+app = st.App(
+    ROOT / "pages" / "ui" / "entry.py",
+    lifespan=warmup.lifespan,
+    routes=routes.ROUTES,
+    middleware=security.MIDDLEWARE,
+    on_script_error=security.show_sentence,
+)

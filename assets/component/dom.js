@@ -1,0 +1,30 @@
+// The few lines between us and the DOM.
+
+// h("button", {class: "cell", onclick}, "text", child): names and numbers go in as text, never as markup.
+export function h(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  set(node, props);
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export function set(node, props) {
+  for (const [name, value] of Object.entries(props)) {
+    if (name.startsWith("on")) node[name] = value;
+    else if (value === null || value === undefined || value === false) node.removeAttribute(name);
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  return node;
+}
+
+export const role = (name, ...children) => h("span", { class: "role", "data-role": name }, ...children);
+export const sup = (...children) => h("sup", {}, ...children);
+
+// Calls `send` once, 80 ms after the last call: a burst of flips is one message.
+export function debounced(send, wait = 80) {
+  let timer = 0;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => send(...args), wait);
+  };
+}

@@ -1,0 +1,175 @@
+"""What a float stores: sign, exponent and fraction of a real weight, to flip."""
+
+import streamlit as st
+
+from pages.ui import captions, component, model
+from quantlib import Tensor
+from quantlib.figures import floats, weights
+from quantlib.formats import FORMATS
+
+NAMES = ("FP32", "BF16", "FP16")
+FORMATS_SHOWN = [FORMATS[name] for name in NAMES]
+PRESETS = {"1": 1.0, "0.1": 0.1, "70000": 7e4, "1e−6": 1e-6, "1e−9": 1e-9, "∞": float("inf"), "NaN": float("nan")}
+GUESSES = ("FP16", "BF16", "neither")
+DEFAULT = "model.layers.0.mlp.down_proj.weight"
+
+
+def main() -> None:
+    st.title("What a float stores")
+    st.markdown(
+        "A weight is a number, and a file has only bits for it. A float spends them on three things: a **sign** (S), an "
+        "**exponent** (E) that says between which two powers of two the number lies, and a **fraction** (F) that says "
+        "where between them. Formats differ only in how many bits each part gets. Here is one weight of a trained "
+        "language model: flip its bits."
+    )
+    tensor, row, column = choose_weight()
+    show_strip(tensor, row, column)
+    show_tensor(tensor)
+
+
+def choose_weight() -> tuple[Tensor, int, int]:
+    """A weight of the current model; the address names it."""
+    left, middle, right = st.columns([3, 1, 1])
+    with left:
+        tensor = model.tensor_picker("tensor", DEFAULT)
+    with middle:
+        row = st.number_input("Row", 0, tensor.nrows - 1, 0, key="row", bind="query-params")
+    with right:
+        column = st.number_input("Column", 0, tensor.n - 1, 0, key="column", bind="query-params")
+    return tensor, row, column
+
+
+@st.fragment
+def show_strip(tensor: Tensor, row: int, column: int) -> None:
+    """The strip, and the Python that says the same of the number it shows."""
+    weight = int(weights.fp32_bits(weights.weight_at(tensor, row, column)))
+    token = f"{tensor.name}/{row}/{column}"
+    component.bit_strip(
+        key="strip",
+        token=token,
+        label=f"weight [{row}, {column}]",
+        formats=[floats.declaration(fmt) for fmt in FORMATS_SHOWN],
+        weight=weight,
+        start=bits_from_address(token, weight),
+        presets=[{"label": label, "bits": int(weights.fp32_bits(x))} for label, x in PRESETS.items()],
+        on_change=lambda: bits_to_address(token, weight),
+    )
+    captions.receipt(
+        "exact", "The row you flip sets the value. The others round it to nearest, ties to even; ▴ marks bits that rounding changed."
+    )
+    shown = bits_from_address(token, weight)
+    captions.show_python(snippet(tensor, row, column, None if shown == weight else shown), *(type(FORMATS_SHOWN[0]).encode,))
+
+
+def bits_from_address(token: str, weight: int) -> int:
+    """The FP32 pattern that `?bits=` holds, unless it was about another weight; else the weight's own."""
+    if st.session_state.setdefault("strip_token", token) != token:
+        st.session_state["strip_token"] = token
+        st.query_params.pop("bits", None)
+    bits = weights.parse_bits(st.query_params.get("bits"))
+    return weight if bits is None else bits
+
+
+def bits_to_address(token: str, weight: int) -> None:
+    """Keep what the strip shows in the address; the weight itself needs no mention."""
+    said = st.session_state["strip"].get("bits")
+    if not said or said["token"] != token:
+        return
+    if said["bits"] == weight:
+        st.query_params.pop("bits", None)
+    else:
+        st.query_params["bits"] = f"{said['bits']:08x}"
+
+
+def show_tensor(tensor: Tensor) -> None:
+    """The whole tensor: a guess, then what each format would keep of it."""
+    st.header("Two ways to spend sixteen bits", anchor=False)
+    st.markdown(
+        "BF16 gives eight bits to the exponent and seven to the fraction; FP16 gives five and ten. Take the weights of "
+        "this tensor one by one. Around a weight, in which of the two formats is the next number nearer?"
+    )
+    counted, kept, seen, total = measure(str(model.current_checkpoint().source), tensor.name, tensor)
+    guess = st.segmented_control("Your guess", GUESSES, key="guess", bind="query-params")
+    if guess is None:
+        st.caption("Guess first; the tensor's numbers appear then.")
+        return
+    reveal(guess, tensor, {k.name: k for k in kept})
+    figure = floats.exponent_figure(counted, FORMATS_SHOWN, theme())
+    st.plotly_chart(figure, theme=None, config=component.PLOT, key="exponents")
+    scope = f"all {total:,} weights" if seen == total else f"{seen:,} of {total:,} weights, evenly spaced rows"
+    captions.receipt(
+        "measured",
+        f"{scope} of the tensor, by power of two. Below, the powers that each format holds: solid with all its fraction "
+        "bits, hatched (subnormal) with fewer and fewer; FP32 and BF16 go on to 2⁻¹²⁶ and 2¹²⁷.",
+    )
+    st.download_button("Data (CSV)", floats.exponents_csv(counted), "exponents.csv", "text/csv", on_click="ignore")
+    captions.show_python(tensor_snippet(tensor), floats.kept, floats.exponents)
+
+
+@st.cache_data(max_entries=64, show_spinner="Counting the tensor's exponents …")
+def measure(source: str, name: str, _tensor: Tensor) -> tuple[floats.Exponents, list[floats.Kept], int, int]:
+    """What the tensor's weights are like; `source` and `name` are the key."""
+    taken = weights.sample(_tensor)
+    compared = [FORMATS["BF16"], FORMATS["FP16"]]
+    return floats.exponents(taken.values), floats.kept(taken.values, compared), taken.seen, taken.total
+
+
+def reveal(guess: str, tensor: Tensor, kept: dict[str, floats.Kept]) -> None:
+    """The answer, in this tensor's numbers."""
+    bf16, fp16 = kept["BF16"], kept["FP16"]
+    share = fp16.finer / max(1, fp16.count)
+    answer = "FP16" if share > 0.5 else "BF16" if bf16.finer > fp16.finer else "neither"
+    st.markdown(
+        f"{'Yes' if guess == answer else 'No'}: **{answer}**. For {share:.2%} of these weights FP16's next number is "
+        "nearer, mostly eight times: it has three more fraction bits. What BF16 buys with them is range. FP16 ends at "
+        "65,504 and loses bits below 2⁻¹⁴; BF16 reaches as far as FP32, so nothing that happens in training is too "
+        "large or too small for it."
+    )
+    st.markdown(
+        f"Stored as FP16, **{fp16.changed:,}** of {fp16.count:,} weights change and {fp16.vanished:,} become zero. "
+        f"Stored as BF16, **{bf16.changed:,}** change and {bf16.vanished:,} become zero."
+        + (" This file already holds BF16, so BF16 has nothing left to lose." if tensor.format == "BF16" else "")
+    )
+
+
+def theme() -> str:
+    return st.context.theme.type or "light"
+
+
+def snippet(tensor: Tensor, row: int, column: int, bits: int | None) -> str:
+    """Runs as it stands, and prints what the strip shows."""
+    path = model.shown_path(model.current_checkpoint())
+    value = (
+        f"tensor = ql.open_checkpoint({path!r}).tensors[{tensor.name!r}]\nx = tensor.rows({row}, {row + 1})[0, {column}]\n"
+        if bits is None
+        else f"x = np.uint32(0x{bits:08X}).view(np.float32)\n"
+    )
+    return (
+        ("" if bits is None else "import numpy as np\n\n")
+        + ("import quantlib as ql\n" if bits is None else "")
+        + "from quantlib.formats import FORMATS\n\n"
+        + value
+        + f"for name in {NAMES!r}:\n"
+        "    form = FORMATS[name]\n"
+        "    bits = int(form.encode(x))\n"
+        "    below, above = form.neighbours(bits)\n"
+        '    print(f"{name}  {bits:0{form.bits}b}  {form.fields(bits)}")\n'
+        '    print(f"      value {form.decode(bits)}, next {form.decode(below)} and {form.decode(above)}")'
+    )
+
+
+def tensor_snippet(tensor: Tensor) -> str:
+    path = model.shown_path(model.current_checkpoint())
+    return (
+        "import quantlib as ql\n"
+        "from quantlib.figures import floats, weights\n"
+        "from quantlib.formats import FORMATS\n\n"
+        f"tensor = ql.open_checkpoint({path!r}).tensors[{tensor.name!r}]\n"
+        "x = weights.sample(tensor).values\n"
+        'for kept in floats.kept(x, [FORMATS["BF16"], FORMATS["FP16"]]):\n'
+        "    print(kept)\n"
+        "print(floats.exponents_csv(floats.exponents(x)))"
+    )
+
+
+main()

@@ -1,0 +1,63 @@
+"""The first page: one row of real weights, and what fewer levels make of it."""
+
+import streamlit as st
+
+from pages.ui import captions, drawing, menu, model
+from quantlib.figures import levels, runs
+
+TENSOR = "model.layers.3.mlp.down_proj.weight"
+WEIGHTS = 256
+SHOWN = 128
+STORED_AS = {"BF16": "As trained", "Q8_0": "256 levels", "Q4_K": "16 levels"}
+
+
+def main() -> None:
+    st.title("What does quantization do to a number?")
+    st.markdown(
+        "A language model is a long list of numbers. Quantization stores each of them with fewer bits, so that the model "
+        "fits into less memory. Below are **real weights of a small trained model**, and what is left of them."
+    )
+    name = st.segmented_control(
+        "Store them as", list(STORED_AS), default="Q4_K", format_func=lambda n: f"{STORED_AS[n]} · {n}",
+        key="stored", bind="query-params", required=True,
+    )  # fmt: skip
+    show_row(name)
+    st.subheader("Go on")
+    chapters = st.columns(3)
+    with chapters[0], st.container(border=True):
+        menu.FLOAT.link()
+        st.markdown("Flip the bits of a real weight. See what FP32, BF16 and FP16 each keep of it.")
+    with chapters[1], st.container(border=True):
+        menu.SUPER_BLOCK.link()
+        st.markdown("The 144 bytes that hold 256 weights in Q4_K: point at a weight, see its bits.")
+    with chapters[2], st.container(border=True):
+        menu.QUANTIZE.link()
+        st.markdown("This demo model, or a checkpoint of yours, to a file that llama.cpp and Ollama load.")
+    st.subheader("The whole model")
+    plans = model.plans(model.demo_checkpoint())
+    st.html(runs.size_bars(list(plans.values()), "Q4_K_M"))
+    captions.receipt("exact", "bytes of this app's demo model, 8.4 million weights, as a GGUF file in each recipe")
+
+
+def show_row(name: str) -> None:
+    row = model.demo_checkpoint().tensors[TENSOR].rows(0, 1)[0, :WEIGHTS]
+    picture = levels.rest(row, name)
+    title = f"{SHOWN} weights stored as {name}"
+    drawing.draw(levels.levels_svg(picture.first(SHOWN), title) + levels.LEGEND, key="levels")
+    columns = st.columns(3)
+    columns[0].metric("Bits for each weight", f"{picture.format.bpw:g}")
+    columns[1].metric(f"Bytes for {WEIGHTS} weights", f"{picture.nbytes:,}")
+    columns[2].metric("Typical error", f"{picture.loss.relative:.2%}", help="rmse / rms of these weights")
+    captions.receipt("measured", f"on the first {WEIGHTS} weights of `{TENSOR}`; {SHOWN} are drawn")
+    captions.show_python(
+        "import quantlib as ql\nfrom quantlib.metrics import compare\n\n"
+        f'checkpoint = ql.open_checkpoint("{model.shown_path(model.demo_checkpoint())}")\n'
+        f'x = checkpoint.tensors["{TENSOR}"].rows(0, 1)[0, :{WEIGHTS}]\n'
+        f'data = ql.quantize(x, "{name}")\n'
+        f'xhat = ql.dequantize(data, "{name}")\n'
+        'print(data.size, "bytes,", f"{compare(x, xhat).relative:.2%}", "typical error")',
+        levels.rest,
+    )
+
+
+main()

@@ -1,0 +1,31 @@
+"""What stands under pictures and numbers: where a number comes from, and the Python that makes it."""
+
+import inspect
+from collections.abc import Callable
+from typing import Literal
+
+import streamlit as st
+
+KINDS = {
+    "measured": "measured here, now",
+    "exact": "exact",
+    "published": "published",
+    "estimated": "estimated",
+}
+
+
+def receipt(kind: Literal["measured", "exact", "published", "estimated"], source: str) -> None:
+    """One line that says where the numbers above come from."""
+    st.caption(f":gray-badge[{KINDS[kind]}] {source}")
+
+
+def show_python(snippet: str, *sources: Callable, shell: str | None = None) -> None:
+    """The snippet that reproduces a page's numbers, the same from a shell, and the code that ran."""
+    with st.expander("Show the Python"):
+        st.code(snippet, language="python")
+        if shell:
+            st.markdown("From a shell:")
+            st.code(shell, language="bash")
+        for source in sources:
+            st.markdown(f"The code that ran, `{source.__module__}.{source.__qualname__}`:")
+            st.code(inspect.getsource(source), language="python")

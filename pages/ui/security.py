@@ -1,0 +1,45 @@
+"""Headers for every response, and errors as sentences instead of tracebacks."""
+
+import logging
+
+import streamlit as st
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from quantlib.errors import QuantlibError
+
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",
+    b"content-security-policy": b"frame-ancestors 'self'; object-src 'none'; base-uri 'self'",
+}
+
+
+class SecurityHeaders:
+    """Adds HEADERS to every HTTP response."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message["headers"]}
+                extra = [(name, value) for name, value in HEADERS.items() if name not in present]
+                message = {**message, "headers": [*message["headers"], *extra]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+MIDDLEWARE = [Middleware(SecurityHeaders)]
+
+
+def show_sentence(error: Exception) -> bool:
+    """Show an error as one sentence; the server's log keeps the traceback of those we did not foresee."""
+    if isinstance(error, QuantlibError):
+        st.error(str(error), icon="⚠️")
+    else:
+        logging.getLogger("quantlab").error("a page failed", exc_info=error)
+        st.error("This page met an error that it did not expect; reload it, or choose other settings.", icon="⚠️")
+    return True

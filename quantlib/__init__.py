@@ -1,0 +1,51 @@
+"""A quantization backend: number formats, checkpoint files, recipes, and the runs that join them.
+
+    import quantlib as ql
+    data = ql.quantize(x, "Q4_K")            # float32 (..., n) -> uint8 (..., bytes)
+    xhat = ql.dequantize(data, "Q4_K")       # and back
+    plan = ql.plan(ql.open_checkpoint("model/"), recipe="Q4_K_M")
+    ql.run(plan, "model.gguf")
+"""
+
+from collections.abc import Mapping
+from types import ModuleType
+
+import numpy as np
+
+from quantlib import formats
+from quantlib.checkpoints import Checkpoint, Tensor, open_checkpoint
+from quantlib.errors import Cancelled, CheckpointError, FormatError, JobError, QuantlibError, RecipeError
+from quantlib.jobs import Plan, PlannedTensor, Progress, RunResult, TensorResult, plan, run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled", "Checkpoint", "CheckpointError", "FormatError", "JobError", "Plan", "PlannedTensor", "Progress",
+    "QuantlibError", "RecipeError", "RunResult", "Tensor", "TensorResult", "dequantize", "formats",
+    "open_checkpoint", "plan", "quantize", "run",
+]  # fmt: skip
+
+
+class _FormatsPackage(ModuleType):
+    """`quantlib.formats` is a package and, called, the catalogue: both `ql.formats()` and `ql.formats.get` work."""
+
+    def __call__(self) -> Mapping[str, "formats.Format"]:
+        """The catalogue of number formats by name."""
+        return self.FORMATS
+
+
+formats.__class__ = _FormatsPackage
+
+
+def quantize(x: np.ndarray, format: str, importance: np.ndarray | None = None) -> np.ndarray:
+    """Encode weights: x (..., n) float32 -> uint8 (..., bytes of a row), the bytes that the format's reference writes.
+
+    importance: (n,) weights of the squared errors, one per column; without it the format's own default.
+    Raises FormatError for an unknown format, a row length that does not fit, NaN or infinity.
+    """
+    return formats.get(format).quantize(x, importance)
+
+
+def dequantize(data: np.ndarray, format: str) -> np.ndarray:
+    """Decode: data uint8 (..., bytes of a row) -> float32 (..., n). Raises FormatError where the bytes do not fit."""
+    return formats.get(format).dequantize(data)

@@ -1,0 +1,7 @@
+"""python -m quantlib"""
+
+import sys
+
+from quantlib.cli import main
+
+sys.exit(main())

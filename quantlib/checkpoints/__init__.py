@@ -1,0 +1,34 @@
+"""Where tensors live: safetensors files, Hugging Face folders and GGUF files, opened lazily and trusted in nothing."""
+
+from quantlib.checkpoints.base import Checkpoint, MappedFile, MetadataValue, Tensor
+from quantlib.checkpoints.convert import gguf_view
+from quantlib.checkpoints.gguf_file import open_gguf
+from quantlib.checkpoints.gguf_writer import (
+    GGUFWriter,
+    Layout,
+    TensorInfo,
+    gguf_layout,
+    gguf_size,
+    write_gguf,
+)
+from quantlib.checkpoints.opening import open_checkpoint
+from quantlib.checkpoints.safetensors_file import open_safetensors
+from quantlib.errors import CheckpointError
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "GGUFWriter",
+    "Layout",
+    "MappedFile",
+    "MetadataValue",
+    "Tensor",
+    "TensorInfo",
+    "gguf_layout",
+    "gguf_size",
+    "gguf_view",
+    "open_checkpoint",
+    "open_gguf",
+    "open_safetensors",
+    "write_gguf",
+]

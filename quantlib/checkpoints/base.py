@@ -1,0 +1,218 @@
+"""What every reader yields: tensors that are read lazily, and the checkpoint that holds them."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from quantlib.errors import CheckpointError
+
+MAX_SHOWN = 64  # characters of an untrusted name that a message repeats
+
+
+def shown(text: object) -> str:
+    """An untrusted name in quotes: one line, printable, at most MAX_SHOWN characters."""
+    text = str(text)
+    short = text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+    return "'" + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in short) + "'"
+
+
+def fault(path: Path, what: str) -> CheckpointError:
+    """The error of one file: its name, then what is wrong with it."""
+    return CheckpointError(f"{shown(path.name)} {what}")
+
+
+class MappedFile:
+    """A file mapped read-only: threads may read it at once, and nothing is loaded before it is touched."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._map: mmap.mmap | None = None
+        try:
+            # A pipe or a device would block or never end: only regular files are opened.
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise fault(path, "is not a regular file, so it cannot be read as a checkpoint.")
+            with open(path, "rb") as file:
+                self.size = os.fstat(file.fileno()).st_size
+                if self.size:
+                    self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise fault(path, f"cannot be opened: {(error.strerror or 'unknown reason').lower()}.") from None
+        except ValueError:
+            raise fault(path, "cannot be opened: its path holds a character that no path may hold.") from None
+        self._bytes = np.frombuffer(self._map if self._map is not None else b"", dtype=np.uint8)
+
+    @property
+    def buffer(self) -> mmap.mmap | bytes:
+        """The mapping itself, for parsers that work on bytes in place."""
+        if self._bytes is None:
+            raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
+        return self._map if self._map is not None else b""
+
+    def bytes(self, start: int, stop: int) -> np.ndarray:
+        """A read-only view of the bytes start..stop, uint8 (stop - start,)."""
+        data = self._bytes
+        if data is None:
+            raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
+        return data[start:stop]
+
+    def close(self) -> None:
+        """Lets the mapping go; views that are still held stay valid and keep it alive."""
+        self._bytes = None
+        self._map = None
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A named array of a checkpoint, read row by row from wherever it lives.
+
+    shape is row-major, (..., rows, columns); a row is the last dimension, and rows are counted over all the others.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    format: str  # as in the catalogue of formats, or the file's own spelling where the catalogue lacks it
+    nbytes: int
+    read: Callable[[int, int], np.ndarray] = field(repr=False)  # (start, stop) -> uint8 (stop - start, row_bytes)
+    decode: Callable[[np.ndarray], np.ndarray] | None = field(repr=False, default=None)
+    file: str = ""  # name of the file that holds it
+
+    @property
+    def n(self) -> int:
+        """Weights in a row."""
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def nrows(self) -> int:
+        """Rows: the product of all dimensions but the last."""
+        return math.prod(self.shape[:-1])
+
+    @property
+    def size(self) -> int:
+        """Weights in all."""
+        return math.prod(self.shape)
+
+    @property
+    def decodable(self) -> bool:
+        """Whether rows() knows this format."""
+        return self.decode is not None
+
+    def _range(self, start: int, stop: int | None) -> tuple[int, int]:
+        stop = self.nrows if stop is None else stop
+        if not 0 <= start <= stop <= self.nrows:
+            raise CheckpointError(
+                f"Rows {start} to {stop} were asked of {shown(self.name)}, which has the rows 0 to {self.nrows}."
+            )
+        return start, stop
+
+    def raw(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The stored bytes of rows start..stop, undecoded: uint8 (stop - start, row_bytes), a view where possible."""
+        return self.read(*self._range(start, stop))
+
+    def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows start..stop decoded to float32 (stop - start, n); CheckpointError where the format is not known yet."""
+        start, stop = self._range(start, stop)
+        if self.decode is None:
+            raise CheckpointError(
+                f"{self.format} cannot be decoded yet, so the values of {shown(self.name)} are out of reach."
+            )
+        if start == stop or self.n == 0:
+            return np.empty((stop - start, self.n), dtype=np.float32)
+        return self.decode(self.read(start, stop)).reshape(stop - start, self.n)  # (rows, n)
+
+
+@dataclass(frozen=True)
+class MetadataValue:
+    """One value of a GGUF header: its type by GGUF's name ("uint32", "string", "array[string]") and what it holds.
+
+    Arrays of numbers are read-only numpy arrays, arrays of strings lazy sequences.
+    """
+
+    type: str
+    value: object
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An opened checkpoint: names, shapes and formats at once, values when they are asked for.
+
+    kind is "safetensors", "huggingface" or "gguf". metadata holds MetadataValue by key for GGUF, and the parsed
+    "config" (and what else was found) for the others. Closing it makes later reads fail with a CheckpointError.
+    """
+
+    source: Path
+    kind: str
+    metadata: Mapping[str, object]
+    architecture: str | None
+    tensors: Mapping[str, Tensor]
+    warnings: tuple[str, ...] = ()
+    files: tuple[MappedFile, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    @property
+    def size(self) -> int:
+        """Weights in all tensors."""
+        return sum(tensor.size for tensor in self.tensors.values())
+
+    def value(self, key: str, default: object = None) -> object:
+        """The plain value of a metadata key."""
+        found = self.metadata.get(key, default)
+        return found.value if isinstance(found, MetadataValue) else found
+
+    def close(self) -> None:
+        """Lets the files go."""
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.tensors.values())
+
+
+def mapped_tensor(
+    file: MappedFile,
+    name: str,
+    shape: tuple[int, ...],
+    format: str,
+    offset: int,
+    nbytes: int,
+    decode: Callable[[np.ndarray], np.ndarray] | None,
+) -> Tensor:
+    """A tensor whose rows lie one after the other in a mapped file, from the byte offset on."""
+    nrows = math.prod(shape[:-1])
+    if nrows and nbytes % nrows:
+        # Rows of half-byte dtypes that do not end on a byte: the file is valid, but a row has no address.
+        def read(start: int, stop: int) -> np.ndarray:
+            raise fault(file.path, f"stores {shown(name)} with rows that do not end on a whole byte.")
+
+        return Tensor(name, shape, format, nbytes, read, None, file.path.name)
+    row_bytes = nbytes // nrows if nrows else 0
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return file.bytes(offset + start * row_bytes, offset + stop * row_bytes).reshape(stop - start, row_bytes)
+
+    return Tensor(name, shape, format, nbytes, read, decode, file.path.name)

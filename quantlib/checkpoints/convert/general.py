@@ -1,0 +1,90 @@
+"""The general.* keys of a converted model: its name from config or folder, its size, its generation defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import gguf
+
+from quantlib.checkpoints.base import MetadataValue
+from quantlib.checkpoints.untrusted import Fields, read_json_if_there
+from quantlib.errors import CheckpointError
+
+# generation_config.json key -> (GGUF key, GGUF type), in the order they are written.
+SAMPLING = {
+    "sequence": ("general.sampling.sequence", "string"),
+    "top_k": ("general.sampling.top_k", "int32"),
+    "top_p": ("general.sampling.top_p", "float32"),
+    "min_p": ("general.sampling.min_p", "float32"),
+    "xtc_probability": ("general.sampling.xtc_probability", "float32"),
+    "xtc_threshold": ("general.sampling.xtc_threshold", "float32"),
+    "temperature": ("general.sampling.temp", "float32"),
+    "penalty_last_n": ("general.sampling.penalty_last_n", "int32"),
+    "penalty_repeat": ("general.sampling.penalty_repeat", "float32"),
+    "mirostat": ("general.sampling.mirostat", "int32"),
+    "mirostat_tau": ("general.sampling.mirostat_tau", "float32"),
+    "mirostat_eta": ("general.sampling.mirostat_eta", "float32"),
+}
+MAX_ID = 256  # characters of a model's name that are taken apart
+
+
+def general_metadata(folder: Path, name_or_path: str | None, size: int) -> dict[str, MetadataValue]:
+    """general.type to general.size_label as llama.cpp's converter derives them; `size` is the number of weights."""
+    out = {"general.type": MetadataValue("string", "model")} | _sampling(folder)
+    parts: dict[str, str] = {}
+    for model_id in _ids(folder, name_or_path):
+        title, organization, basename, finetune, version, size_label = _components(model_id, size)
+        found = {
+            "name": gguf.Metadata.id_to_title(title) if title else None,
+            "version": version,
+            "organization": gguf.Metadata.id_to_title(organization) if organization else None,
+            "finetune": finetune,
+            "basename": basename,
+            "size_label": size_label,
+        }
+        parts = {key: value for key, value in found.items() if value is not None} | parts
+    parts.setdefault("name", folder.resolve().name or "model")
+    if size:
+        parts.setdefault("size_label", gguf.size_label(size, size, 0, 0))
+    for key in ("name", "version", "organization", "finetune", "basename", "size_label"):
+        if key in parts:
+            out[f"general.{key}"] = MetadataValue("string", parts[key])
+    return out
+
+
+def _components(model_id: str, size: int) -> tuple[str | None, ...]:
+    try:
+        return gguf.Metadata.get_model_id_components(model_id, size)
+    except (IndexError, ValueError):  # its parser trips over odd names, such as those of dashes alone
+        return model_id, None, None, None, None, None
+
+
+def _ids(folder: Path, name_or_path: str | None) -> Iterable[str]:
+    # Most hubs write owner/name here; anything with more slashes is a path of the machine it was trained on.
+    if name_or_path and name_or_path.count("/") <= 1 and len(name_or_path) <= MAX_ID:
+        yield name_or_path
+    yield folder.resolve().name[:MAX_ID]
+
+
+def _sampling(folder: Path) -> dict[str, MetadataValue]:
+    path = folder / "generation_config.json"
+    try:
+        values = read_json_if_there(path)
+    except CheckpointError:
+        return {}  # as the converter does: defaults for sampling are not worth refusing a model
+    if values is None:
+        return {}
+    if values.get("penalty_repeat") is None and values.get("repetition_penalty") is not None:
+        values = values | {"penalty_repeat": values["repetition_penalty"]}
+    fields, out = Fields(path, values), {}
+    for key, (name, kind) in SAMPLING.items():
+        if kind == "string":
+            value = fields.str(key, limit=4096)
+        elif kind == "int32":
+            value = fields.int(key, -(2**31), 2**31 - 1)
+        else:
+            value = fields.float(key, -1e30, 1e30)
+        if value is not None:
+            out[name] = MetadataValue(kind, value)
+    return out

@@ -1,0 +1,57 @@
+"""The tokenizer of a Hugging Face folder as GGUF's tokenizer.* keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantlib.checkpoints.base import MetadataValue
+from quantlib.checkpoints.convert.special_tokens import special_metadata
+from quantlib.checkpoints.convert.vocabulary import (
+    byte_level_vocabulary,
+    fallback_vocabulary,
+    is_byte_level,
+    sentencepiece_vocabulary,
+)
+from quantlib.checkpoints.untrusted import Fields, read_json_if_there
+
+CODE_LLAMA_SIZE, SMALL_GRANITE_SIZE = 32_016, 49_152
+CODE_LLAMA_IDS = {"prefix": 32_007, "suffix": 32_008, "middle": 32_009, "eot": 32_010}
+
+
+def tokenizer_metadata(
+    folder: Path, model: dict[str, object], size: int
+) -> tuple[dict[str, MetadataValue], tuple[str, ...]]:
+    """The tokenizer.* keys in the converter's order, and warnings; `model` is config.json, `size` its vocabulary.
+
+    tokenizer.model (SentencePiece) goes before tokenizer.json; without either there are no keys, and a warning.
+    """
+    config_path, tokenizer_path = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    config = read_json_if_there(config_path) or {}
+    tokenizer = read_json_if_there(tokenizer_path)
+    out: dict[str, MetadataValue] = {}
+    prefix_space = Fields(config_path, config).bool("add_prefix_space")
+    if prefix_space is not None:
+        out["tokenizer.ggml.add_space_prefix"] = MetadataValue("bool", prefix_space)
+    merges, bound = False, None
+    if (folder / "tokenizer.model").is_file():
+        added = read_json_if_there(folder / "added_tokens.json")
+        vocabulary = sentencepiece_vocabulary(folder / "tokenizer.model", size, added, config)
+        bound = len(vocabulary.tokens)
+    elif tokenizer is None:
+        missing = (
+            "There is no tokenizer.model or tokenizer.json, so llama.cpp can load the GGUF file but not read text."
+        )
+        return {}, (missing,)
+    elif is_byte_level(tokenizer):
+        vocabulary, merges = byte_level_vocabulary(tokenizer_path, tokenizer, config, size), True
+    else:
+        vocabulary = fallback_vocabulary(tokenizer_path, tokenizer, config)
+        bound = len(vocabulary.tokens)
+    out |= vocabulary.metadata()
+    out |= special_metadata(folder, tokenizer, config, model, merges, bound)
+    if size == CODE_LLAMA_SIZE:
+        for kind, number in CODE_LLAMA_IDS.items():
+            out.setdefault(f"tokenizer.ggml.{kind}_token_id", MetadataValue("uint32", number))
+    if size == SMALL_GRANITE_SIZE:
+        out["tokenizer.ggml.add_bos_token"] = MetadataValue("bool", False)
+    return out, vocabulary.warnings

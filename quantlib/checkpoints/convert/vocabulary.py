@@ -1,0 +1,255 @@
+"""Tokens of a model as GGUF lists them: from a byte-level BPE, a SentencePiece model, or a BPE with byte fallback.
+
+Source: get_vocab_base() and _create_vocab_sentencepiece() in llama.cpp's conversion/base.py, gguf.LlamaHfVocab.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantlib.checkpoints.base import MappedFile, MetadataValue, fault, shown
+from quantlib.checkpoints.convert.pre_tokenizers import pre_tokenizer_name
+from quantlib.checkpoints.convert.protobuf import BYTES, FIXED32, VARINT, fields
+from quantlib.checkpoints.untrusted import MAX_JSON, Fields, decode_text
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+MAX_TOKEN = 2**16  # characters
+
+SPECIAL_KEYS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens by id with their types, scores for SentencePiece, the tokenizer's names in llama.cpp, and warnings."""
+
+    model: str  # "gpt2" or "llama"
+    pre: str
+    tokens: list[str]
+    types: list[int]
+    scores: list[float] | None = None
+    warnings: tuple[str, ...] = ()
+
+    def metadata(self) -> dict[str, MetadataValue]:
+        """tokenizer.ggml.model to tokenizer.ggml.token_type."""
+        out = {
+            "tokenizer.ggml.model": MetadataValue("string", self.model),
+            "tokenizer.ggml.pre": MetadataValue("string", self.pre),
+            "tokenizer.ggml.tokens": MetadataValue("array[string]", self.tokens),
+        }
+        if self.scores is not None:
+            out["tokenizer.ggml.scores"] = MetadataValue("array[float32]", self.scores)
+        return out | {"tokenizer.ggml.token_type": MetadataValue("array[int32]", self.types)}
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token that tokenizer.json adds to its model's vocabulary."""
+
+    id: int
+    content: str
+    special: bool
+    normalized: bool
+
+
+def added_tokens(path: Path, tokenizer: dict[str, object]) -> list[AddedToken]:
+    """The added tokens of a parsed tokenizer.json."""
+    out = []
+    for value in Fields(path, tokenizer).list("added_tokens"):
+        if not isinstance(value, dict):
+            raise fault(path, "has an added token that is not an object.")
+        entry = Fields(path, value, "of an added token that ")
+        number, content = entry.int("id", 0, 2**31 - 1), entry.str("content", limit=MAX_TOKEN)
+        if number is None or content is None:
+            raise fault(path, "has an added token without 'id' or 'content'.")
+        out.append(AddedToken(number, content, entry.bool("special", False), entry.bool("normalized", True)))
+    return out
+
+
+def is_byte_level(tokenizer: dict[str, object]) -> bool:
+    """Whether a tokenizer.json holds a BPE over bytes, as GPT-2's and Llama 3's."""
+    model = tokenizer.get("model")
+    return isinstance(model, dict) and model.get("type") == "BPE" and model.get("byte_fallback") is not True
+
+
+def byte_level_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[str, object], size: int) -> Vocabulary:
+    """The vocabulary of a byte-level BPE, padded to `size` tokens; an unknown pre-tokenizer becomes "default"."""
+    by_id = _model_vocabulary(path, tokenizer, size)
+    added = {token.id: token for token in added_tokens(path, tokenizer)}
+    named = named_tokens(config)
+    control = {token for token, number in by_id.items() if token in named} | {
+        t.content for t in added.values() if t.special
+    }
+    texts: dict[int, str] = {number: text for text, number in by_id.items()}
+    texts |= {number: token.content for number, token in added.items()}
+    if texts and max(texts) >= size:
+        raise fault(path, f"has a token with id {max(texts):,}, but config.json says the vocabulary has {size:,}.")
+    byte_decoder = _is_type(tokenizer.get("decoder"), "ByteLevel")
+    tokens, types = [], []
+    for number in range(size):
+        text = texts.get(number)
+        if text is None:
+            tokens.append(f"[PAD{number}]")
+            types.append(UNUSED)
+        elif number not in added and text not in control:
+            tokens.append(text)
+            types.append(NORMAL)
+        else:
+            token = added.get(number)
+            if token is not None and not token.normalized and byte_decoder:
+                text = _through_bytes(text)
+            special = text in control or (token is not None and token.special) or looks_special(text)
+            tokens.append(text if special else text.replace("▁", " "))
+            types.append(CONTROL if special else USER_DEFINED)
+    pre = pre_tokenizer_name(tokenizer)
+    warnings = ()
+    if pre is None:
+        warnings = (
+            "The pre-tokenizer in tokenizer.json is none that llama.cpp is known to have, so the GGUF file says "
+            "'default', and llama.cpp may split some texts into other tokens.",
+        )
+    return Vocabulary("gpt2", pre or "default", tokens, types, None, warnings)
+
+
+def fallback_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[str, object]) -> Vocabulary:
+    """The vocabulary of a BPE with byte fallback, which is what becomes of SentencePiece without its model file."""
+    by_id = _model_vocabulary(path, tokenizer, 2**22)
+    base = len(by_id)
+    texts = {number: text for text, number in by_id.items()}
+    extra = sorted((t for t in added_tokens(path, tokenizer) if t.id >= base), key=lambda token: token.id)
+    if set(texts) != set(range(base)) or [t.id for t in extra] != list(range(base, base + len(extra))):
+        raise fault(path, "leaves gaps between the ids of its tokens, which GGUF has no place for.")
+    named = named_tokens(config)
+    tokens, types = [], []
+    for number in range(base):
+        tokens.append(texts[number])
+        is_byte = re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", texts[number])
+        types.append(BYTE if is_byte else CONTROL if texts[number] in named else NORMAL)
+    for token in extra:
+        tokens.append(token.content)
+        types.append(CONTROL if token.content in named else USER_DEFINED)
+    warning = "There is no tokenizer.model, so all tokens get the same score and llama.cpp may split texts differently."
+    return Vocabulary("llama", "default", tokens, types, [-1000.0] * len(tokens), (warning,))
+
+
+def sentencepiece_vocabulary(
+    path: Path, size: int, added: dict[str, object] | None, config: dict[str, object]
+) -> Vocabulary:
+    """The vocabulary of a tokenizer.model, padded to `size`, with added_tokens.json and the config's added tokens."""
+    tokens = [f"[PAD{i}]" for i in range(size)]
+    scores, types = [-10000.0] * size, [UNUSED] * size
+    warnings: list[str] = []
+    for number, (text, score, kind) in enumerate(_pieces(path)):
+        if number >= size:
+            warnings.append(f"tokenizer.model has more tokens than the {size:,} of config.json; the rest is left out.")
+            break
+        # llama.cpp's converter knows no user-defined pieces here: those are named by tokenizer_config.json.
+        tokens[number], scores[number], types[number] = text, score, NORMAL if kind == USER_DEFINED else kind
+    for text, number in (added or {}).items():
+        if type(number) is not int or number < 0:
+            raise fault(
+                path.with_name("added_tokens.json"), f"gives {shown(text)} an id that is no non-negative integer."
+            )
+        if number < size:
+            tokens[number], scores[number], types[number] = text, -1000.0, USER_DEFINED
+    config_path = path.with_name("tokenizer_config.json")
+    for key, value in Fields(config_path, config).object("added_tokens_decoder").items():
+        if not re.fullmatch(r"\d{1,9}", key, re.ASCII) or not isinstance(value, dict):
+            raise fault(config_path, f"has an entry {shown(key)} in 'added_tokens_decoder' that is no token.")
+        entry = Fields(config_path, value, "of an added token that ")
+        number, text = int(key), entry.str("content", "", limit=MAX_TOKEN)
+        if number >= size:
+            continue
+        special = entry.bool("special", False) or looks_special(text)
+        tokens[number] = text if special else text.replace("▁", " ")
+        scores[number], types[number] = -1000.0, CONTROL if special else USER_DEFINED
+    return Vocabulary("llama", "default", tokens, types, scores, tuple(warnings))
+
+
+def _pieces(path: Path) -> list[tuple[str, float, int]]:
+    """(text, score, type) of every piece of a SentencePiece model."""
+    file = MappedFile(path)
+    try:
+        if file.size > MAX_JSON:
+            raise fault(path, f"has {file.size:,} bytes, more than the {MAX_JSON:,} that are read of a tokenizer.")
+        data = file.bytes(0, file.size).tobytes()
+    finally:
+        file.close()
+    out = []
+    for number, wire, value in fields(path, data):
+        if number != 1:
+            continue
+        if wire != BYTES:
+            raise fault(path, "is no SentencePiece model: its field 1 holds no pieces.")
+        text, score, kind = b"", 0.0, NORMAL
+        for inner, inner_wire, content in fields(path, value):
+            if (inner, inner_wire) == (1, BYTES):
+                text = content
+            elif (inner, inner_wire) == (2, FIXED32):
+                score = struct.unpack("<f", content)[0]
+            elif (inner, inner_wire) == (3, VARINT):
+                kind = content
+        if kind not in (NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE):
+            raise fault(path, f"gives piece {len(out):,} the type {kind:,}, which SentencePiece does not have.")
+        if len(out) >= 2**22:
+            raise fault(path, f"has more than {2**22:,} pieces.")
+        out.append((decode_text(path, text, f"a piece (number {len(out):,})"), score, kind))
+    if not out:
+        raise fault(path, "is no SentencePiece model: it holds no pieces.")
+    return out
+
+
+def _model_vocabulary(path: Path, tokenizer: dict[str, object], size: int) -> dict[str, int]:
+    """Token -> id of the model in a tokenizer.json, checked: ids are integers, no two tokens share one."""
+    vocab = Fields(path, Fields(path, tokenizer).object("model"), "in its model that ").object("vocab")
+    if not vocab:
+        raise fault(path, "has no vocabulary in its 'model'.")
+    ids = vocab.values()
+    if not all(type(number) is int and 0 <= number < 2**31 for number in ids) or len(set(ids)) != len(vocab):
+        raise fault(path, "has a vocabulary whose ids are not integers that differ from each other.")
+    if len(vocab) > size:
+        raise fault(path, f"has {len(vocab):,} tokens, but config.json says the vocabulary has {size:,}.")
+    return vocab
+
+
+def named_tokens(config: dict[str, object]) -> set[str]:
+    """The special tokens that tokenizer_config.json names: they are control tokens wherever they come from."""
+    values = [config.get(f"{kind}_token") for kind in SPECIAL_KEYS]
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        more = config.get(key)
+        values += more if isinstance(more, list) else list(more.values()) if isinstance(more, dict) else []
+    contents = (value.get("content") if isinstance(value, dict) else value for value in values)
+    return {content for content in contents if isinstance(content, str)}
+
+
+def looks_special(text: str) -> bool:
+    """Tokens that published models forgot to mark as special, by their spelling."""
+    return (
+        text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
+        or (text.startswith("<|") and text.endswith("|>"))
+        or (text.startswith("<｜") and text.endswith("｜>"))
+        or (text.startswith("<unused") and text.endswith(">"))
+    )
+
+
+def _is_type(value: object, name: str) -> bool:
+    return isinstance(value, dict) and value.get("type") == name
+
+
+def _byte_chars() -> dict[str, int]:
+    """GPT-2's characters for the 256 bytes: printable ones stand for themselves, the others follow from U+0100 on."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in plain]
+    return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
+
+
+_BYTES_OF = _byte_chars()
+
+
+def _through_bytes(text: str) -> str:
+    """A token as the byte-level decoder gives it back: characters that stand for bytes become those bytes."""
+    if not all(char in _BYTES_OF for char in text):
+        return text
+    return bytes(_BYTES_OF[char] for char in text).decode("utf-8", errors="replace")

@@ -1,0 +1,99 @@
+"""Hugging Face folders: config.json, safetensors files in one piece or in shards, and the tokenizer's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, shown
+from quantlib.checkpoints.safetensors_file import read_header
+from quantlib.checkpoints.untrusted import read_json, read_json_if_there
+
+INDEX = "model.safetensors.index.json"
+MAX_SHARDS = 4096
+
+
+def open_folder(folder: Path) -> Checkpoint:
+    """A Hugging Face folder as a checkpoint: kind "huggingface", config.json under the metadata's "config"."""
+    if not (folder / "config.json").exists():
+        raise fault(folder, "has no config.json, so it is no Hugging Face model folder; name the file to open instead.")
+    names, weight_map = _shards(folder)
+    return _open(folder, names, weight_map)
+
+
+def open_with_config(path: Path) -> Checkpoint:
+    """A safetensors file beside a config.json: its folder as a checkpoint, restricted to this file."""
+    return _open(path.parent, [path.name], None, source=path)
+
+
+def _open(folder: Path, names: list[str], weight_map: dict[str, str] | None, source: Path | None = None) -> Checkpoint:
+    config = read_json(folder / "config.json")
+    files: list[MappedFile] = []
+    tensors: dict[str, Tensor] = {}
+    try:
+        for name in names:
+            files.append(MappedFile(folder / name))
+            for key, tensor in read_header(files[-1])[0].items():
+                if key in tensors:
+                    raise fault(
+                        folder / name, f"holds the tensor {shown(key)}, which {shown(tensors[key].file)} has too."
+                    )
+                tensors[key] = tensor
+        if weight_map is not None:
+            _check_weight_map(folder, weight_map, tensors)
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    architectures = config.get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else config.get("model_type")
+    architecture = first if isinstance(first, str) else None
+    return Checkpoint(source or folder, "huggingface", {"config": config}, architecture, tensors, files=tuple(files))
+
+
+def _shards(folder: Path) -> tuple[list[str], dict[str, str] | None]:
+    """The names of the safetensors files of a folder, sorted, and the index's weight map where there is one."""
+    index = read_json_if_there(folder / INDEX)
+    if index is None:
+        names = sorted(path.name for path in folder.glob("model*.safetensors"))
+        if not names:
+            pickles = sorted(path.name for path in folder.glob("*.bin"))
+            why = (
+                f"has its weights in {shown(pickles[0])}, a pickle, and loading a pickle can run code; "
+                "save the model as safetensors first."
+                if pickles
+                else "has no model.safetensors and no index of shards."
+            )
+            raise fault(folder, why)
+        return names, None
+    path, weight_map = folder / INDEX, index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise fault(path, "has no 'weight_map' object that says which file holds which tensor.")
+    names = set()
+    for tensor, name in weight_map.items():
+        if type(name) is not str or not _plain(name):
+            raise fault(path, f"places {shown(tensor)} in {shown(name)}, which is no plain .safetensors file name.")
+        names.add(name)
+        if len(names) > MAX_SHARDS:
+            raise fault(path, f"names more than {MAX_SHARDS:,} shards.")
+    for name in sorted(names):
+        if not (folder / name).is_file():
+            raise fault(path, f"names the shard {shown(name)}, which is not in the folder.")
+    return sorted(names), weight_map
+
+
+def _plain(name: str) -> bool:
+    """A file name that stays in its folder: no separators, no drive, no parent, nothing unprintable."""
+    forbidden = any(c in "/\\:" or not c.isprintable() for c in name)
+    return name.endswith(".safetensors") and not forbidden and not name.startswith(".") and len(name) <= 255
+
+
+def _check_weight_map(folder: Path, weight_map: dict[str, str], tensors: dict[str, Tensor]) -> None:
+    path = folder / INDEX
+    for name, file in weight_map.items():
+        if name not in tensors:
+            raise fault(path, f"places {shown(name)} in {shown(file)}, which does not hold it.")
+        if tensors[name].file != file:
+            raise fault(path, f"places {shown(name)} in {shown(file)}, but {shown(tensors[name].file)} holds it.")
+    for name, tensor in tensors.items():
+        if name not in weight_map:
+            raise fault(path, f"does not mention {shown(name)}, which {shown(tensor.file)} holds.")

@@ -1,0 +1,58 @@
+"""What a stored number can be: the catalogue of formats."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from quantlib.errors import FormatError
+from quantlib.formats.blocks import BLOCKS, BlockFormat, Formula, Trace
+from quantlib.formats.floats import FLOATS, FloatFormat, FloatParts
+from quantlib.formats.layout import Field, Layout, Owner
+
+Format = FloatFormat | BlockFormat
+
+FORMATS: Mapping[str, Format] = MappingProxyType({form.name: form for form in (*FLOATS, *BLOCKS)})
+_SPELLINGS = {"F32": "FP32", "F16": "FP16"}
+_BY_SPELLING = {name.upper(): form for name, form in FORMATS.items()}
+_BY_TYPE = {form.ggml_type: form for form in FORMATS.values() if form.ggml_type is not None}
+
+
+def get(name: str) -> Format:
+    """The format of that name, in any case and in ggml's spelling too (F32, F16); FormatError where there is none."""
+    spelled = str(name).upper()
+    form = _BY_SPELLING.get(_SPELLINGS.get(spelled, spelled))
+    if form is None:
+        raise FormatError(f"No format is called {name!r}: choose one of {', '.join(FORMATS)}.")
+    return form
+
+
+def by_ggml_type(ggml_type: int) -> Format | None:
+    """The format with that ggml type id, None where the catalogue has none."""
+    return _BY_TYPE.get(ggml_type)
+
+
+def warm_up(names: Iterable[str] | None = None) -> None:
+    """Compile the kernels of these formats (of all, without names), so that the first use need not wait."""
+    for form in FORMATS.values() if names is None else [get(name) for name in names]:
+        if form.kind == "block":
+            x = np.linspace(-1, 1, form.values, dtype=np.float32)
+            form.dequantize(form.quantize(x))
+            form.quantize(x, importance=np.ones_like(x))
+
+
+__all__ = [
+    "FORMATS",
+    "BlockFormat",
+    "Field",
+    "FloatFormat",
+    "FloatParts",
+    "Format",
+    "Formula",
+    "Layout",
+    "Owner",
+    "Trace",
+    "by_ggml_type",
+    "get",
+    "warm_up",
+]

@@ -1,0 +1,205 @@
+"""A ggml block format as a value: what it stores, how codes are chosen, and what they decode to."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantlib.errors import FormatError
+from quantlib.formats.layout import Layout
+from quantlib.formats.rows import check_importance, check_row, check_rows, check_stored_rows, read_only
+
+Codes = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How a weight is decoded, in three pieces; names in braces are fields of the layout.
+
+    minimum is "" in a format that has none.
+    """
+
+    scale: str
+    minimum: str
+    value: str
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.scale, self.minimum, self.value))
+
+
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """Compiled work, filling `out`: encode(x, out), encode_important(x, importance, out), decode(data, out).
+
+    encode_important is None in a format whose codes importance does not change.
+    """
+
+    encode: Callable
+    encode_important: Callable | None
+    decode: Callable
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """How the codes of blocks were chosen: the codes, and per group every candidate tried.
+
+    codes: {field: (blocks, count)}. Groups are (blocks, groups): weights, float32 (blocks, groups, n), is what an error
+    counts; scales, minima, errors are (blocks, groups, candidates); winner is (blocks, groups).
+    """
+
+    codes: Codes
+    weights: np.ndarray
+    scales: np.ndarray
+    minima: np.ndarray
+    errors: np.ndarray
+    winner: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """How one block was quantized, step by step.
+
+    x: the weights (values,). weights: what each error counts (groups, n).
+    scales, minima, errors: every candidate of every group (groups, candidates), value = scale · code − minimum; an
+    error is the weighted sum of squares over the group, NaN where the candidate could not be used. winner: (groups,).
+    codes: {field: (count,)}. data: the stored bytes (nbytes,). decoded: (values,).
+    """
+
+    format: str
+    x: np.ndarray
+    weights: np.ndarray
+    scales: np.ndarray
+    minima: np.ndarray
+    errors: np.ndarray
+    winner: np.ndarray
+    codes: Codes
+    data: np.ndarray
+    decoded: np.ndarray
+
+    @property
+    def groups(self) -> int:
+        """Groups of weights with a scale of their own."""
+        return self.scales.shape[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BlockFormat:
+    """A block format: one declaration, from which everything else follows.
+
+    choose(x (blocks, values), importance (blocks, values) or None) -> Choice, in readable numpy.
+    decode(codes) -> float32 (blocks, values). load_kernels() gives the compiled work of the same meaning.
+    reference: the functions that make up the readable encoder, in reading order; their source is worth showing.
+    """
+
+    name: str
+    ggml_type: int
+    summary: str
+    layout: Layout
+    formula: Formula
+    choose: Callable[[np.ndarray, np.ndarray | None], Choice]
+    decode: Callable[[Codes], np.ndarray]
+    load_kernels: Callable[[], Kernels]
+    reference: tuple[Callable, ...]
+    uses_importance: bool = True
+    kind = "block"
+
+    def __repr__(self) -> str:
+        return f"<BlockFormat {self.name}: {self.values} weights in {self.nbytes} bytes>"
+
+    @property
+    def values(self) -> int:
+        """Weights in a block."""
+        return self.layout.values
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a block."""
+        return self.layout.nbytes
+
+    @property
+    def bpw(self) -> float:
+        """Bits per weight, everything counted."""
+        return self.layout.bpw
+
+    def row_bytes(self, n: int) -> int:
+        """Bytes of a row of n weights; FormatError where n is not a multiple of `values`."""
+        check_row(self, n)
+        return n // self.values * self.nbytes
+
+    def quantize(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
+        """Quantize rows: (..., n) -> uint8 (..., row_bytes(n)), ggml's bytes.
+
+        x: any float type, worked on as float32. importance: float32 (n,), not negative, or None.
+        Raises FormatError on a row that blocks do not divide, on NaN and infinity, and on a wrong importance.
+        """
+        blocks, importance, shape = self._blocks(x, importance)
+        out = np.empty((len(blocks), self.nbytes), np.uint8)
+        kernels = self.load_kernels()
+        if importance is None or not self.uses_importance:
+            kernels.encode(read_only(blocks), out)
+        else:
+            kernels.encode_important(read_only(blocks), read_only(importance), out)
+        return out.reshape(shape)
+
+    def quantize_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
+        """As `quantize`, by the readable reference: the same bytes, about a hundred times slower."""
+        blocks, importance, shape = self._blocks(x, importance)
+        if importance is not None and len(importance):
+            importance = np.tile(importance, (len(blocks) // len(importance), 1))
+        return self.pack(self.choose_reference(blocks, importance)).reshape(shape)
+
+    def dequantize(self, data: np.ndarray, n: int | None = None) -> np.ndarray:
+        """Decode stored rows: uint8 (..., row_bytes) -> float32 (..., n). Raises FormatError on a broken row."""
+        data, n = check_stored_rows(self, data, n)
+        out = np.empty((data.size // self.nbytes, self.values), np.float32)
+        self.load_kernels().decode(read_only(data.reshape(-1, self.nbytes)), out)
+        return out.reshape(*data.shape[:-1], n)
+
+    def choose_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> Codes:
+        """The codes of blocks x (blocks, values), chosen by the readable reference: {field: (blocks, count)}."""
+        with np.errstate(all="ignore"):
+            return self.choose(x, importance).codes
+
+    def pack(self, codes: Codes) -> np.ndarray:
+        """Bytes of codes: {field: (..., count)} -> uint8 (..., nbytes)."""
+        return self.layout.pack(codes)
+
+    def unpack(self, data: np.ndarray) -> dict[str, np.ndarray]:
+        """Codes of bytes: uint8 (..., nbytes) -> {field: (..., count)}."""
+        return self.layout.unpack(data)
+
+    def trace(self, x: np.ndarray, importance: np.ndarray | None = None) -> Trace:
+        """How one block x (values,) is quantized: every candidate tried, its error, the winner, and the codes."""
+        blocks, importance, _ = self._blocks(np.asarray(x).reshape(-1), importance)
+        if len(blocks) != 1:
+            raise FormatError(f"A trace follows one block of {self.values} weights, not {np.size(x):,}.")
+        with np.errstate(all="ignore"):
+            choice = self.choose(blocks, importance)
+            decoded = self.decode(choice.codes)[0]
+        codes = {name: code[0] for name, code in choice.codes.items()}
+        groups = (getattr(choice, part)[0] for part in ("weights", "scales", "minima", "errors", "winner"))
+        return Trace(self.name, blocks[0], *groups, codes, self.pack(codes), decoded)
+
+    def spell(self, codes: Codes, weight: int) -> tuple[str, str, str]:
+        """Decoding one weight of a block in three lines: symbols, this weight's numbers, the result.
+
+        codes: {field: (count,)} of one block, as `Trace.codes` or `unpack` of one block give them.
+        """
+        numbers = {f.name: codes[f.name][self.layout.element(f.name, weight)] for f in self.layout.fields}
+        symbols = {name: name for name in numbers}
+        written = {name: f"{float(number):.5g}".replace("-", "−") for name, number in numbers.items()}
+        value = self.decode({name: code[None] for name, code in codes.items()})[0, weight]
+        return (
+            self.formula.value.format(**symbols),
+            self.formula.value.format(**written),
+            f"{value:.6g}".replace("-", "−"),
+        )
+
+    def _blocks(self, x, importance) -> tuple[np.ndarray, np.ndarray | None, tuple[int, ...]]:
+        """Checked input: float32 (blocks, values), importance (blocks of a row, values), the shape of the result."""
+        x = check_rows(self, x)
+        n = x.shape[-1]
+        shape = (*x.shape[:-1], self.row_bytes(n))
+        if importance is not None:
+            importance = check_importance(importance, n).reshape(-1, self.values)
+        return x.reshape(-1, self.values), importance, shape

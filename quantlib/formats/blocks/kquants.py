@@ -1,0 +1,181 @@
+"""ggml's k-quants: super-blocks of 256 weights whose scales are themselves quantized. Q4_K and Q6_K."""
+
+import numpy as np
+
+from quantlib.formats.blocks import search
+from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
+from quantlib.formats.blocks.search import nearest_int, total
+from quantlib.formats.layout import Field, Layout, plane, run, word
+
+F32 = np.float32
+
+
+# --- Q4_K: eight blocks of 32, each with a 6-bit sub-scale and a 6-bit sub-minimum ------------------------------------
+
+
+def choose_q4_k(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
+    """Search a scale and a minimum for each block of 32, quantize those, then round the weights against them.
+
+    x, importance: float32 (blocks, 256). Without importance large weights count more: w = rms + |x|. With it
+    w = importance · √(2 · mean square + x²). Source: quantize_row_q4_K_ref, quantize_row_q4_K_impl.
+    """
+    groups = x.reshape(-1, 8, 32)  # (blocks, groups, weights)
+    if importance is None:
+        rms = np.sqrt(total(groups * groups) / F32(32))
+        weights = rms[..., None] + np.abs(groups)
+        found = search.scale_and_minimum(groups, weights, levels=15, first=-1.0, step=0.1, steps=20)
+        d, sc = nearest_sub_codes(found.scale)
+        dmin, mn = nearest_sub_codes(found.minimum)
+    else:
+        power = F32(2) * total(x * x) / F32(256)
+        weights = importance.reshape(-1, 8, 32) * np.sqrt(power[:, None, None] + groups * groups)
+        found = search.scale_and_minimum(groups, weights, levels=15, first=-0.9, step=0.05, steps=36)
+        d, sc = search.positive_scale(found.scale, total(weights), levels=63)
+        dmin, mn = search.positive_scale(found.minimum, total(weights), levels=63)
+        sc, mn = spill(sc), spill(mn)
+
+    d, dmin = d.astype(np.float16)[:, None], dmin.astype(np.float16)[:, None]  # rounded: (blocks, 1)
+    scale = (d.astype(F32) * sc.astype(F32))[..., None]  # as it will be decoded: (blocks, groups, 1)
+    minimum = (dmin.astype(F32) * mn.astype(F32))[..., None]
+    q = np.clip(nearest_int((groups + minimum) / scale), 0, 15)
+    q = np.where(scale == 0, found.codes, q).astype(np.uint8)  # a scale of zero leaves the search's codes
+    codes = {"d": d, "dmin": dmin, "sc": sc, "mn": mn, "q": q.reshape(-1, 256)}
+    return Choice(codes, weights, found.scales, found.minima, found.errors, found.winner)
+
+
+def nearest_sub_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest of eight scales becomes 63, the others are rounded to that grid.
+
+    float32 (blocks, 8) -> super-scale (blocks,), codes (blocks, 8).
+    """
+    largest = np.maximum(values.max(axis=-1), F32(0))
+    inverse = np.where(largest > 0, F32(63) / largest, F32(0))
+    codes = nearest_int(inverse[:, None] * values).astype(np.uint8)
+    return largest / F32(63), np.minimum(codes, 63)
+
+
+def spill(codes: np.ndarray) -> np.ndarray:
+    """Sub-codes (blocks, 8) as six bits hold them.
+
+    A search that ends below zero (an importance of almost only zeros can do that) leaves a code above 63; when ggml
+    packs it, its two highest bits land in the code four places on.
+    """
+    kept = codes & 63
+    kept[:, 4:] |= (codes[:, :4] >> 6) << 4
+    return kept
+
+
+def decode_q4_k(codes: Codes) -> np.ndarray:
+    """x̂ = d · sc · q − dmin · mn.
+
+    {"d", "dmin": (blocks, 1), "sc", "mn": (blocks, 8), "q": (blocks, 256)} -> float32 (blocks, 256).
+    """
+    scale = codes["d"].astype(F32) * codes["sc"].astype(F32)  # (blocks, groups)
+    minimum = codes["dmin"].astype(F32) * codes["mn"].astype(F32)
+    q = codes["q"].reshape(-1, 8, 32).astype(F32)
+    return (scale[..., None] * q - minimum[..., None]).reshape(-1, 256)
+
+
+def _load_q4_k() -> Kernels:
+    from quantlib.formats.kernels import kquants
+
+    return Kernels(kquants.encode_q4_k, kquants.encode_q4_k_important, kquants.decode_q4_k)
+
+
+def six_bit_pairs(byte: int) -> tuple[np.ndarray, np.ndarray]:
+    """Addresses of eight 6-bit sub-scales and eight 6-bit sub-minima in twelve bytes.
+
+    The first four of each have a byte's low bits; the last four have four bits in bytes 8 … 11 and two on top of those.
+    """
+    scales = np.vstack([run(byte, 4, 6), np.hstack([run(byte + 8, 4, 4, bit=0), run(byte, 4, 2, bit=6)])])
+    minima = np.vstack([run(byte + 4, 4, 6), np.hstack([run(byte + 8, 4, 4, bit=4), run(byte + 4, 4, 2, bit=6)])])
+    return scales, minima
+
+
+_SUB_SCALES, _SUB_MINIMA = six_bit_pairs(4)
+Q4_K = BlockFormat(
+    name="Q4_K",
+    ggml_type=12,
+    summary="Super-blocks of 8 × 32 weights: 4-bit codes, 6-bit sub-scales and sub-minima, two half-precision scales.",
+    layout=Layout(
+        256,
+        (
+            Field("d", word(0, 1, 2), "super-scale", "The scale of the sub-scales, a half-precision float.", "f2"),
+            Field("dmin", word(2, 1, 2), "super-minimum", "The scale of the sub-minima, a half-precision float.", "f2"),
+            Field("sc", _SUB_SCALES, "sub-scale", "A 6-bit scale for each block of 32."),
+            Field("mn", _SUB_MINIMA, "sub-minimum", "A 6-bit minimum for each block of 32."),
+            Field("q", plane(16, 128, 4, 32), "code", "A 4-bit code for each weight."),
+        ),
+    ),
+    formula=Formula("{d} · {sc}", "{dmin} · {mn}", "{d} · {sc} · {q} − {dmin} · {mn}"),
+    choose=choose_q4_k,
+    decode=decode_q4_k,
+    load_kernels=_load_q4_k,
+    reference=(choose_q4_k, search.scale_and_minimum, nearest_sub_codes, search.positive_scale, nearest_int, total),
+)
+
+
+# --- Q6_K: sixteen blocks of 16, each with an 8-bit sub-scale -------------------------------------------------------
+
+
+def choose_q6_k(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
+    """Search a scale for each block of 16, quantize the scales, then round the weights against them.
+
+    x, importance: float32 (blocks, 256). An error counts the importance, or x² without one. The scale of largest
+    magnitude becomes −128. Source: quantize_row_q6_K_ref, quantize_row_q6_K_impl.
+    """
+    groups = x.reshape(-1, 16, 16)  # (blocks, groups, weights)
+    weights = groups * groups if importance is None else importance.reshape(-1, 16, 16)
+    found = search.symmetric_scale(groups, weights, levels=32)
+
+    size = np.where(np.isnan(found.scale), F32(0), np.abs(found.scale))  # NaN: x² overflowed, and ggml passes it over
+    nothing = size.max(axis=-1, keepdims=True) < search.LEAST  # then the whole block is stored as zero bytes
+    largest = np.take_along_axis(found.scale, size.argmax(axis=-1)[:, None], axis=-1)  # (blocks, 1)
+    inverse = F32(-128) / largest
+    d = np.where(nothing, F32(0), F32(1) / inverse).astype(np.float16)
+    sc = np.where(nothing, 0, np.minimum(nearest_int(inverse * found.scale), 127)).astype(np.int8)  # (blocks, groups)
+
+    scale = (d.astype(F32) * sc.astype(F32))[..., None]  # as it will be decoded: (blocks, groups, 1)
+    q = np.clip(nearest_int(groups / scale), -32, 31)
+    q = np.where(scale == 0, found.codes, q)  # a scale of zero leaves the search's codes
+    q = np.where(nothing[..., None], 0, q + 32).astype(np.uint8)
+    codes = {"d": d, "sc": sc, "q": q.reshape(-1, 256)}
+    return Choice(codes, weights, found.scales, found.minima, found.errors, found.winner)
+
+
+def decode_q6_k(codes: Codes) -> np.ndarray:
+    """x̂ = d · sc · (q − 32). {"d": (blocks, 1), "sc": (blocks, 16), "q": (blocks, 256)} -> float32 (blocks, 256)."""
+    scale = codes["d"].astype(F32) * codes["sc"].astype(F32)  # (blocks, groups)
+    q = codes["q"].reshape(-1, 16, 16).astype(F32) - F32(32)
+    return (scale[..., None] * q).reshape(-1, 256)
+
+
+def _load_q6_k() -> Kernels:
+    from quantlib.formats.kernels import kquants
+
+    return Kernels(kquants.encode_q6_k, kquants.encode_q6_k_important, kquants.decode_q6_k)
+
+
+Q6_K = BlockFormat(
+    name="Q6_K",
+    ggml_type=14,
+    summary="Super-blocks of 16 × 16 weights: 6-bit codes, 8-bit sub-scales, one half-precision scale, no minimum.",
+    layout=Layout(
+        256,
+        (
+            Field(
+                "q",
+                np.hstack([plane(0, 128, 4, 64), plane(128, 64, 2, 32)]),
+                "code",
+                "A 6-bit code for each weight, 32 standing for zero: four bits in one plane, two in another.",
+            ),
+            Field("sc", run(192, 16, 8), "sub-scale", "A signed byte as scale for each block of 16.", "i1"),
+            Field("d", word(208, 1, 2), "super-scale", "The scale of the sub-scales, a half-precision float.", "f2"),
+        ),
+    ),
+    formula=Formula("{d} · {sc}", "", "{d} · {sc} · ({q} − 32)"),
+    choose=choose_q6_k,
+    decode=decode_q6_k,
+    load_kernels=_load_q6_k,
+    reference=(choose_q6_k, search.symmetric_scale, nearest_int, total),
+)

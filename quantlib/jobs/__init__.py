@@ -1,0 +1,6 @@
+"""Quantizing a checkpoint to a file, in three stages: plan what goes where, run it, verify what was written."""
+
+from quantlib.jobs.planning import Plan, PlannedTensor, plan
+from quantlib.jobs.running import Progress, RunResult, TensorResult, run
+
+__all__ = ["Plan", "PlannedTensor", "Progress", "RunResult", "TensorResult", "plan", "run"]

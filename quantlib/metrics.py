@@ -1,0 +1,66 @@
+"""What was lost: measures of the distance between weights and what a format stored of them."""
+
+from dataclasses import dataclass
+from math import inf, log10, sqrt
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Sums over pairs (x, x̂), from which every measure follows; losses of parts add up to the loss of the whole.
+
+    count: pairs. squared: sum x². squared_error: sum (x - x̂)². largest_error: max |x - x̂|. largest: max |x|.
+    """
+
+    count: int = 0
+    squared: float = 0.0
+    squared_error: float = 0.0
+    largest_error: float = 0.0
+    largest: float = 0.0
+
+    def __add__(self, other: "Loss") -> "Loss":
+        return Loss(
+            self.count + other.count,
+            self.squared + other.squared,
+            self.squared_error + other.squared_error,
+            max(self.largest_error, other.largest_error),
+            max(self.largest, other.largest),
+        )
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of x."""
+        return sqrt(self.squared / self.count) if self.count else 0.0
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square error, sqrt(mean (x - x̂)²), in the unit of the weights."""
+        return sqrt(self.squared_error / self.count) if self.count else 0.0
+
+    @property
+    def relative(self) -> float:
+        """rmse / rms: the error as a share of the typical weight."""
+        return sqrt(self.squared_error / self.squared) if self.squared else 0.0
+
+    @property
+    def sqnr(self) -> float:
+        """Signal to quantization noise ratio, 10 log10(sum x² / sum (x - x̂)²), in dB; infinite without error."""
+        return 10 * log10(self.squared / self.squared_error) if self.squared_error and self.squared else inf
+
+
+def compare(x: np.ndarray, xhat: np.ndarray) -> Loss:
+    """The loss of x̂ against x, arrays of one shape; sums are taken in float64. Raises ValueError on other shapes."""
+    if x.shape != xhat.shape:
+        raise ValueError(f"shapes differ: {x.shape} and {xhat.shape}")
+    if x.size == 0:
+        return Loss()
+    x = np.asarray(x, np.float64)
+    error = np.abs(x - xhat)
+    return Loss(
+        count=x.size,
+        squared=float(np.vdot(x, x)),
+        squared_error=float(np.vdot(error, error)),
+        largest_error=float(error.max()),
+        largest=float(np.abs(x).max()),
+    )

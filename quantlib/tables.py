@@ -1,0 +1,182 @@
+"""What there is to say of formats, checkpoints, plans and results, as rows of plain values: for text, JSON and pages."""
+
+import json
+from collections.abc import Iterable, Mapping
+from math import isinf, prod
+
+import numpy as np
+
+from quantlib import formats as _formats
+from quantlib.checkpoints import Checkpoint, MetadataValue, Tensor
+from quantlib.jobs import Plan, RunResult
+from quantlib.metrics import Loss
+
+LONG = 12  # longer metadata arrays are shown by their length
+
+
+def size(nbytes: int) -> str:
+    """A byte count for people: 16.8 MB."""
+    value, unit = float(nbytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.3g} {unit}"
+
+
+def formats() -> list[dict]:
+    """A row for each format of the catalogue."""
+    return [
+        {"name": f.name, "kind": f.kind, "bpw": f.bpw, "values": f.values, "nbytes": f.nbytes, "summary": f.summary}
+        for f in _formats.FORMATS.values()
+    ]
+
+
+def checkpoint(ckpt: Checkpoint) -> dict:
+    """What a checkpoint is: kind, architecture, counts, sizes and metadata."""
+    weights = sum(prod(t.shape) for t in ckpt.tensors.values())
+    nbytes = sum(t.nbytes for t in ckpt.tensors.values())
+    return {
+        "source": str(ckpt.source),
+        "kind": ckpt.kind,
+        "architecture": ckpt.architecture,
+        "tensor count": len(ckpt.tensors),
+        "weights": weights,
+        "nbytes": nbytes,
+        "bpw": round(8 * nbytes / weights, 4) if weights else None,
+        "metadata": {key: _plain(value) for key, value in ckpt.metadata.items()},
+    }
+
+
+def _plain(value):
+    value = value.value if isinstance(value, MetadataValue) else value
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, str | bool | int | type(None)):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else str(value)
+    if hasattr(value, "__len__") and len(value) > LONG:
+        return f"{len(value):,} values"
+    if isinstance(value, Iterable):
+        return [_plain(v) for v in value]
+    return str(value)
+
+
+def tensors(ckpt: Checkpoint) -> list[dict]:
+    """A row for each tensor, in the file's order."""
+    return [
+        {
+            "name": t.name,
+            "shape": list(t.shape),
+            "format": t.format,
+            "bpw": round(8 * t.nbytes / prod(t.shape), 4) if prod(t.shape) else None,
+            "nbytes": t.nbytes,
+        }
+        for t in ckpt.tensors.values()
+    ]
+
+
+def statistics(tensor: Tensor, chunk_weights: int = 1 << 22) -> dict:
+    """Statistics of a tensor's decoded weights, taken in chunks: range, mean, deviation, zeros, what is not finite."""
+    step = max(1, chunk_weights // max(1, tensor.n))
+    count = finite = zeros = 0
+    total = squares = 0.0
+    low, high = np.inf, -np.inf
+    for start in range(0, tensor.nrows, step):
+        x = tensor.rows(start, min(start + step, tensor.nrows)).astype(np.float64).reshape(-1)
+        count += x.size
+        x = x[np.isfinite(x)]
+        if x.size:
+            finite, zeros = finite + x.size, zeros + int((x == 0).sum())
+            total, squares = total + float(x.sum()), squares + float(x @ x)
+            low, high = min(low, float(x.min())), max(high, float(x.max()))
+    mean = total / finite if finite else None
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "format": tensor.format,
+        "nbytes": tensor.nbytes,
+        "weights": count,
+        "smallest": low if finite else None,
+        "largest": high if finite else None,
+        "mean": mean,
+        "standard deviation": max(0.0, squares / finite - mean * mean) ** 0.5 if finite else None,
+        "zeros": zeros,
+        "not finite": count - finite,
+    }
+
+
+def plan(plan: Plan) -> dict:
+    """A plan: its tensors with formats, sizes and reasons, and the size of the file."""
+    return {
+        "recipe": plan.recipe.name,
+        "nbytes": plan.nbytes,
+        "source_nbytes": plan.source_nbytes,
+        "bpw": round(plan.bpw, 4),
+        "warnings": list(plan.warnings),
+        "tensors": [
+            {
+                "name": t.name,
+                "shape": list(t.shape),
+                "source": t.source,
+                "target": t.target,
+                "bpw": round(t.bpw, 4),
+                "source_nbytes": t.source_nbytes,
+                "nbytes": t.nbytes,
+                "reason": t.reason,
+            }
+            for t in plan.tensors
+        ],
+    }
+
+
+def result(result: RunResult) -> dict:
+    """A finished run: the file, the time, and the loss of each tensor (replacing the plan's `tensors`)."""
+    return {
+        "path": str(result.path),
+        "seconds": round(result.seconds, 3),
+        "tensors": [
+            {"name": t.name, "shape": list(t.shape), "source": t.source, "target": t.target, "nbytes": t.nbytes}
+            | loss(t.loss)
+            for t in result.tensors
+        ],
+    }
+
+
+def loss(loss: Loss) -> dict:
+    """The measures of a loss; sqnr is None where nothing was lost."""
+    return {
+        "rmse": loss.rmse,
+        "relative": loss.relative,
+        "largest_error": loss.largest_error,
+        "sqnr": None if isinf(loss.sqnr) else loss.sqnr,
+    }
+
+
+def as_text(rows: list[dict]) -> str:
+    """Rows as aligned columns; numbers to the right."""
+    if not rows:
+        return "(nothing)"
+    columns = list(rows[0])
+    cells = [[_cell(row[c]) for c in columns] for row in rows]
+    right = [all(isinstance(row[c], int | float | type(None)) for row in rows) for c in columns]
+    widths = [max(len(line[i]) for line in [*cells, columns]) for i in range(len(columns))]
+    lines = [columns, *cells] if any(columns) else cells
+    return "\n".join(
+        "  ".join(text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list) and all(isinstance(v, int) for v in value):
+        return " × ".join(str(v) for v in value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else "�" for c in text)  # names come from files: no control characters

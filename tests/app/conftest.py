@@ -1,0 +1,99 @@
+"""A fresh server for each module of browser tests, and a browser with a window of a chosen size and theme."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "screenshots"
+QUIET = [  # no sandbox as root; nothing that calls out
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+START_SECONDS = 60
+
+
+def start_server(port: int, folder: Path) -> subprocess.Popen:
+    log = open(folder / "server.log", "w")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address", "127.0.0.1"],
+        cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(folder)},
+    )  # fmt: skip
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
+            return process
+        except OSError:
+            time.sleep(0.2)
+    process.kill()
+    raise RuntimeError((folder / "server.log").read_text())
+
+
+@pytest.fixture
+def server(tmp_path) -> str:
+    """The address of a server that nobody has visited yet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start_server(port, tmp_path)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield instance
+        instance.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page at desk size in the light theme; its script errors fail the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    context.set_default_timeout(30_000)
+    opened = context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    context.close()
+    assert not errors, errors
+
+
+@pytest.fixture
+def shoot(request):
+    """shoot(page, "name"): leave screenshots at both sizes and in both themes in a folder that git ignores."""
+
+    def take(page, name: str) -> None:
+        SHOTS.mkdir(exist_ok=True)
+        stem = re.sub(r"\W+", "-", name)
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            for width, height in ((1440, 900), (390, 844)):
+                page.set_viewport_size({"width": width, "height": height})
+                page.wait_for_timeout(700)
+                page.screenshot(path=SHOTS / f"{stem}-{theme}-{width}.png")
+                assert no_sideways_scroll(page), f"{name} scrolls sideways at {width} pixels"
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 1440, "height": 900})
+
+    return take
+
+
+def no_sideways_scroll(page) -> bool:
+    return page.evaluate(
+        "() => { const m = document.querySelector('[data-testid=stMain]') ?? document.documentElement;"
+        " return m.scrollWidth <= m.clientWidth + 1; }"
+    )

@@ -1,0 +1,44 @@
+"""What tests share. QUANTLIB_REQUIRE=browser,peers turns a skip for lack of those into a failure."""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEMO_MODEL = ROOT / "assets" / "demo_model"
+REQUIRED = set(filter(None, os.environ.get("QUANTLIB_REQUIRE", "").split(",")))
+
+
+def lacking(kind: str, what: str) -> None:
+    """Skip the test, visibly; or fail it where this kind is required."""
+    if kind in REQUIRED:
+        pytest.fail(f"{what} is required here and was not found")
+    pytest.skip(f"{what} is not installed")
+
+
+@pytest.fixture(scope="session")
+def peer():
+    """peer("llama_cpp"): the module of another implementation."""
+
+    def load(name: str):
+        if importlib.util.find_spec(name) is None:
+            lacking("peers", name)
+        return importlib.import_module(name)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        lacking("browser", "Chromium")
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    return DEMO_MODEL

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from quantlib.figures import floats, weights
+from quantlib.formats import FORMATS
+
+SIXTEEN = [FORMATS["BF16"], FORMATS["FP16"]]
+
+
+def test_exponents_count_every_weight_once():
+    x = np.array([0, -0.0, 1, 1.99, -2, 2**-149, np.inf, np.nan, 3e38], np.float32)
+    counted = floats.exponents(x)
+    table = dict(zip(counted.powers.tolist(), counted.counts.tolist(), strict=True))
+    assert {k: n for k, n in table.items() if n} == {-149: 1, 0: 2, 1: 1, 127: 1}
+    assert (counted.zeros, counted.strange) == (2, 2)
+    assert counted.counts.sum() + counted.zeros + counted.strange == x.size
+
+
+def test_exponents_of_nothing_but_zeros():
+    counted = floats.exponents(np.zeros(5, np.float32))
+    assert counted.counts.sum() == 0 and counted.zeros == 5
+
+
+def test_kept_counts_what_rounding_did():
+    x = np.array([1.0, 1 + 2**-8, 1e-9, 1e6, 0.0], np.float32)
+    bf16, fp16 = floats.kept(x, SIXTEEN)
+    assert (fp16.vanished, fp16.overflowed) == (1, 1)
+    assert (bf16.vanished, bf16.overflowed) == (0, 0)
+    assert fp16.changed == 2 and bf16.changed == 3
+    assert fp16.finer == 2 and bf16.finer == 3  # FP16's grid never gets finer than 2^-24, and ends below 1e6
+
+
+@pytest.mark.parametrize("fmt", SIXTEEN, ids=lambda f: f.name)
+def test_relative_error_stays_within_half_a_step(fmt):
+    x = np.random.default_rng(0).normal(size=4096).astype(np.float32)
+    x = x[np.abs(x) > fmt.smallest_normal]
+    (one,) = floats.kept(x, [fmt])
+    assert 0 < one.relative <= fmt.epsilon / 2
+
+
+def test_gap_is_the_distance_to_the_next_storable_value():
+    x = np.array([1.0, 1.5, -3e-5, 1e-7, 100.0], np.float32)
+    for fmt in SIXTEEN:
+        steps = [fmt.spacing(int(fmt.encode(v))) for v in x]
+        assert floats._gap(fmt, x).tolist() == steps
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_exponent_figure_shows_every_count_and_every_format(theme):
+    counted = floats.exponents(np.array([0.5, 0.25, 0.3], np.float32))
+    figure = floats.exponent_figure(counted, SIXTEEN, theme)
+    assert figure.data[0].y.tolist() == counted.counts.tolist()
+    assert {trace.y[0] for trace in figure.data[1:]} == {"BF16", "FP16"}
+
+
+def test_sample_takes_all_of_a_small_tensor_and_whole_rows_of_a_large_one():
+    class Ramp:
+        shape, n, nrows = (100, 8), 8, 100
+
+        def rows(self, start=0, stop=None):
+            return np.arange(800, dtype=np.float32).reshape(100, 8)[start:stop]
+
+    assert weights.sample(Ramp()).values.tolist() == list(range(800))
+    few = weights.sample(Ramp(), limit=80)
+    assert (few.seen, few.total, few.whole) == (80, 800, False)
+    assert few.values[0] == 0 and few.values[-1] == 799
+    assert weights.sample(Ramp(), limit=3).seen == 8
+
+
+@pytest.mark.parametrize("text", ["", None, "xyz", "123456789", "-1", "0x1", "1 2"])
+def test_text_that_is_no_bit_pattern(text):
+    assert weights.parse_bits(text) is None
+
+
+@pytest.mark.parametrize("bits", [0, 1, 0x7FC00000, 0x80000000, 0xFFFFFFFF, 0x3D2C0000])
+def test_bit_patterns_survive_the_way_to_the_browser_and_back(bits):
+    x = weights.from_fp32_bits(bits)
+    assert int(weights.fp32_bits(np.atleast_1d(x))[0]) == bits
+    assert weights.parse_bits(f"{bits:08x}") == bits

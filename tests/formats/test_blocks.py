@@ -1,0 +1,243 @@
+"""Block formats against ggml's bytes, the gguf package, their own references, and what rounding allows."""
+
+from pathlib import Path
+
+import gguf
+import ml_dtypes
+import numpy as np
+import pytest
+from families import FAMILIES, IMPORTANCE, draw
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from quantlib.errors import FormatError
+from quantlib.formats import FORMATS
+
+BLOCKS = [form for form in FORMATS.values() if form.kind == "block"]
+every_block = pytest.mark.parametrize("form", BLOCKS, ids=lambda form: form.name)
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ggml_blocks.npz")
+
+
+def golden(form, important: bool) -> np.ndarray:
+    return GOLDEN[form.name.replace("Q", "q", 1) + "+imatrix" * important]
+
+
+@every_block
+@pytest.mark.parametrize("important", [False, True], ids=["plain", "imatrix"])
+@pytest.mark.parametrize("method", ["quantize", "quantize_reference"])
+def test_golden_bytes(form, important, method):
+    data = getattr(form, method)(GOLDEN["x"], GOLDEN["imatrix"] if important else None)
+    wrong = np.flatnonzero((data != golden(form, important)).any(axis=-1))
+    assert not len(wrong), [str(GOLDEN["families"][row % len(GOLDEN["families"])]) for row in wrong]
+
+
+@every_block
+@pytest.mark.parametrize("importance", IMPORTANCE)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kernel_equals_reference(form, family, importance):
+    x, important = draw(family, importance, (7, 512), seed=5)
+    assert np.array_equal(form.quantize(x, important), form.quantize_reference(x, important))
+
+
+@every_block
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_kernel_equals_reference_on_adversarial_numbers(form, data):
+    few = st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, 1e-15, 3e38, -3e38, 1e-45, 1.1754944e-38, 1e-30, 65504.0])
+    numbers = few | st.floats(width=32, allow_nan=False, allow_infinity=False)
+    x = data.draw(arrays(np.float32, (2, form.values), elements=numbers, fill=few))
+    sizes = st.floats(0, 2.0**100, width=32)
+    importance = data.draw(st.none() | arrays(np.float32, form.values, elements=sizes, fill=sizes))
+    assert np.array_equal(form.quantize(x, importance), form.quantize_reference(x, importance))
+
+
+def valid_bytes(form) -> np.ndarray:
+    """Random blocks whose half-precision scales are finite."""
+    rng = np.random.default_rng(4)
+    codes = form.unpack(rng.integers(0, 256, (4, 100, form.nbytes), np.uint8))
+    for field in form.layout.fields:
+        if field.dtype == "f2":
+            wild = ~np.isfinite(codes[field.name])
+            codes[field.name][wild] = rng.standard_normal(wild.sum()).astype(np.float16)
+    return form.pack(codes).reshape(4, -1)
+
+
+@every_block
+def test_decoding_is_that_of_the_gguf_package(form):
+    data = valid_bytes(form)
+    theirs = gguf.quants.dequantize(data, gguf.GGMLQuantizationType(form.ggml_type))
+    ours = form.dequantize(data)
+    formula = form.decode(form.unpack(data.reshape(-1, form.nbytes)))
+    assert np.array_equal(ours.view(np.uint32), theirs.view(np.uint32))
+    assert np.array_equal(formula.reshape(ours.shape).view(np.uint32), theirs.view(np.uint32))
+
+
+@every_block
+def test_sizes_are_those_of_the_gguf_package(form):
+    kind = gguf.GGMLQuantizationType(form.ggml_type)
+    assert kind.name == form.name
+    assert gguf.GGML_QUANT_SIZES[kind] == (form.values, form.nbytes)
+
+
+@pytest.mark.parametrize("family", ["normal", "heavy tail", "one outlier", "mixed scale", "halves", "large"])
+def test_q8_0_errs_by_half_a_step_at_most(family):
+    form = FORMATS["Q8_0"]
+    x, _ = draw(family, "none", (20, 512), seed=6)
+    data = form.quantize(x)
+    wide = x.astype(float).reshape(-1, 32)
+    d = np.abs(wide).max(axis=-1, keepdims=True) / 127
+    stored = form.unpack(data.reshape(-1, 34))["d"].astype(float)
+    error = np.abs(wide - form.dequantize(data).reshape(-1, 32))
+    # Half a step of the scale before it is stored, and what storing it in half precision moves 127 steps by.
+    assert (error <= (d / 2 + 127 * np.abs(stored - d)) * (1 + 1e-5)).all()
+
+
+@pytest.mark.parametrize("family", ["normal", "heavy tail", "positive", "negative"])
+@pytest.mark.parametrize("name", ["Q4_K", "Q6_K"])
+def test_final_codes_are_the_nearest_for_the_stored_scales(name, family):
+    """Given the scales, no other code would bring a weight closer (up to float32 rounding)."""
+    form = FORMATS[name]
+    x, importance = draw(family, "ordinary", (8, 1024), seed=7)
+    codes = form.unpack(form.quantize(x, importance).reshape(-1, form.nbytes))
+    wide = x.reshape(-1, 256).astype(float)
+    error = np.abs(form.decode(codes) - wide)
+    width = form.layout.field("q").width
+    for other in range(1 << width):
+        rival = form.decode({**codes, "q": np.full_like(codes["q"], other)})
+        assert (error <= np.abs(rival - wide) + 1e-5 * np.abs(wide).max(axis=-1, keepdims=True)).all()
+
+
+@every_block
+def test_finer_formats_lose_less(form):
+    x, _ = draw("llm", "none", (16, 1024), seed=8)
+    relative = np.square(form.dequantize(form.quantize(x)) - x).mean() / np.square(x).mean()
+    assert relative < {"Q8_0": 5e-5, "Q6_K": 6e-4, "Q4_K": 1e-2}[form.name]
+
+
+@pytest.mark.parametrize("name", ["Q4_K", "Q6_K"])
+def test_importance_lowers_the_error_it_weights(name):
+    form = FORMATS[name]
+    x, importance = draw("llm", "ordinary", (64, 1024), seed=9)
+
+    def loss(steering) -> float:
+        return float((importance * np.square(form.dequantize(form.quantize(x, steering)) - x)).sum())
+
+    assert loss(importance) < loss(None)
+
+
+@every_block
+def test_rows_are_independent_and_any_leading_shape_works(form):
+    x, importance = draw("normal", "ordinary", (6, 512), seed=10)
+    data = form.quantize(x, importance)
+    assert data.shape == (6, form.row_bytes(512))
+    assert np.array_equal(form.quantize(x.reshape(2, 3, 512), importance), data.reshape(2, 3, -1))
+    assert np.array_equal(form.quantize(x[4], importance), data[4])
+    assert np.array_equal(form.quantize(np.asfortranarray(x), importance), data)
+    assert form.dequantize(data.reshape(2, 3, -1), 512).shape == (2, 3, 512)
+    assert form.quantize(x[:0]).shape == (0, form.row_bytes(512))
+    assert form.dequantize(data[:0]).shape == (0, 512)
+
+
+@every_block
+def test_other_float_types_read_only_and_unaligned_input(form):
+    x, _ = draw("normal", "none", (3, 512), seed=11)
+    for dtype in (np.float64, np.float16, ml_dtypes.bfloat16):
+        assert np.array_equal(form.quantize(x.astype(dtype)), form.quantize(x.astype(dtype).astype(np.float32)))
+    unaligned = np.frombuffer(b"x" + x.tobytes(), np.float32, offset=1).reshape(x.shape)
+    assert np.array_equal(form.quantize(unaligned), form.quantize(x))
+    data = form.quantize(x)
+    stored = np.frombuffer(data.tobytes(), np.uint8).reshape(data.shape)
+    assert np.array_equal(form.dequantize(stored), form.dequantize(data))
+
+
+@every_block
+@pytest.mark.parametrize("importance", ["none", "ordinary"])
+@pytest.mark.parametrize("family", ["normal", "one outlier", "mixed scale", "zeros", "constant", "positive"])
+def test_trace_tells_what_happened(form, family, importance):
+    x, important = draw(family, importance, (1, form.values), seed=12)
+    trace = form.trace(x[0], important)
+    data = form.quantize(x, important)[0]
+    assert np.array_equal(trace.data, data)
+    for name, code in form.unpack(data).items():
+        assert np.array_equal(trace.codes[name], code), name
+    assert np.array_equal(trace.decoded, form.dequantize(data))
+    assert trace.scales.shape == trace.minima.shape == trace.errors.shape
+    assert trace.weights.shape == (trace.groups, form.values // trace.groups)
+    power = (trace.weights * x.reshape(trace.groups, -1) ** 2).sum(axis=-1)  # near ties are decided in float32
+    for group, (errors, winner) in enumerate(zip(trace.errors, trace.winner, strict=True)):
+        usable = errors[~np.isnan(errors)]
+        assert not len(usable) or errors[winner] <= usable.min() + 1e-6 * power[group]
+
+
+@pytest.mark.parametrize("importance, candidates", [("none", 22), ("ordinary", 38)])
+def test_trace_of_q4_k_has_every_candidate(importance, candidates):
+    x, important = draw("normal", importance, (1, 256), seed=13)
+    trace = FORMATS["Q4_K"].trace(x[0], important)
+    assert trace.scales.shape == (8, candidates)
+    assert len(set(trace.winner.tolist())) > 1
+    groups = x.reshape(8, 32).astype(float)
+    for group in range(8):
+        scale, minimum = trace.scales[group, trace.winner[group]], trace.minima[group, trace.winner[group]]
+        q = np.clip(np.rint((groups[group] + minimum) / scale), 0, 15)
+        error = (trace.weights[group] * (scale * q - minimum - groups[group]) ** 2).sum()
+        assert error <= trace.errors[group, trace.winner[group]] * (1 + 1e-4)  # rounding to the fitted line is no worse
+
+
+@every_block
+def test_the_formula_in_numbers_gives_the_decoded_value(form):
+    x, _ = draw("llm", "none", (1, form.values), seed=14)
+    trace = form.trace(x[0])
+    for weight in (0, 1, form.values // 2, form.values - 1):
+        symbols, numbers, result = form.spell(trace.codes, weight)
+        assert "q" in symbols and "{" not in symbols + numbers
+        worked = eval(numbers.replace("·", "*").replace("−", "-"))
+        assert worked == pytest.approx(float(trace.decoded[weight]), rel=1e-3, abs=1e-5)
+        assert float(result.replace("−", "-")) == pytest.approx(float(trace.decoded[weight]), rel=1e-5)
+
+
+@every_block
+@pytest.mark.parametrize("bad, word", [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "-infinity")])
+def test_what_no_block_can_hold_is_refused_with_its_place(form, bad, word):
+    x = np.zeros((3, 512), np.float32)
+    x[1, 300] = x[2, 5] = bad
+    with pytest.raises(FormatError, match=rf"{form.name} cannot store {word}, found at index \(1, 300\)"):
+        form.quantize(x)
+    with pytest.raises(FormatError, match="at index 300:"):
+        form.quantize(x[1])
+
+
+@every_block
+def test_wrong_rows_are_refused(form):
+    n = form.values + 1
+    with pytest.raises(FormatError, match=f"blocks of {form.values}, and a row of {n} is not a multiple"):
+        form.quantize(np.zeros((2, n), np.float32))
+    with pytest.raises(FormatError, match="not a multiple"):
+        form.row_bytes(n)
+    with pytest.raises(FormatError, match="not a whole number"):
+        form.dequantize(np.zeros(form.nbytes + 1, np.uint8))
+    with pytest.raises(FormatError, match=f"hold {form.values} weights each, not 7"):
+        form.dequantize(np.zeros(form.nbytes, np.uint8), 7)
+    with pytest.raises(FormatError, match="are uint8"):
+        form.dequantize(np.zeros(form.nbytes, np.int8))
+    with pytest.raises(FormatError, match="Only floating-point"):
+        form.quantize(np.zeros(form.values, np.int32))
+    with pytest.raises(FormatError, match="A single number"):
+        form.quantize(np.float32(1))
+    with pytest.raises(FormatError, match="follows one block"):
+        form.trace(np.zeros(2 * form.values, np.float32))
+
+
+@every_block
+@pytest.mark.parametrize(
+    "importance, message",
+    [
+        (np.ones(511), "one number for each of the 512 columns"),
+        (np.where(np.arange(512) == 9, -1, 1), "column 9 is -1"),
+        (np.where(np.arange(512) == 8, np.nan, 1), "column 8 is NaN"),
+        (np.where(np.arange(512) == 7, np.inf, 1), "column 7 is infinity"),
+    ],
+)
+def test_wrong_importance_is_refused(form, importance, message):
+    with pytest.raises(FormatError, match=message):
+        form.quantize(np.zeros((2, 512), np.float32), importance)

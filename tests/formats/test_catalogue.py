@@ -1,0 +1,87 @@
+"""The catalogue of formats, and what importing it may cost."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import gguf
+import pytest
+
+from quantlib.errors import FormatError
+from quantlib.formats import FORMATS, by_ggml_type, get, warm_up
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_order_is_floats_then_blocks():
+    assert list(FORMATS) == ["FP32", "BF16", "FP16", "Q8_0", "Q4_K", "Q6_K"]
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
+def test_every_format_offers_the_same_surface(form):
+    assert get(form.name) is get(form.name.lower()) is form
+    assert by_ggml_type(form.ggml_type) is form
+    assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(form.ggml_type)] == (form.values, form.nbytes)
+    assert form.kind in ("float", "block")
+    assert form.summary.endswith(".")
+    assert form.row_bytes(4 * form.values) == 4 * form.nbytes
+    assert form.bpw == 8 * form.nbytes / form.values
+
+
+def test_ggml_spellings_and_unknown_names():
+    assert get("F32") is FORMATS["FP32"] and get("f16") is FORMATS["FP16"]
+    with pytest.raises(FormatError, match="No format is called 'Q4_Z': choose one of FP32, BF16"):
+        get("Q4_Z")
+    assert by_ggml_type(12345) is None
+
+
+def test_the_catalogue_cannot_be_changed():
+    with pytest.raises(TypeError):
+        FORMATS["Q4_K"] = FORMATS["FP32"]
+
+
+def test_warm_up_compiles_what_is_named():
+    from quantlib.formats.kernels import kquants, legacy
+
+    warm_up(["q8_0"])
+    assert len(legacy.encode_q8_0.signatures) == len(legacy.decode_q8_0.signatures) == 1
+    warm_up()
+    kernels = kquants.encode_q4_k, kquants.encode_q4_k_important, kquants.encode_q6_k_important, kquants.decode_q6_k
+    assert all(len(kernel.signatures) == 1 for kernel in kernels)
+    with pytest.raises(FormatError):
+        warm_up(["nothing"])
+
+
+def python(code: str, **environment: str) -> str:
+    variables = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"} | environment
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_formats_imports_no_compiler():
+    assert python("import sys, quantlib.formats; print('numba' in sys.modules)") == "False"
+
+
+def test_numba_gets_a_private_folder_where_nothing_else_can_be_written(tmp_path):
+    """No place beside the package and none in the home: cached kernels must still import."""
+    code = (
+        "import os, quantlib.formats.kernels.cache as cache\n"
+        "cache._writable = lambda folder: False\n"
+        "os.environ.pop('NUMBA_CACHE_DIR', None)\n"
+        "cache.prepare_cache()\n"
+        "print(os.environ['NUMBA_CACHE_DIR'])"
+    )
+    folder = Path(python(code, TMPDIR=str(tmp_path)))
+    assert folder.parent == tmp_path and folder.is_dir()
+    assert not stat.S_IMODE(folder.stat().st_mode) & 0o077
+    assert Path(python(code, TMPDIR=str(tmp_path))) == folder  # found again by the next process
+    folder.chmod(0o777)  # somebody else could have put code there
+    assert Path(python(code, TMPDIR=str(tmp_path))) != folder
+
+
+def test_a_named_cache_folder_is_respected(tmp_path):
+    code = "import os, quantlib.formats.kernels; print(os.environ['NUMBA_CACHE_DIR'])"
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == str(tmp_path)

@@ -1,0 +1,209 @@
+"""Plan, run, verify: on the demo model and on small models made here."""
+
+import errno
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import quantlib as ql
+from quantlib import formats
+from quantlib.recipes import RECIPES
+
+HIDDEN, FFN, VOCAB, LAYERS = 256, 512, 300, 2
+
+
+def model_weights(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = {"model.embed_tokens.weight": (VOCAB, HIDDEN), "model.norm.weight": (HIDDEN,), "lm_head.weight": (VOCAB, HIDDEN)}
+    for i in range(LAYERS):
+        p = f"model.layers.{i}."
+        shapes |= {p + f"self_attn.{n}_proj.weight": (HIDDEN, HIDDEN) for n in "qo"}
+        shapes |= {p + f"self_attn.{n}_proj.weight": (HIDDEN // 2, HIDDEN) for n in "kv"}
+        shapes |= {p + f"mlp.{n}_proj.weight": (FFN, HIDDEN) for n in ("gate", "up")}
+        shapes |= {p + "mlp.down_proj.weight": (HIDDEN, FFN)}
+        shapes |= {p + f"{n}_layernorm.weight": (HIDDEN,) for n in ("input", "post_attention")}
+    return {name: rng.standard_t(5, shape).astype(np.float32) * np.float32(0.05) for name, shape in shapes.items()}
+
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCAB, "hidden_size": HIDDEN,
+    "intermediate_size": FFN, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def byte_level_tokenizer() -> dict:
+    """A tokenizer.json of single bytes and filler words."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {c: i for i, c in enumerate(alphabet)}
+    vocabulary |= {f"<w{i}>": i for i in range(len(alphabet), VOCAB)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return json.loads(tokenizer.to_str())
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    path = tmp_path / "model"
+    write_model(path, model_weights())
+    return path
+
+
+def write_model(path: Path, weights: dict[str, np.ndarray], config: dict = CONFIG) -> None:
+    path.mkdir()
+    save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "tokenizer.json").write_text(json.dumps(byte_level_tokenizer()))
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+
+
+def quantize(source: Path, out: Path, recipe: str, **options) -> ql.RunResult:
+    with ql.open_checkpoint(source) as checkpoint:
+        return ql.run(ql.plan(checkpoint, recipe), out, **options)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_demo_model_in_every_recipe(demo_model, tmp_path, recipe):
+    source = ql.open_checkpoint(demo_model)
+    plan = ql.plan(source, recipe)
+    result = ql.run(plan, tmp_path / "out.gguf")
+    assert result.nbytes == plan.nbytes == (tmp_path / "out.gguf").stat().st_size
+    with source, ql.open_checkpoint(tmp_path / "out.gguf") as written:
+        for planned in plan.tensors:
+            tensor = written.tensors[planned.name]
+            assert tensor.format == planned.target
+            original = planned.tensor.rows(0, min(64, tensor.nrows))
+            expected = formats.get(planned.target).dequantize(formats.get(planned.target).quantize(original))
+            np.testing.assert_array_equal(tensor.rows(0, min(64, tensor.nrows)), expected)
+
+
+def test_losses_are_those_of_the_file(folder, tmp_path):
+    with ql.open_checkpoint(folder) as source:
+        plan = ql.plan(source, "Q4_K_M")
+        result = ql.run(plan, tmp_path / "out.gguf")
+        with ql.open_checkpoint(tmp_path / "out.gguf") as written:
+            for planned, done in zip(plan.tensors, result.tensors, strict=True):
+                error = planned.tensor.rows() - written.tensors[planned.name].rows()
+                assert done.loss.rmse == pytest.approx(np.sqrt(np.mean(np.square(error, dtype=np.float64))), abs=1e-12)
+
+
+def test_quantizing_in_one_step_or_through_f32_gives_the_same_file(folder, tmp_path):
+    quantize(folder, tmp_path / "f32.gguf", "F32")
+    quantize(folder, tmp_path / "direct.gguf", "Q4_K_M")
+    quantize(tmp_path / "f32.gguf", tmp_path / "through.gguf", "Q4_K_M")
+    with ql.open_checkpoint(tmp_path / "direct.gguf") as a, ql.open_checkpoint(tmp_path / "through.gguf") as b:
+        assert list(a.tensors) == list(b.tensors)
+        for name in a.tensors:
+            np.testing.assert_array_equal(a.tensors[name].raw(), b.tensors[name].raw())
+
+
+def test_any_number_of_workers_gives_the_same_bytes(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("quantlib.jobs.running.CHUNK_WEIGHTS", 5 * HIDDEN)
+    files = []
+    for workers in (1, 3):
+        with ThreadPoolExecutor(workers) as pool:
+            quantize(folder, tmp_path / f"{workers}.gguf", "Q4_K_M", executor=pool)
+        files.append((tmp_path / f"{workers}.gguf").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_progress_rises_to_the_end(folder, tmp_path):
+    seen = []
+    quantize(folder, tmp_path / "out.gguf", "Q8_0", progress=seen.append)
+    fractions = [p.fraction for p in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert len({p.tensor for p in seen}) == seen[-1].count
+
+
+def test_cancel_leaves_nothing(folder, tmp_path):
+    out = tmp_path / "out.gguf"
+    calls = iter([False, False, True])
+    with pytest.raises(ql.Cancelled):
+        quantize(folder, out, "Q8_0", cancel=lambda: next(calls, True))
+    assert left(tmp_path) == ["model"]
+
+
+def left(path: Path) -> list[str]:
+    return sorted(p.name for p in path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("recipe", ["Q4_K_M", "F16", "F32"])
+def test_what_is_not_finite_is_refused_with_its_place(tmp_path, value, recipe):
+    weights = model_weights()
+    weights["model.layers.1.mlp.up_proj.weight"][7, 33] = value
+    write_model(tmp_path / "model", weights)
+    with pytest.raises(ql.JobError, match=r"^blk\.1\.ffn_up\.weight holds .* at row 7, column 33"):
+        quantize(tmp_path / "model", tmp_path / "out.gguf", recipe)
+    assert left(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("recipe", ["Q4_K_M", "Q8_0", "F16"])
+def test_a_weight_too_large_for_the_format_is_refused(tmp_path, recipe):
+    weights = model_weights()
+    weights["model.layers.0.mlp.down_proj.weight"][3, 5] = 1e30
+    write_model(tmp_path / "model", weights)
+    with pytest.raises(ql.JobError, match=r"blk\.0\.ffn_down\.weight holds a weight of size 1e\+30"):
+        quantize(tmp_path / "model", tmp_path / "out.gguf", recipe)
+    assert left(tmp_path) == ["model"]
+
+
+def test_rows_that_fit_no_block_fall_back_as_in_llama_cpp(tmp_path):
+    weights = model_weights()
+    for name in weights:
+        if "mlp" in name:  # rows of 520 are no multiple of 32, let alone of 256
+            weights[name] = np.resize(weights[name], (HIDDEN, 520) if "down" in name else (520, HIDDEN))
+    write_model(tmp_path / "model", weights, {**CONFIG, "intermediate_size": 520})
+    result = quantize(tmp_path / "model", tmp_path / "out.gguf", "Q4_K_M")
+    targets = {t.name: t.target for t in result.tensors}
+    assert targets["blk.0.ffn_down.weight"] == "FP16"
+    assert targets["blk.0.ffn_up.weight"] == "Q4_K"
+
+
+def test_a_disk_too_small_is_told_before_the_run(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(ql.JobError, match="1,000 left"):
+        quantize(folder, tmp_path / "out.gguf", "Q8_0")
+    assert left(tmp_path) == ["model"]
+
+
+def test_a_disk_that_fills_up_during_the_run(folder, tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("quantlib.checkpoints.GGUFWriter.write", full)
+    with pytest.raises(ql.JobError, match="is full"):
+        quantize(folder, tmp_path / "out.gguf", "Q8_0")
+    assert left(tmp_path) == ["model"]
+
+
+def test_a_file_that_reads_back_wrong_is_not_kept(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("quantlib.jobs.verifying._crc", lambda tensor: 0)
+    with pytest.raises(ql.JobError, match="reads back other bytes"):
+        quantize(folder, tmp_path / "out.gguf", "Q8_0")
+    assert left(tmp_path) == ["model"]
+
+
+def test_an_older_file_survives_a_failed_run(tmp_path):
+    weights = model_weights()
+    weights["lm_head.weight"][0, 0] = np.nan
+    write_model(tmp_path / "model", weights)
+    (tmp_path / "out.gguf").write_bytes(b"older")
+    with pytest.raises(ql.JobError):
+        quantize(tmp_path / "model", tmp_path / "out.gguf", "Q8_0")
+    assert (tmp_path / "out.gguf").read_bytes() == b"older"
+
+
+@pytest.mark.parametrize("out", ["missing/out.gguf", "model"])
+def test_places_that_cannot_be_written(folder, tmp_path, out):
+    with pytest.raises(ql.JobError, match="folder"):
+        quantize(folder, tmp_path / out, "Q8_0")

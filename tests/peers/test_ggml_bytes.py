@@ -1,0 +1,69 @@
+"""Our bytes against ggml's own, by calling the library that llama-cpp-python brings along."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantlib.formats import FORMATS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
+from families import FAMILIES, IMPORTANCE, draw
+
+pytestmark = pytest.mark.peer
+BLOCKS = [name for name, form in FORMATS.items() if form.kind == "block"]
+SHAPE = (256, 4096)
+ROUNDS = 10  # of SHAPE, for the families that look like weights: ten million each
+COMMON = ("normal", "llm", "heavy tail", "mixed scale")
+
+
+@pytest.fixture(scope="module")
+def ggml(peer):
+    folder = Path(peer("llama_cpp").__file__).parent / "lib"
+    library = next(path for path in sorted(folder.glob("*ggml-base*")) if path.is_file())
+    ggml = ctypes.CDLL(str(library))
+    pointer = ctypes.POINTER(ctypes.c_float)
+    sizes = [ctypes.c_int64] * 3
+    ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, pointer, ctypes.c_void_p, *sizes, pointer]
+    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
+    return ggml
+
+
+def theirs(ggml, form, x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    out = np.zeros((len(x), form.row_bytes(x.shape[1])), np.uint8)
+    pointer = ctypes.POINTER(ctypes.c_float)
+    steering = None if importance is None else importance.ctypes.data_as(pointer)
+    written = ggml.ggml_quantize_chunk(
+        form.ggml_type, x.ctypes.data_as(pointer), out.ctypes.data, 0, len(x), x.shape[1], steering
+    )
+    assert written == out.nbytes
+    return out
+
+
+def assert_same(form, ours: np.ndarray, ggmls: np.ndarray) -> None:
+    wrong = np.unique(np.nonzero(ours != ggmls)[0])
+    assert not len(wrong), f"{form.name}: {len(wrong)} of {len(ours)} rows differ, the first is {wrong[0]}"
+
+
+@pytest.mark.parametrize("importance", ["none", "ordinary"])
+@pytest.mark.parametrize("family", COMMON)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_ten_million_weights_of_each_common_family(ggml, name, family, importance):
+    form = FORMATS[name]
+    for seed in range(ROUNDS):
+        x, important = draw(family, importance, SHAPE, seed)
+        assert_same(form, form.quantize(x, important), theirs(ggml, form, x, important))
+
+
+@pytest.mark.parametrize("importance", IMPORTANCE)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_every_family_and_importance(ggml, name, importance):
+    form = FORMATS[name]
+    for family in FAMILIES:
+        x, important = draw(family, importance, (16, 2048), 1)
+        try:
+            assert_same(form, form.quantize(x, important), theirs(ggml, form, x, important))
+        except AssertionError as error:
+            raise AssertionError(f"{family}: {error}") from None

@@ -1,0 +1,89 @@
+"""The structure holds: imports run one way, and each layer imports only what it may."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FREE = {"errors"}  # imported by all
+LAYERS = [  # a module may import its own layer's package and the layers before it
+    {"formats"},
+    {"metrics"},
+    {"methods", "checkpoints", "recipes"},
+    {"jobs", "lm"},
+    {"tables"},
+    {"figures", "cli", "__main__", "__init__"},
+]
+OUTSIDE = {
+    "formats": {"numpy", "numba", "ml_dtypes", "gguf"},
+    "methods": {"numpy", "numba", "ml_dtypes"},
+    "metrics": {"numpy"},
+    "recipes": set(),
+    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "huggingface_hub", "tokenizers"},
+    "jobs": {"numpy"},
+    "lm": {"numpy", "numba", "tokenizers"},
+    "tables": {"numpy"},
+    "figures": {"numpy", "plotly"},
+    "cli": set(),
+    "__main__": set(),
+    "__init__": {"numpy"},
+}
+FILES = sorted((ROOT / "quantlib").rglob("*.py"))
+
+
+def unit(path: Path) -> str:
+    relative = path.relative_to(ROOT / "quantlib")
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute module names that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            if node.module == "quantlib":
+                found |= {f"quantlib.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    own = unit(path)
+    if own in FREE:
+        assert not {m for m in imports(path) if m.startswith("quantlib")}
+        return
+    rank = next(i for i, layer in enumerate(LAYERS) if own in layer)
+    below = FREE.union(*LAYERS[:rank])
+    allowed = below | {own} | (LAYERS[rank] if own in {"cli", "__main__"} else set())
+    for module in imports(path):
+        head, _, rest = module.partition(".")
+        if head == "quantlib":
+            assert rest.split(".")[0] in allowed or (not rest and own in {"cli", "__main__"}), f"{path} imports {module}"
+        elif head not in sys.stdlib_module_names:
+            assert head in OUTSIDE[own], f"{path} imports {module}"
+
+
+def test_pages_do_no_arithmetic_on_arrays():
+    for path in (ROOT / "pages").rglob("*.py"):
+        assert not {m for m in imports(path) if m.split(".")[0] in {"numpy", "numba", "plotly"} and "warmup" not in path.name}
+
+
+def test_importing_quantlib_is_light():
+    """Neither Streamlit nor Plotly nor torch comes in with the library, and nothing is compiled."""
+    code = "import sys, quantlib; print([m for m in ('streamlit', 'plotly', 'torch', 'pandas') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_project_speaks_of_itself_alone():
+    files = [p for d in ("quantlib", "pages", "tests", "assets") for p in (ROOT / d).rglob("*.py")]
+    hosts = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org")
+    assert not [p for p in files if any(host in p.read_text(encoding="utf-8") for host in hosts)]

@@ -1,0 +1,96 @@
+"""The command line as a user meets it: exit status, standard output and standard error of a real process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import quantlib as ql
+
+ROOT = Path(__file__).parents[1]
+
+
+def call(*arguments, cwd=ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "quantlib", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def sentence(text: str) -> None:
+    """One line for the user, no traceback."""
+    assert text.startswith("quantlib: ")
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+
+
+def test_formats_lists_the_catalogue():
+    rows = json.loads(call("formats", "--json").stdout)
+    assert [row["name"] for row in rows] == list(ql.formats())
+    assert {"FP32", "Q4_K"} <= set(call("formats").stdout.split())
+
+
+def test_inspect(demo_model):
+    done = call("inspect", demo_model, "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["kind"], document["architecture"]) == (0, "huggingface", "LlamaForCausalLM")
+    assert document["weights"] == sum(row["shape"][0] * (row["shape"] + [1])[1] for row in document["tensors"])
+    assert "model.embed_tokens.weight" in call("inspect", demo_model).stdout
+
+
+def test_inspect_a_tensor(demo_model):
+    name = "model.layers.0.mlp.down_proj.weight"
+    shown = json.loads(call("inspect", demo_model, "--tensor", name, "--json").stdout)["tensor"]
+    with ql.open_checkpoint(demo_model) as checkpoint:
+        x = checkpoint.tensors[name].rows()
+    assert shown["largest"] == float(x.max())
+    assert shown["standard deviation"] == pytest.approx(float(x.std(dtype="float64")))
+
+
+def test_quantize_writes_what_the_dry_run_says(demo_model, tmp_path):
+    plan = json.loads(call("quantize", demo_model, tmp_path / "o.gguf", "--dry-run", "--json").stdout)
+    assert not list(tmp_path.iterdir())
+    assert {"name", "source", "target", "nbytes", "reason"} <= set(plan["tensors"][0])
+    done = call("quantize", demo_model, tmp_path / "o.gguf", "--json", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.gguf").stat().st_size == plan["nbytes"] == json.loads(done.stdout)["nbytes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ((), 2),
+        (("quantize",), 2),
+        (("quantize", "a", "b", "--recipe", "Q99"), 2),
+        (("quantize", "a", "b", "--threads", "0"), 2),
+        (("inspect", "no-such-file.gguf"), 1),
+        (("inspect", "README.md"), 1),
+        (("inspect", "assets/demo_model", "--tensor", "nothing"), 1),
+        (("quantize", "assets/demo_model", "no/such/folder/x.gguf"), 1),
+    ],
+)
+def test_wrong_calls(arguments, status):
+    done = call(*arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    if status == 1:
+        sentence(done.stderr)
+
+
+def test_a_pickle_is_refused(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"\x80\x02}q\x00.")
+    done = call("inspect", tmp_path / "model.bin")
+    assert done.returncode == 1
+    sentence(done.stderr)
+    assert "pickle" in done.stderr
+
+
+def test_a_truncated_file_is_refused_and_nothing_is_written(demo_model, tmp_path):
+    whole = (demo_model / "model.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    done = call("quantize", tmp_path / "cut.safetensors", tmp_path / "o.gguf")
+    assert done.returncode == 1
+    sentence(done.stderr)
+    assert [p.name for p in tmp_path.iterdir()] == ["cut.safetensors"]
