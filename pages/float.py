@@ -17,9 +17,9 @@ DEFAULT = "model.layers.0.mlp.down_proj.weight"
 def main() -> None:
     st.title("What a float stores")
     st.markdown(
-        "A weight is a number, and a file has only bits for it. A float spends them on three things: a **sign** (S), an "
-        "**exponent** (E) that says between which two powers of two the number lies, and a **fraction** (F) that says "
-        "where between them. Formats differ only in how many bits each part gets. Here is one weight of a trained "
+        "A weight is a number, and a file has only bits for it. A float spends them on three things: a **sign** (S), "
+        "an **exponent** (E) that says between which two powers of two the number lies, and a **fraction** (F) that "
+        "says where between them. Formats differ only in how many bits each part gets. Here is one weight of a trained "
         "language model: flip its bits."
     )
     tensor, row, column = choose_weight()
@@ -51,21 +51,26 @@ def show_strip(tensor: Tensor, row: int, column: int) -> None:
         formats=[floats.declaration(fmt) for fmt in FORMATS_SHOWN],
         weight=weight,
         start=bits_from_address(token, weight),
+        set_by=st.query_params.get("set", NAMES[0]),
         presets=[{"label": label, "bits": int(weights.fp32_bits(x))} for label, x in PRESETS.items()],
         on_change=lambda: bits_to_address(token, weight),
     )
     captions.receipt(
-        "exact", "The row you flip sets the value. The others round it to nearest, ties to even; ▴ marks bits that rounding changed."
+        "exact",
+        "The row you flip sets the value. The others round it to nearest, ties to even; "
+        "▲ marks bits that rounding changed.",
     )
     shown = bits_from_address(token, weight)
-    captions.show_python(snippet(tensor, row, column, None if shown == weight else shown), *(type(FORMATS_SHOWN[0]).encode,))
+    captions.show_python(
+        snippet(tensor, row, column, None if shown == weight else shown), *(type(FORMATS_SHOWN[0]).encode,)
+    )
 
 
 def bits_from_address(token: str, weight: int) -> int:
     """The FP32 pattern that `?bits=` holds, unless it was about another weight; else the weight's own."""
     if st.session_state.setdefault("strip_token", token) != token:
         st.session_state["strip_token"] = token
-        st.query_params.pop("bits", None)
+        forget_bits()
     bits = weights.parse_bits(st.query_params.get("bits"))
     return weight if bits is None else bits
 
@@ -76,9 +81,14 @@ def bits_to_address(token: str, weight: int) -> None:
     if not said or said["token"] != token:
         return
     if said["bits"] == weight:
-        st.query_params.pop("bits", None)
+        forget_bits()
     else:
-        st.query_params["bits"] = f"{said['bits']:08x}"
+        st.query_params.update(bits=f"{said['bits']:08x}", set=said["set"])
+
+
+def forget_bits() -> None:
+    for name in ("bits", "set"):
+        st.query_params.pop(name, None)
 
 
 def show_tensor(tensor: Tensor) -> None:
@@ -99,8 +109,8 @@ def show_tensor(tensor: Tensor) -> None:
     scope = f"all {total:,} weights" if seen == total else f"{seen:,} of {total:,} weights, evenly spaced rows"
     captions.receipt(
         "measured",
-        f"{scope} of the tensor, by power of two. Below, the powers that each format holds: solid with all its fraction "
-        "bits, hatched (subnormal) with fewer and fewer; FP32 and BF16 go on to 2⁻¹²⁶ and 2¹²⁷.",
+        f"{scope} of the tensor, by power of two. Below, the powers that each format holds: solid with all its "
+        "fraction bits, hatched (subnormal) with fewer and fewer; FP32 and BF16 go on to 2⁻¹²⁶ and 2¹²⁷.",
     )
     st.download_button("Data (CSV)", floats.exponents_csv(counted), "exponents.csv", "text/csv", on_click="ignore")
     captions.show_python(tensor_snippet(tensor), floats.kept, floats.exponents)
@@ -121,9 +131,9 @@ def reveal(guess: str, tensor: Tensor, kept: dict[str, floats.Kept]) -> None:
     answer = "FP16" if share > 0.5 else "BF16" if bf16.finer > fp16.finer else "neither"
     st.markdown(
         f"{'Yes' if guess == answer else 'No'}: **{answer}**. For {share:.2%} of these weights FP16's next number is "
-        "nearer, mostly eight times: it has three more fraction bits. What BF16 buys with them is range. FP16 ends at "
-        "65,504 and loses bits below 2⁻¹⁴; BF16 reaches as far as FP32, so nothing that happens in training is too "
-        "large or too small for it."
+        "nearer: it has three more fraction bits, so its numbers lie eight times as close. What BF16 has instead is "
+        "range. FP16 ends at 65,504 and loses bits below 2⁻¹⁴; BF16 reaches as far as FP32, so hardly anything that "
+        "happens in training is too large or too small for it."
     )
     st.markdown(
         f"Stored as FP16, **{fp16.changed:,}** of {fp16.count:,} weights change and {fp16.vanished:,} become zero. "
@@ -140,7 +150,8 @@ def snippet(tensor: Tensor, row: int, column: int, bits: int | None) -> str:
     """Runs as it stands, and prints what the strip shows."""
     path = model.shown_path(model.current_checkpoint())
     value = (
-        f"tensor = ql.open_checkpoint({path!r}).tensors[{tensor.name!r}]\nx = tensor.rows({row}, {row + 1})[0, {column}]\n"
+        f"tensor = ql.open_checkpoint({path!r}).tensors[{tensor.name!r}]\n"
+        f"x = tensor.rows({row}, {row + 1})[0, {column}]\n"
         if bits is None
         else f"x = np.uint32(0x{bits:08X}).view(np.float32)\n"
     )

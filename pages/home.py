@@ -8,20 +8,20 @@ from quantlib.figures import levels, runs
 TENSOR = "model.layers.3.mlp.down_proj.weight"
 WEIGHTS = 256
 SHOWN = 128
-STORED_AS = {"BF16": "As trained", "Q8_0": "256 levels", "Q4_K": "16 levels"}
+FORMATS = {"As trained": "BF16", "256 levels": "Q8_0", "16 levels": "Q4_K"}
 
 
 def main() -> None:
     st.title("What does quantization do to a number?")
     st.markdown(
-        "A language model is a long list of numbers. Quantization stores each of them with fewer bits, so that the model "
-        "fits into less memory. Below are **real weights of a small trained model**, and what is left of them."
+        "A language model is a long list of numbers. Quantization stores each of them with fewer bits, so that "
+        "the model fits into less memory. Below are **real weights of a trained model**, stored by the real quantizer. "
+        "Choose how many levels they may have."
     )
-    name = st.segmented_control(
-        "Store them as", list(STORED_AS), default="Q4_K", format_func=lambda n: f"{STORED_AS[n]} · {n}",
-        key="stored", bind="query-params", required=True,
-    )  # fmt: skip
-    show_row(name)
+    stored = st.segmented_control(
+        "Levels", list(FORMATS), default="16 levels", key="stored", bind="query-params", required=True
+    )
+    show_row(FORMATS[stored])
     st.subheader("Go on")
     chapters = st.columns(3)
     with chapters[0], st.container(border=True):
@@ -44,8 +44,8 @@ def show_row(name: str) -> None:
     picture = levels.rest(row, name)
     title = f"{SHOWN} weights stored as {name}"
     drawing.draw(levels.levels_svg(picture.first(SHOWN), title) + levels.LEGEND, key="levels")
-    columns = st.columns(3)
-    columns[0].metric("Bits for each weight", f"{picture.format.bpw:g}")
+    columns = st.columns(3, gap="small")
+    columns[0].metric(f"Bits for each weight in {name}", f"{picture.format.bpw:g}")
     columns[1].metric(f"Bytes for {WEIGHTS} weights", f"{picture.nbytes:,}")
     columns[2].metric("Typical error", f"{picture.loss.relative:.2%}", help="rmse / rms of these weights")
     captions.receipt("measured", f"on the first {WEIGHTS} weights of `{TENSOR}`; {SHOWN} are drawn")

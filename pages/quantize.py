@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, files, model, routes
+from pages.ui import captions, drawing, model, routes
 from pages.ui.jobs import Job, registry
 from quantlib import tables
 from quantlib.figures import runs
@@ -15,7 +15,8 @@ DEMO, OWN = "The demo model", "A file of mine"
 def main() -> None:
     st.title("Quantize")
     st.markdown(
-        "Choose a model and a recipe. You get a GGUF file that llama.cpp and Ollama load, and you see what each tensor lost."
+        "Choose a model and a recipe. You get a GGUF file that llama.cpp and Ollama load, "
+        "and you see what each tensor lost."
     )
     checkpoint, name = choose_source()
     if checkpoint is None:
@@ -74,9 +75,16 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
         st.warning(warning, icon="⚠️")
     st.html(runs.size_bars(plans, plan.recipe.name))
     captions.receipt("exact", "sizes follow from the plan: every header byte and every block is counted")
+    st.markdown(f"Which matrix gets which format in **{plan.recipe.name}**. Point at one to read why.")
+    drawing.draw(runs.format_map(plan), key="format-map")
     rows = tables.plan(plan)["tensors"]
     with st.expander(f"All {len(rows)} tensors, and why each gets its format"):
-        st.dataframe(rows, column_order=["name", "shape", "source", "target", "bpw", "nbytes", "reason"], hide_index=True)
+        st.dataframe(
+            rows,
+            column_order=["name", "shape", "source", "target", "bpw", "nbytes", "reason"],
+            column_config={"nbytes": st.column_config.NumberColumn("bytes", format="localized")},
+            hide_index=True,
+        )
 
 
 def show_job(plan: ql.Plan, file_name: str) -> None:
@@ -90,11 +98,9 @@ def show_job(plan: ql.Plan, file_name: str) -> None:
             return
         st.session_state["job"] = st.query_params["job"] = job.token
         st.rerun()
-    if job is None:
-        return
-    if job.done:
+    if job is not None and job.done:
         show_outcome(job)
-    else:
+    elif job is not None:
         watch(job.token)
 
 
@@ -116,37 +122,38 @@ def watch(token: str) -> None:
 
 
 def show_outcome(job: Job) -> None:
+    """The file, and what each tensor lost; or why there is none."""
+    st.subheader(job.file_name)
     if job.error:
         st.error(job.error, icon="⚠️")
         return
     result = job.result
-    st.success(
-        f"{job.file_name}: {tables.size(result.nbytes)} in {result.seconds:.1f} s, read back and verified.", icon="✅"
-    )
     if job.path:
+        st.success(
+            f"{tables.size(result.nbytes)}, written in {result.seconds:.1f} s, read back and verified.", icon="✅"
+        )
         st.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️")
     else:
         st.info("The file is no longer kept on the server; press Quantize to make it again.")
-    st.subheader("What each tensor lost")
     st.markdown(
-        "The error is the root mean square of what changed, as a share of a typical weight. "
-        "Each bit more halves it: 6 dB of SQNR."
+        "**What each tensor lost**: the root mean square of what changed, as a share of a typical weight. "
+        "Each bit less doubles it, which is 6 dB of SQNR."
     )
-    if any(t.loss.squared_error for t in result.tensors):
-        st.plotly_chart(runs.error_bars(result.tensors), key="errors")
-    rows = tables.result(result)["tensors"]
-    st.dataframe(
-        rows,
-        column_order=["name", "source", "target", "relative", "sqnr", "rmse", "largest_error", "nbytes"],
-        column_config={
-            "relative": st.column_config.NumberColumn("relative error", format="percent"),
-            "sqnr": st.column_config.NumberColumn("SQNR, dB", format="%.1f"),
-            "rmse": st.column_config.NumberColumn("rmse", format="%.2e"),
-            "largest_error": st.column_config.NumberColumn("largest error", format="%.2e"),
-        },
-        hide_index=True,
-    )
+    drawing.draw(runs.error_map(result.tensors), key="error-map")
     captions.receipt("measured", "on every weight of this run, decoded from the bytes in the file")
+    with st.expander("As a table"):
+        st.dataframe(
+            tables.result(result)["tensors"],
+            column_order=["name", "source", "target", "relative", "sqnr", "rmse", "largest_error", "nbytes"],
+            column_config={
+                "relative": st.column_config.NumberColumn("relative error", format="percent"),
+                "sqnr": st.column_config.NumberColumn("SQNR, dB", format="%.1f"),
+                "rmse": st.column_config.NumberColumn("rmse", format="%.2e"),
+                "largest_error": st.column_config.NumberColumn("largest error", format="%.2e"),
+                "nbytes": st.column_config.NumberColumn("bytes", format="localized"),
+            },
+            hide_index=True,
+        )
 
 
 main()

@@ -1,47 +1,49 @@
 """Inside a super-block: 256 weights, 144 bytes, and which bit belongs to which weight."""
 
-import numpy as np
 import streamlit as st
 
 from pages.ui import captions, component, model
 from quantlib import Tensor
 from quantlib.figures import block as blocks
+from quantlib.figures import weights
 from quantlib.formats import FORMATS, BlockFormat
 from quantlib.metrics import compare
 
 NAMES = ("Q4_K", "Q6_K", "Q8_0")
 DEFAULT = "model.layers.0.mlp.down_proj.weight"
 STORY = {
-    "Q4_K": "Sixteen levels are few, so each block of 32 weights gets a scale and a minimum of its own. Two half-precision "
-    "floats for every 32 weights would cost a whole bit per weight: so those, too, are quantized. What a block keeps are "
-    "two 6-bit integers, the **sub-scale** sc and the **sub-minimum** mn; the **super-block** keeps two floats, d and "
-    "dmin, that turn all of them back into numbers.",
+    "Q4_K": "Sixteen levels are few, so each block of 32 weights gets a scale and a minimum of its own. Two "
+    "half-precision floats for every 32 weights would cost a whole bit per weight: so those, too, are quantized. What "
+    "a block keeps are two 6-bit integers, the **sub-scale** sc and the **sub-minimum** mn; the **super-block** keeps "
+    "two floats, d and dmin, that turn all of them back into numbers.",
     "Q6_K": "With 64 levels the minimum is not worth its bits: each block of 16 weights has only a **sub-scale** sc, a "
     "signed byte, and the **super-block** one float d for all of them. A code of 32 stands for zero.",
-    "Q8_0": "The plain case: 32 weights, one float d, a signed byte each. Nothing is split and nothing is searched: the "
-    "largest magnitude becomes 127.",
+    "Q8_0": "The plain case: 32 weights, one float d, a signed byte each. Nothing is split and nothing is searched: "
+    "the largest magnitude becomes 127 or −127.",
 }
 
 
 def main() -> None:
     st.title("Inside a super-block")
     st.markdown(
-        "Real weights as a quantized file holds them. Point at a weight: the bits that it is made of light up. Point at a "
-        "bit: the weights that depend on it do."
+        "Real weights as a quantized file holds them. Point at a weight: the bits that it is made of light up. Point "
+        "at a bit: the weights that depend on it do."
     )
     tensor, fmt, index = choose_block()
     st.markdown(STORY[fmt.name])
     if tensor.n % fmt.values:
-        st.info(f"{fmt.name} needs rows of a multiple of {fmt.values} weights; this tensor's have {tensor.n}.", icon="📏")
+        st.info(
+            f"{fmt.name} needs rows of a multiple of {fmt.values} weights; this tensor's have {tensor.n}.", icon="📏"
+        )
         return
-    block = blocks.store(fmt, weights_of(tensor, fmt, index))
+    block = blocks.store(fmt, weights.block_at(tensor, fmt.values, index))
     show_block(tensor, block, index)
     show_size(fmt)
 
 
 def choose_block() -> tuple[Tensor, BlockFormat, int]:
     """A block of a tensor in a format; the address names it."""
-    left, middle, right = st.columns([3, 1.6, 1])
+    left, middle, right = st.columns([2.4, 1.9, 1.1])
     with left:
         tensor = model.tensor_picker("tensor", DEFAULT)
     with middle:
@@ -50,14 +52,8 @@ def choose_block() -> tuple[Tensor, BlockFormat, int]:
     count = max(1, tensor.nrows * (tensor.n // fmt.values))
     with right:
         what = "Super-block" if fmt.values > 32 else "Block"
-        index = st.number_input(what, 0, count - 1, 0, key="block", bind="query-params", help=f"{count:,} in this tensor")
+        index = st.number_input(what, 0, count - 1, 0, key="block", bind="query-params")
     return tensor, fmt, index
-
-
-def weights_of(tensor: Tensor, fmt: BlockFormat, index: int) -> np.ndarray:
-    """The weights of block number `index`, counted row by row. float32 (values,)"""
-    row, at = divmod(index, tensor.n // fmt.values)
-    return tensor.rows(row, row + 1).reshape(-1, fmt.values)[at]
 
 
 @st.fragment
@@ -72,13 +68,18 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
     captions.receipt(
         "measured",
         f"{loss.count} weights stored in {block.format.nbytes} bytes. Root mean square error {loss.rmse:.3g}, "
-        f"{loss.relative:.2%} of the weights' own root mean square {loss.rms:.3g}; largest error {loss.largest_error:.3g}.",
+        f"{loss.relative:.2%} of the weights' own root mean square {loss.rms:.3g}; "
+        f"largest error {loss.largest_error:.3g}.",
     )
     group = weight // block.group
     show_group(block, group)
     show_search(block, group)
-    st.download_button("Data (CSV)", blocks.to_csv(block), f"{block.format.name}-block.csv", "text/csv", on_click="ignore")
-    captions.show_python(snippet(tensor, block.format, index), type(block.format).trace, block.format.choose, block.format.decode)
+    st.download_button(
+        "Data (CSV)", blocks.to_csv(block), f"{block.format.name}-block.csv", "text/csv", on_click="ignore"
+    )
+    captions.show_python(
+        snippet(tensor, block.format, index), type(block.format).trace, block.format.choose, block.format.decode
+    )
 
 
 def weight_from_address(token: str, values: int) -> int:
@@ -102,7 +103,8 @@ def show_group(block: blocks.StoredBlock, group: int) -> None:
     st.subheader(f"{part}, before and after", anchor=False)
     st.plotly_chart(blocks.before_after(block, group, theme()), theme=None, config=component.PLOT, key="before_after")
     captions.receipt(
-        "measured", "Rings are the weights, squares what is stored; the red line between them is the error, drawn again below."
+        "measured",
+        "Rings are the weights, squares what is stored; the red line between them is the error, drawn again below.",
     )
 
 
@@ -112,12 +114,15 @@ def show_search(block: blocks.StoredBlock, group: int) -> None:
         return
     st.subheader("How its scale was found", anchor=False)
     st.markdown(
-        f"No formula gives the best scale, so the quantizer tries {block.trace.scales.shape[1]}: for each it rounds the "
-        "weights, fits the scale anew to the codes it got, and adds up the squared errors, large weights counting more. "
-        "The least sum wins. Then the winner is itself rounded, to what d times a whole number can say: the dashed line."
+        f"No formula gives the best scale, so the quantizer tries {block.trace.scales.shape[1]}: for each it rounds "
+        "the weights, fits the scale anew to the codes it got, and adds up the squared errors, large weights counting "
+        "more. The least sum wins. Then the winner is itself rounded, to what d times a whole number can say: the "
+        "dashed line."
     )
     st.plotly_chart(blocks.search_figure(block, group, theme()), theme=None, config=component.PLOT, key="search")
-    captions.receipt("measured", "Every candidate that ggml's search tries for this block, in the same float32 arithmetic.")
+    captions.receipt(
+        "measured", "Every candidate that ggml's search tries for this block, in the same float32 arithmetic."
+    )
 
 
 def show_size(fmt: BlockFormat) -> None:

@@ -1,10 +1,10 @@
 """A quantization backend: number formats, checkpoint files, recipes, and the runs that join them.
 
-    import quantlib as ql
-    data = ql.quantize(x, "Q4_K")            # float32 (..., n) -> uint8 (..., bytes)
-    xhat = ql.dequantize(data, "Q4_K")       # and back
-    plan = ql.plan(ql.open_checkpoint("model/"), recipe="Q4_K_M")
-    ql.run(plan, "model.gguf")
+import quantlib as ql
+data = ql.quantize(x, "Q4_K")            # float32 (..., n) -> uint8 (..., bytes)
+xhat = ql.dequantize(data, "Q4_K")       # and back
+plan = ql.plan(ql.open_checkpoint("model/"), recipe="Q4_K_M")
+ql.run(plan, "model.gguf")
 """
 
 from collections.abc import Mapping

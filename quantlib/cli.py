@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m quantlib", description="Quantize model checkpoints, and look inside.")
+    parser = argparse.ArgumentParser(
+        prog="python -m quantlib", description="Quantize model checkpoints, and look inside."
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable, help: str) -> argparse.ArgumentParser:
@@ -50,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     quantize.add_argument("out", metavar="OUT.gguf", type=Path, help="the file to write")
     quantize.add_argument(
-        "--recipe", default="Q4_K_M", type=str.upper, choices=list(RECIPES), help="default: %(default)s", metavar="RECIPE"
+        "--recipe",
+        default="Q4_K_M",
+        type=str.upper,
+        choices=list(RECIPES),
+        help="default: %(default)s",
+        metavar="RECIPE",
     )
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
     quantize.add_argument("--threads", type=_positive, metavar="N", help="default: one for each core")
@@ -94,7 +101,9 @@ def _inspect(options) -> int:
 
 def _named(checkpoint: ql.Checkpoint, name: str) -> ql.Tensor:
     if name not in checkpoint.tensors:
-        raise ql.CheckpointError(f"There is no tensor {name!r} in {checkpoint.source}; `inspect` without --tensor lists them.")
+        raise ql.CheckpointError(
+            f"There is no tensor {name!r} in {checkpoint.source}; `inspect` without --tensor lists them."
+        )
     return checkpoint.tensors[name]
 
 
@@ -125,7 +134,8 @@ def _print_plan(plan: ql.Plan) -> int:
     counts = Counter(t.target for t in plan.tensors)
     print()
     print(", ".join(f"{count} tensors {name}" for name, count in counts.most_common()))
-    print(f"{tables.size(plan.nbytes)} ({plan.nbytes:,} bytes), {plan.bpw:.2f} bpw, from {tables.size(plan.source_nbytes)}")
+    sizes = f"{tables.size(plan.nbytes)} ({plan.nbytes:,} bytes), {plan.bpw:.2f} bpw"
+    print(f"{sizes}, from {tables.size(plan.source_nbytes)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What there is to say of formats, checkpoints, plans and results, as rows of plain values: for text, JSON and pages."""
+"""What there is to say of formats, checkpoints, plans and results as rows of plain values: for text, JSON, pages."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -164,7 +164,9 @@ def as_text(rows: list[dict]) -> str:
     widths = [max(len(line[i]) for line in [*cells, columns]) for i in range(len(columns))]
     lines = [columns, *cells] if any(columns) else cells
     return "\n".join(
-        "  ".join(text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True)).rstrip()
+        "  ".join(
+            text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True)
+        ).rstrip()
         for line in lines
     )
 

@@ -14,21 +14,28 @@ export default function ({ data, parentElement, setStateValue }) {
 class Strip {
   constructor(root) {
     this.root = root;
-    this.send = debounced(() => this.report("bits", { token: this.data.token, bits: this.wideBits() }));
+    this.send = debounced(() => this.report("bits", { token: this.data.token, bits: this.wideBits(), set: this.source.name }));
   }
 
   update(data, setStateValue) {
     this.report = setStateValue;
-    const rebuild = this.data === undefined || JSON.stringify(data.formats) !== JSON.stringify(this.data.formats);
     const moved = this.data?.token !== data.token;
     this.data = data;
-    if (rebuild) this.build();
-    if (moved) this.put(WIDE, data.start);
+    if (JSON.stringify(data.formats) !== JSON.stringify(this.formats)) this.build(data.formats);
+    if (moved) {
+      this.put(this.formats.find((format) => format.name === data.set) ?? this.formats[0], 0);
+      this.bits = convert(WIDE, this.source, data.start);
+    }
     this.render();
   }
 
   wideBits() { return convert(this.source, WIDE, this.bits); }
-  put(format, bits) { this.source = this.data.formats.find((f) => f.e === format.e && f.m === format.m) ?? format; this.bits = bits; }
+
+  // The row that sets the value: one of the formats shown, FP32 where it is among them.
+  put(format, bits) {
+    this.source = this.formats.find(({ e, m }) => e === format.e && m === format.m) ?? format;
+    this.bits = bits;
+  }
 
   choose(format, bits) {
     this.put(format, bits);
@@ -36,11 +43,12 @@ class Strip {
     this.send();
   }
 
-  build() {
+  build(formats) {
+    this.formats = formats;
     this.now = h("p", { class: "now", "aria-live": "polite" });
     this.presets = h("div", { class: "presets", role: "group", "aria-label": "Try a value" });
-    this.rows = this.data.formats.map((format, at) => new Row(this, format, at));
-    const columns = 1 + Math.max(...this.data.formats.map((f) => f.e)) + Math.max(...this.data.formats.map((f) => f.m));
+    this.rows = formats.map((format, at) => new Row(this, format, at));
+    const columns = 1 + Math.max(...formats.map((f) => f.e)) + Math.max(...formats.map((f) => f.m));
     this.root.style.setProperty("--columns", columns);
     this.root.replaceChildren(h("div", { class: "top" }, this.now, this.presets), ...this.rows.map((row) => row.node));
   }
@@ -80,7 +88,7 @@ class Row {
   constructor(strip, format, at) {
     Object.assign(this, { strip, format, at, cells: [] });
     const counts = { sign: 1, exponent: format.e, fraction: format.m };
-    const widest = Math.max(...strip.data.formats.map((f) => f.e));
+    const widest = Math.max(...strip.formats.map((f) => f.e));
     const fields = FIELDS.map(([field, letter]) => {
       const cells = Array.from({ length: counts[field] }, (_, index) => this.cell(field, index, counts[field]));
       const pad = field === "exponent" ? widest - format.e : 0;
@@ -207,5 +215,5 @@ function formula(format, bits) {
       kind === "normal" ? null : h("small", {}, kind === "zero" ? " all zeros: zero" : " E is 0: subnormal, no leading 1")),
     line("(−1)", sup(S(sign)), " × 2", sup(kind === "normal" ? E(exponent) : "1", ` − ${bias(format)}`), " × ", ...fractionLine),
     line("= ", S(sign ? "−1" : "1"), " × ", role("exponent", "2", sup(String(field - bias(format)).replace("-", "−"))), " × ",
-      F(pretty(Number(lead) + fraction / full)), h("b", {}, ` = ${nine(decode(format, bits))}`))];
+      F(nine(Number(lead) + fraction / full)), h("b", {}, ` = ${nine(decode(format, bits))}`))];
 }

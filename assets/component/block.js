@@ -57,6 +57,8 @@ class Brush {
     this.cells[this.data.start].tabIndex = 0;
     const inner = this.data.fields.filter((f) => f.codes.length > 1 && f !== code);
     this.chips = new Map();
+    this.root.style.setProperty("--chips", `${42 * inner.length}px`);
+    set(this.root, { "data-long": code.codes.some((value) => Math.abs(value) > 99) });
     const rows = Array.from({ length: values / columns }, (_, row) => h("div", { class: "line" },
       h("span", { class: "at" }, values > columns ? row : ""),
       h("div", { class: "ws" }, this.cells.slice(row * columns, (row + 1) * columns)),
@@ -179,7 +181,7 @@ class Brush {
   sayBits(target, parts, weights) {
     const title = target.bit !== undefined
       ? `byte ${target.bit >> 3}, bit ${target.bit & 7}: bit ${this.owner[target.bit].bit} of ${parts[0].field.name}`
-      : target.byte !== undefined ? `byte ${target.byte}, ${hex(this.data.bytes[target.byte])}` : `${target.field.name}, code ${target.element}`;
+      : target.byte !== undefined ? `byte ${target.byte}, ${hex(this.data.bytes[target.byte])}` : `${target.field.name} of block ${target.element}`;
     return [
       h("div", { class: "formula" }, h("div", { class: "title" }, title),
         parts.map(({ field, element }) => h("div", {}, role(field.role, field.name), ` = ${this.value(field, element)}`)),

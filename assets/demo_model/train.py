@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from card import write_card
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
@@ -144,7 +145,8 @@ def corpus(books, work, out):
     """Token streams of the training and of the held-out books, and the bytes of the latter."""
     cache = work / "corpus.npz"
     if not (cache.exists() and (out / "tokenizer.json").exists()):
-        rows = list(csv.DictReader(open(books / "MANIFEST.tsv", encoding="utf-8"), delimiter="\t", quoting=csv.QUOTE_NONE))
+        with open(books / "MANIFEST.tsv", encoding="utf-8") as manifest:
+            rows = list(csv.DictReader(manifest, delimiter="\t", quoting=csv.QUOTE_NONE))
         texts = {
             split: [c for r in rows if r["split"] == split for c in chapters(books / "text" / r["file"])]
             for split in ("train", "valid")
@@ -185,7 +187,9 @@ def held_out_nats(model, stream, device, limit=None):
         starts = starts[:: max(1, len(starts) // limit)]
     total = 0.0
     for i in range(0, len(starts), 8):
-        block = torch.from_numpy(np.stack([stream[s : s + CONTEXT + 1].astype(np.int64) for s in starts[i : i + 8]])).to(device)
+        block = torch.from_numpy(
+            np.stack([stream[s : s + CONTEXT + 1].astype(np.int64) for s in starts[i : i + 8]])
+        ).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             total += model(block[:, :-1], block[:, 1:]).item() * len(block)
     return total / len(starts)
@@ -221,12 +225,25 @@ def train(model, data, args, work):
         if step % args.every == 0 or progress >= 1:
             held = held_out_nats(model, data["valid"], device, limit=64)
             log.append(
-                {"step": step, "tokens": tokens, "minutes": round(minutes, 2), "loss": float(np.mean(running or [0])), "held_out": held}
+                {
+                    "step": step,
+                    "tokens": tokens,
+                    "minutes": round(minutes, 2),
+                    "loss": float(np.mean(running or [0])),
+                    "held_out": held,
+                }
             )
             print(json.dumps(log[-1]), flush=True)
             running = []
             torch.save(
-                dict(model=model.state_dict(), optimizer=optimizer.state_dict(), log=log, step=step, tokens=tokens, spent=minutes),
+                dict(
+                    model=model.state_dict(),
+                    optimizer=optimizer.state_dict(),
+                    log=log,
+                    step=step,
+                    tokens=tokens,
+                    spent=minutes,
+                ),
                 work / "next.pt",
             )
             os.replace(work / "next.pt", saved)
@@ -269,7 +286,9 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--work", type=Path, default=Path("demo_model_training"))
     parser.add_argument("--tokens", type=float, default=1e9, help="stop after this many training tokens")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="or after this much time, whichever comes first")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="or after this much time, whichever comes first"
+    )
     parser.add_argument("--batch", type=int, default=8, help=f"windows of {CONTEXT} tokens a step")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--every", type=int, default=200, help="steps between evaluations and checkpoints")
@@ -279,7 +298,10 @@ def main():
     torch.set_flush_denormal(True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = corpus(args.books, args.work, args.out)
-    print(f"{len(data['train']):,} training tokens, {len(data['valid']):,} held out ({int(data['valid_bytes']):,} bytes)", flush=True)
+    print(
+        f"{len(data['train']):,} training tokens, {len(data['valid']):,} held out ({int(data['valid_bytes']):,} bytes)",
+        flush=True,
+    )
     model = Llama().to(device)
     log = train(model, data, args, args.work)
     export(model, args.out)
@@ -294,6 +316,7 @@ def main():
         held_out_bits_per_byte=round(nats / math.log(2) * tokens / valid_bytes, 4), log=log,
     )  # fmt: skip
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_card(args.out)
     print(json.dumps({k: v for k, v in report.items() if k != "log"}), flush=True)
 
 

@@ -60,14 +60,15 @@ def bit_strip(
     formats: Sequence[dict],
     weight: int,
     start: int,
+    set_by: str,
     presets: Sequence[dict],
     on_change: Callable[[], None],
 ) -> None:
     """One value in several float formats; flipping a bit calls `on_change`.
 
     `formats`: {"name", "e", "m"} each. `weight`, `start` and a preset's "bits" are FP32 bit patterns: the real weight,
-    what the strip shows first, and values worth trying. A new `token` puts the strip back to `start`.
-    `st.session_state[key]["bits"]` is then {"token", "bits"}.
+    what the strip shows first (`set_by` names the row that sets it), and values worth trying. A new `token` puts the
+    strip back to `start`. `st.session_state[key]["bits"]` is then {"token", "bits", "set"}.
     """
     data = {
         "token": token,
@@ -75,6 +76,7 @@ def bit_strip(
         "formats": list(formats),
         "weight": weight,
         "start": start,
+        "set": set_by,
         "presets": list(presets),
     }
     _bits(key=key, data=data, on_bits_change=on_change)

@@ -98,6 +98,6 @@ def _check_name(name: str) -> None:
         return
     if not (name.endswith(CHECKPOINT_SUFFIXES) and re.fullmatch(r"\w[\w.+-]{0,120}", name)):
         raise CheckpointError(
-            f"{name!r} is not part of a checkpoint; bring .safetensors or .gguf files, and the config.json and tokenizer "
-            "files that lie beside them, with names of letters, digits, dots and dashes."
+            f"{name!r} is not part of a checkpoint; bring .safetensors or .gguf files, and the config.json and "
+            "tokenizer files that lie beside them, with names of letters, digits, dots and dashes."
         )

@@ -11,7 +11,7 @@ def warm_up() -> None:
     Streamlit collects garbage after every script run. With plotly and numba loaded a full collection takes about
     70 ms under the interpreter lock; frozen objects are left out of it.
     """
-    import plotly.graph_objects  # noqa: F401
+    import plotly.graph_objects
     import plotly.io  # noqa: F401
 
     from quantlib import formats

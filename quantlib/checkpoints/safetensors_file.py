@@ -35,7 +35,7 @@ _USUAL_KEY = re.compile(rb'[ \t\r\n]*+"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 # What all writers write; anything else takes the long way through the JSON parser.
 _USUAL_ENTRY = re.compile(
-    rb'\{"dtype": ?"([A-Z0-9_]{1,16}+)", ?"shape": ?\[((?:[1-9]\d{0,17}|0)?(?:, ?(?:[1-9]\d{0,17}|0))*+)\]'
+    rb'\{"dtype": ?"([A-Z0-9_]{1,16}+)", ?"shape": ?\[((?:(?:[1-9]\d{0,17}|0)(?:, ?(?:[1-9]\d{0,17}|0))*+)?)\]'
     rb', ?"data_offsets": ?\[([1-9]\d{0,17}|0), ?([1-9]\d{0,17}|0)\]\}'
 )
 _FLAT_OBJECT = re.compile(rb'\{(?:[^{}"]++|"[^"\\{}]{0,64}+"){0,100}+\}')

@@ -1,4 +1,4 @@
-"""One stored block, shaped for the eye: what the block brush is sent, the weights beside what was stored, the search."""
+"""One stored block, shaped for the eye: the block brush's data, the weights beside what was stored, the search."""
 
 import csv
 import io
@@ -12,12 +12,12 @@ from quantlib.figures import palette, style
 from quantlib.figures.weights import fp32_bits
 from quantlib.formats.blocks import BlockFormat, Trace
 
-MAX_LEVELS = 64  # more storable values than this in one block are a wash of grey, not a grid
+MAX_LEVELS = 32  # more storable values than this in one block are a wash of grey, not a grid
 
 
 @dataclass(frozen=True, eq=False)
 class StoredBlock:
-    """A block of weights and what its format stored: codes {field: (count,)}, data uint8 (nbytes,), decoded (values,)."""
+    """A block of weights, float32 (values,), and the trace of its format: codes, data (nbytes,), decoded (values,)."""
 
     format: BlockFormat
     weights: np.ndarray
@@ -95,8 +95,7 @@ def size_html(fmt: BlockFormat) -> str:
         for field in sorted(fmt.layout.fields, key=lambda field: -field.bits.size)
     )
     return (
-        f"<style>{palette.css()}</style>"
-        '<style>.bits-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}'
+        "<style>.bits-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
         ".bits-table td{padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--rule);vertical-align:top}"
         ".bits-table td:nth-child(n+3){text-align:right;white-space:nowrap;padding-right:0;padding-left:.75rem}"
         ".bits-table tr:last-child td{border:0;font-weight:600}</style>"
@@ -180,7 +179,7 @@ def search_figure(block: StoredBlock, group: int, theme: str = "light") -> go.Fi
     )  # fmt: skip
     figure.add_scatter(
         x=[scales[winner]], y=[errors[winner]], mode="markers+text", name="winner", text=["winner"],
-        textposition="bottom center", textfont={"color": ink},
+        textposition="top center", textfont={"color": ink},
         marker={"symbol": "star", "size": 16, "color": ink},
         hovertemplate=f"winner, candidate {winner}<br>scale %{{x:.5g}}<br>error %{{y:.4g}}<extra></extra>",
     )  # fmt: skip

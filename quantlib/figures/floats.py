@@ -94,9 +94,7 @@ def exponent_figure(counted: Exponents, formats: Sequence, theme: str = "light")
 
     Solid: normal numbers, full precision. Hatched: subnormal numbers, fewer and fewer bits. Beyond: zero or infinity.
     """
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.66, 0.34], vertical_spacing=0.04
-    )
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.66, 0.34], vertical_spacing=0.04)
     blue = palette.ROLES["exponent"].colour(theme)
     figure.add_bar(
         x=counted.powers,
@@ -144,7 +142,11 @@ def _add_range(figure: go.Figure, fmt, theme: str) -> None:
             marker={
                 "color": palette.ROLES["fraction"].colour(theme),
                 "line": {"width": 0},
-                "pattern": {"shape": pattern, "fgcolor": palette.ROLES["fraction"].colour(theme), "fillmode": "replace"},
+                "pattern": {
+                    "shape": pattern,
+                    "fgcolor": palette.ROLES["fraction"].colour(theme),
+                    "fillmode": "replace",
+                },
             },
             hovertemplate=f"{fmt.name} {kind}: 2<sup>{low}</sup> to 2<sup>{high}</sup><extra></extra>",
             showlegend=False,

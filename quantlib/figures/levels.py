@@ -50,12 +50,13 @@ def rest(x: np.ndarray, format_name: str) -> Rest:
     return Rest(format, x, stored, np.stack(levels), data.size)
 
 
-WIDTH, HEIGHT, MARGIN = 960, 300, 10
+WIDTH, HEIGHT, MARGIN, FOOT = 960, 340, 8, 26
 MOST_LINES = 40  # beyond that the levels of a block are drawn as a band
 
 LEGEND = (
-    '<p class="levels-legend"><span class="was">◯</span> where a weight was &nbsp; '
-    '<span class="now">●</span> where it is stored &nbsp; <span class="level">━</span> the levels it could choose from</p>'
+    '<p class="legend"><span><b class="was">○</b> where a weight was</span> '
+    '<span><b class="now">●</b> where it is stored</span> <span><b class="way">┃</b> the error</span> '
+    '<span><b class="level">━</b> the levels it could choose from</span></p>'
 )
 
 
@@ -69,13 +70,15 @@ def levels_svg(picture: Rest, title: str) -> str:
     step = WIDTH / n
 
     def y(value: float) -> float:
-        return round(MARGIN + (HEIGHT - 2 * MARGIN) * (1 - float(value) / top) / 2, 1)
+        return round(MARGIN + (HEIGHT - FOOT - 2 * MARGIN) * (1 - float(value) / top) / 2, 1)
 
     marks = []
     for i in range(n):
         at, was, now = round((i + 0.5) * step, 1), y(picture.weights[i]), y(picture.stored[i])
         marks.append(f'<path class="way" d="M{at} {was}V{now}"/>')
-        marks.append(f'<circle class="was" cx="{at}" cy="{was}" r="2.7"/><circle class="now" cx="{at}" cy="{now}" r="1.9"/>')
+        marks.append(
+            f'<circle class="was" cx="{at}" cy="{was}" r="3.4"/><circle class="now" cx="{at}" cy="{now}" r="2.4"/>'
+        )
     zero = f'<path class="zero" d="M0 {y(0)}H{WIDTH}"/>'
     return (
         f'<svg class="levels" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">'
@@ -98,4 +101,7 @@ def _level_lines(levels: np.ndarray, step: float, top: float, y) -> list[str]:
         else:
             lines = "".join(f"M{left:.1f} {y(v)}H{right:.1f}" for v in values if abs(v) <= top)
             paths.append(f'<path class="level" d="{lines}"/>')
+        words = f"{len(run)} weights, one scale" if len(run) > 16 else f"{len(run)}"
+        paths.append(f'<path class="brace" d="M{left:.1f} {HEIGHT - FOOT}v5H{right:.1f}v-5"/>')
+        paths.append(f'<text class="run" x="{(left + right) / 2:.1f}" y="{HEIGHT - 6}">{words}</text>')
     return paths

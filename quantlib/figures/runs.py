@@ -1,50 +1,107 @@
-"""Pictures of plans and finished runs: where the bytes go, and where the error sits."""
+"""Pictures of plans and finished runs: how large files are, which tensor gets which format, where the error sits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
-import plotly.graph_objects as go
-
-from quantlib.jobs import Plan, TensorResult
+from quantlib.jobs import Plan, PlannedTensor, TensorResult
+from quantlib.recipes import layer_of, quantizable
 from quantlib.tables import size
 
 
 def size_bars(plans: Sequence[Plan], chosen: str) -> str:
     """Files of one model under several recipes as bars to scale, as HTML; classes bar and chosen carry the colour."""
     largest = max(plan.nbytes for plan in plans)
-    rows = [
-        f'<div class="size-row{" chosen" if plan.recipe.name == chosen else ""}"><span class="name">{escape(plan.recipe.name)}'
-        f'</span><span class="track"><span class="bar" style="width:{100 * plan.nbytes / largest:.2f}%"></span></span>'
-        f'<span class="size">{size(plan.nbytes)}</span><span class="bpw">{plan.bpw:.2f} bpw</span></div>'
-        for plan in plans
-    ]
+    rows = []
+    for plan in plans:
+        chosen_class = " chosen" if plan.recipe.name == chosen else ""
+        width = 100 * plan.nbytes / largest
+        rows.append(
+            f'<div class="size-row{chosen_class}"><span class="name">{escape(plan.recipe.name)}</span>'
+            f'<span class="track"><span class="bar" style="width:{width:.2f}%"></span></span>'
+            f'<span class="size">{size(plan.nbytes)}</span><span class="bpw">{plan.bpw:.2f} bpw</span></div>'
+        )
     return f'<div class="sizes" role="img" aria-label="File sizes by recipe">{"".join(rows)}</div>'
 
 
-def error_bars(results: Sequence[TensorResult], most: int = 40) -> go.Figure:
-    """The relative error (rmse over rms) of the tensors that lost most, the largest on top, coloured by format."""
-    lossy = sorted((r for r in results if r.loss.squared_error), key=lambda r: -r.loss.relative)[:most]
-    figure = go.Figure()
-    for name in dict.fromkeys(r.target for r in lossy):
-        group = [r for r in lossy if r.target == name]
-        figure.add_bar(
-            x=[100 * r.loss.relative for r in group],
-            y=[_plain(r.name) for r in group],
-            name=name,
-            orientation="h",
-            hovertemplate="%{y}<br>error %{x:.3g} % of a typical weight<extra>" + name + "</extra>",
+@dataclass(frozen=True)
+class Cell:
+    """A tensor on the map: the label in its cell, what is said when pointed at, and 0..1, how deep its colour is."""
+
+    label: str
+    words: str
+    depth: float
+
+
+def format_map(plan: Plan) -> str:
+    """Which matrix gets which format: layers from left to right, kinds of tensor from top to bottom."""
+
+    def cell(t: PlannedTensor) -> Cell:
+        words = f"{t.name}: {t.source} → {t.target}, {t.bpw:.4g} bits per weight. {t.reason[0].upper()}{t.reason[1:]}."
+        return Cell(t.target, words, min(1.0, max(0.0, (t.bpw - 2) / 8)))
+
+    return _map([t for t in plan.tensors if quantizable(t.name, t.shape)], cell, "format", "Formats by layer")
+
+
+def error_map(results: Sequence[TensorResult]) -> str:
+    """What each matrix lost: relative error in percent, on the same map."""
+    matrices = [r for r in results if quantizable(r.name, r.shape)]
+    worst = max((r.loss.relative for r in matrices), default=0) or 1.0
+
+    def cell(r: TensorResult) -> Cell:
+        percent = f"{100 * r.loss.relative:.2g}%"
+        words = f"{r.name}, {r.target}: error {percent} of a typical weight, {r.loss.sqnr:.1f} dB"
+        return Cell(percent, words, r.loss.relative / worst)
+
+    return _map(matrices, cell, "error", "Relative error by layer")
+
+
+ROWS = ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+WIDTH, LEFT, TALL, GAP = 960, 110, 26, 2
+LABEL_FROM = 44  # narrower cells carry no label
+
+
+def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str) -> str:
+    layers = [n for t in tensors if (n := layer_of(t.name)) is not None]
+    columns = max(layers, default=0) + 1
+    wide = (WIDTH - LEFT) / columns
+    rows = {name: row for row, name in enumerate(_row_names(tensors))}
+    marks = [
+        f'<text class="name" x="{LEFT - 8}" y="{row * (TALL + GAP) + 18}">{escape(name)}</text>'
+        for name, row in rows.items()
+    ]
+    for tensor in tensors:
+        layer, cell = layer_of(tensor.name), cell_of(tensor)
+        x, w = (LEFT, WIDTH - LEFT) if layer is None else (LEFT + layer * wide, wide)
+        y = rows[_row_name(tensor.name)] * (TALL + GAP)
+        marks.append(
+            f'<g class="{kind}" style="--depth:{cell.depth:.3f}"><title>{escape(cell.words)}</title>'
+            f'<rect x="{x:.1f}" y="{y}" width="{w - GAP:.1f}" height="{TALL}" rx="3"/>'
+            + (f'<text x="{x + w / 2:.1f}" y="{y + 18}">{escape(cell.label)}</text>' if w >= LABEL_FROM else "")
+            + "</g>"
         )
-    figure.update_layout(
-        xaxis_title="relative error, % (rmse / rms)",
-        yaxis={"categoryorder": "array", "categoryarray": [_plain(r.name) for r in reversed(lossy)], "automargin": True},
-        height=120 + 17 * len(lossy),
-        margin={"l": 8, "r": 8, "t": 30, "b": 40},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
-        barmode="overlay",
-    )
-    return figure
+    height = len(rows) * (TALL + GAP) + 24
+    every = max(1, -(-columns // 20))
+    marks += [
+        f'<text class="layer" x="{LEFT + (n + 0.5) * wide:.1f}" y="{height - 6}">{n}</text>'
+        for n in range(0, columns, every)
+    ]
+    marks.append(f'<text class="name" x="{LEFT - 8}" y="{height - 6}">layer</text>')
+    view = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"'
+    return f'<svg class="map" {view}>{"".join(marks)}</svg>'
 
 
-def _plain(name: str) -> str:
-    """Plotly reads tags in labels; a tensor's name is data."""
-    return name.replace("<", "‹").replace(">", "›")
+def _row_name(name: str) -> str:
+    """What a tensor is called beside its row: the part of its name behind the layer."""
+    stem = name.removesuffix(".weight")
+    return stem if layer_of(name) is None else stem.split(".", 2)[2]
+
+
+def _row_names(tensors: Sequence) -> list[str]:
+    """token_embd first, the kinds of a layer in the order of computation, the output last."""
+
+    def key(name: str) -> tuple[int, str]:
+        order = {"token_embd": -1, "output": len(ROWS) + 1} | {kind: i for i, kind in enumerate(ROWS)}
+        return order.get(name, len(ROWS)), name
+
+    return sorted({_row_name(t.name) for t in tensors}, key=key)

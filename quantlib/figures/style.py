@@ -13,15 +13,23 @@ def apply(figure: go.Figure, theme: str = "light", height: int = 320) -> go.Figu
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": 52, "r": 12, "t": 12, "b": 44},
+        margin={"l": 52, "r": 12, "t": 28, "b": 44},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 13, "color": muted, "family": FONT},
         hoverlabel={"bgcolor": palette.PANEL[theme], "bordercolor": rule, "font": {"color": ink}},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": ink}},
         dragmode=False,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
     )
-    axis = {"title": {"font": {"size": 13}}, "gridcolor": rule, "linecolor": rule, "zerolinecolor": rule, "zeroline": False, "automargin": True}
+    axis = {
+        "title": {"font": {"size": 13}},
+        "gridcolor": rule,
+        "linecolor": rule,
+        "zerolinecolor": rule,
+        "zeroline": False,
+        "automargin": True,
+    }
     figure.update_xaxes(**axis, showgrid=False)
-    figure.update_yaxes(**axis)
+    figure.update_yaxes(**axis, exponentformat="power")
     return figure

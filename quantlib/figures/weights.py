@@ -49,6 +49,12 @@ def weight_at(tensor: Rows, row: int, column: int) -> np.float32:
     return np.float32(tensor.rows(row, row + 1).reshape(-1)[column])
 
 
+def block_at(tensor: Rows, values: int, index: int) -> np.ndarray:
+    """Block number `index` of `values` weights, counted row by row. float32 (values,)"""
+    row, at = divmod(index, tensor.n // values)
+    return tensor.rows(row, row + 1).reshape(-1, values)[at]
+
+
 def fp32_bits(x: np.ndarray) -> np.ndarray:
     """The FP32 bit patterns of x: float32 (...) -> uint32 (...). How numbers travel to the browser."""
     return np.asarray(x, np.float32, order="C").view(np.uint32)

@@ -22,7 +22,8 @@ def as_float32(x: np.ndarray) -> np.ndarray:
         raise FormatError(f"Only floating-point numbers can be quantized, not {x.dtype}; convert them to float32.")
     if x.ndim == 0:
         raise FormatError("A single number is not a row: give an array of at least one dimension.")
-    return np.require(x, np.float32, ["C", "A"])
+    with np.errstate(over="ignore"):
+        return np.require(x, np.float32, ["C", "A"])
 
 
 def check_rows(form, x: np.ndarray) -> np.ndarray:

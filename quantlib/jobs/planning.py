@@ -147,4 +147,3 @@ def _requantizing_warning(planned: tuple[PlannedTensor, ...]) -> tuple[str, ...]
         f"{len(again)} tensors of this file are already quantized ({again[0].name} is {again[0].source}): "
         "quantizing them again adds their errors up; start from the original weights where you can.",
     )
-

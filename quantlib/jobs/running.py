@@ -108,7 +108,8 @@ def _check_target(plan: Plan, out: Path) -> None:
     free = shutil.disk_usage(out.parent).free
     if free < plan.nbytes:
         raise JobError(
-            f"{out} needs {plan.nbytes:,} bytes and {out.parent} has {free:,} left; free some room or choose another disk."
+            f"{out} needs {plan.nbytes:,} bytes and {out.parent} has {free:,} left; "
+            "free some room or choose another disk."
         )
 
 
@@ -122,7 +123,9 @@ def _write(plan, file: BinaryIO, progress, cancel, executor: Executor, started: 
             crc = zlib.crc32(data, crc)
             loss, done = loss + chunk_loss, done + weights
             if progress:
-                progress(Progress(planned.name, index, len(plan.tensors), done, plan.weights, time.monotonic() - started))
+                progress(
+                    Progress(planned.name, index, len(plan.tensors), done, plan.weights, time.monotonic() - started)
+                )
         results.append(
             TensorResult(planned.name, planned.shape, planned.source, planned.target, planned.nbytes, loss, crc)
         )
@@ -199,7 +202,9 @@ def _sentence(error: OSError, plan: Plan, out: Path) -> str:
     if isinstance(error, QuantlibError):
         return str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk of {out.parent} is full: {out.name} needs {plan.nbytes:,} bytes; free some room and run again."
+        return (
+            f"The disk of {out.parent} is full: {out.name} needs {plan.nbytes:,} bytes; free some room and run again."
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{out} cannot be written: no permission in {out.parent}."
     return f"{out} could not be written: {error.strerror or error}."

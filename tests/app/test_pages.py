@@ -23,7 +23,14 @@ def test_home(server, page, shoot):
     shoot(page, "home")
     page.get_by_role("radio", name=re.compile("256 levels")).click()
     page.locator("svg.levels path.band").first.wait_for()
-    assert "stored=Q8_0" in page.url
+    assert "stored=256" in page.url
+
+
+def test_home_by_deep_link(server, page):
+    page.goto(f"{server}/?stored=256+levels")
+    page.locator("svg.levels path.band").first.wait_for()
+    settle(page)
+    assert page.locator("svg.levels path.level").count() == 0
 
 
 def test_quantize_the_demo_model(server, page, shoot, tmp_path):

@@ -17,7 +17,8 @@ HARNESS = """
 const chunks = [];
 for await (const chunk of process.stdin) chunks.push(chunk);
 const {format, wide, patterns, bits} = JSON.parse(Buffer.concat(chunks));
-const asDouble = (low, high) => { const v = new DataView(new ArrayBuffer(8)); v.setUint32(0, high); v.setUint32(4, low); return v.getFloat64(0); };
+const view = new DataView(new ArrayBuffer(8));
+const asDouble = (low, high) => { view.setUint32(0, high); view.setUint32(4, low); return view.getFloat64(0); };
 console.log(JSON.stringify({
   encoded: patterns.map(([low, high]) => encode(format, asDouble(low, high))),
   truncated: patterns.map(([low, high]) => changedByRounding(format, asDouble(low, high))),
@@ -51,7 +52,14 @@ def run(fmt, doubles: np.ndarray, bits: np.ndarray) -> dict:
 def edge_bits(fmt) -> np.ndarray:
     """Both zeros, both ends of every kind, and a spread of everything between."""
     top = fmt.max
-    ends = [0, 1, 2, int(fmt.encode(fmt.smallest_normal)) - 1, int(fmt.encode(fmt.smallest_normal)), int(fmt.encode(top))]
+    ends = [
+        0,
+        1,
+        2,
+        int(fmt.encode(fmt.smallest_normal)) - 1,
+        int(fmt.encode(fmt.smallest_normal)),
+        int(fmt.encode(top)),
+    ]
     ends += [int(fmt.encode(1.0)) - 1, int(fmt.encode(1.0)), int(fmt.encode(np.inf))]
     spread = np.random.default_rng(0).integers(0, int(fmt.encode(np.inf)), 300)
     magnitude = np.concatenate([ends, spread])
@@ -111,7 +119,9 @@ def test_nine_digits_lead_back(fmt):
 def test_marked_bits_are_those_that_cutting_would_leave_otherwise(fmt):
     doubles = edge_doubles(fmt)
     doubles = doubles[np.abs(doubles) <= fmt.max]
-    cut = np.where(np.abs(fmt.decode(fmt.encode(doubles)).astype(float)) > np.abs(doubles), 1, 0)  # rounded away from zero
+    cut = np.where(
+        np.abs(fmt.decode(fmt.encode(doubles)).astype(float)) > np.abs(doubles), 1, 0
+    )  # rounded away from zero
     rounded = fmt.encode(doubles).astype(np.int64)
     assert run(fmt, doubles, np.array([0]))["truncated"] == (rounded ^ (rounded - cut)).tolist()
 

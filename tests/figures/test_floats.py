@@ -65,6 +65,8 @@ def test_sample_takes_all_of_a_small_tensor_and_whole_rows_of_a_large_one():
     assert (few.seen, few.total, few.whole) == (80, 800, False)
     assert few.values[0] == 0 and few.values[-1] == 799
     assert weights.sample(Ramp(), limit=3).seen == 8
+    assert weights.weight_at(Ramp(), 3, 5) == 29
+    assert weights.block_at(Ramp(), 4, 7).tolist() == [28, 29, 30, 31]
 
 
 @pytest.mark.parametrize("text", ["", None, "xyz", "123456789", "-1", "0x1", "1 2"])

@@ -58,10 +58,20 @@ FAMILIES: dict[str, Draw] = {
     "end of range": lambda rng, shape: np.clip(rng.standard_normal(shape) * 3e38, -3.4e38, 3.4e38),
 }
 
+
+def _few_columns(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Two columns of every 32 count: then a k-quant's scale search can end below zero."""
+    importance = np.zeros((n // 32, 32))
+    for _ in range(2):
+        importance[np.arange(n // 32), rng.integers(0, 32, n // 32)] = 10.0 ** rng.uniform(-15, 3, n // 32)
+    return importance.reshape(-1)
+
+
 IMPORTANCE: dict[str, Callable[[np.random.Generator, int], np.ndarray | None]] = {
     "none": lambda rng, n: None,
     "ordinary": lambda rng, n: rng.standard_normal(n) ** 2,
     "sparse": lambda rng, n: rng.random(n) * (rng.random(n) < 0.03),
+    "few": _few_columns,
     "all zero": lambda rng, n: np.zeros(n),
     "wide": lambda rng, n: 10.0 ** rng.uniform(-12, 12, n),
 }

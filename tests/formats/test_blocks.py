@@ -1,5 +1,6 @@
 """Block formats against ggml's bytes, the gguf package, their own references, and what rounding allows."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gguf
@@ -13,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from quantlib.errors import FormatError
 from quantlib.formats import FORMATS
+from quantlib.formats.blocks import search
 
 BLOCKS = [form for form in FORMATS.values() if form.kind == "block"]
 every_block = pytest.mark.parametrize("form", BLOCKS, ids=lambda form: form.name)
@@ -38,6 +40,19 @@ def test_golden_bytes(form, important, method):
 def test_kernel_equals_reference(form, family, importance):
     x, important = draw(family, importance, (7, 512), seed=5)
     assert np.array_equal(form.quantize(x, important), form.quantize_reference(x, important))
+
+
+def test_sub_codes_that_overflow_spill_as_in_ggml():
+    """A negative scale wraps to a sub-code above 63, which six bits cannot hold."""
+    form = FORMATS["Q4_K"]
+    x, importance = draw("normal", "few", (200, 1024), seed=16)
+    spread = np.tile(importance, 200).reshape(-1, 8, 32)
+    groups = x.reshape(-1, 8, 32)
+    with np.errstate(all="ignore"):
+        found = search.scale_and_minimum(groups, spread, levels=15, first=-0.9, step=0.05, steps=36)
+        _, codes = search.positive_scale(found.scale, search.total(spread), levels=63)
+    assert codes.max() > 63
+    assert np.array_equal(form.quantize(x, importance), form.quantize_reference(x, importance))
 
 
 @every_block
@@ -68,7 +83,7 @@ def test_decoding_is_that_of_the_gguf_package(form):
     data = valid_bytes(form)
     theirs = gguf.quants.dequantize(data, gguf.GGMLQuantizationType(form.ggml_type))
     ours = form.dequantize(data)
-    formula = form.decode(form.unpack(data.reshape(-1, form.nbytes)))
+    formula = form.decode(form.unpack(data.reshape(4, -1, form.nbytes)))
     assert np.array_equal(ours.view(np.uint32), theirs.view(np.uint32))
     assert np.array_equal(formula.reshape(ours.shape).view(np.uint32), theirs.view(np.uint32))
 
@@ -137,6 +152,16 @@ def test_rows_are_independent_and_any_leading_shape_works(form):
     assert form.dequantize(data.reshape(2, 3, -1), 512).shape == (2, 3, 512)
     assert form.quantize(x[:0]).shape == (0, form.row_bytes(512))
     assert form.dequantize(data[:0]).shape == (0, 512)
+
+
+@every_block
+def test_threads_give_the_same_bytes(form):
+    x, importance = draw("normal", "ordinary", (64, 1024), seed=15)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda rows: form.quantize(rows, importance), np.split(x, 16)))
+        values = list(pool.map(form.dequantize, parts))
+    assert np.array_equal(np.concatenate(parts), form.quantize(x, importance))
+    assert np.array_equal(np.concatenate(values), form.dequantize(form.quantize(x, importance)))
 
 
 @every_block

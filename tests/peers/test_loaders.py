@@ -30,7 +30,7 @@ def reference(peer, demo_model):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_llama_cpp_runs_what_we_write(peer, reference, demo_model, tmp_path, recipe):
     llama_cpp = peer("llama_cpp")
-    tokenizer, ids, expected = reference
+    _, ids, expected = reference
     with ql.open_checkpoint(demo_model) as source:
         ql.run(ql.plan(source, recipe), tmp_path / "model.gguf")
     llama = llama_cpp.Llama(str(tmp_path / "model.gguf"), n_ctx=128, n_threads=2, logits_all=True, verbose=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def general_metadata(folder: Path, name_or_path: str | None, size: int) -> dict[
             "size_label": size_label,
         }
         parts = {key: value for key, value in found.items() if value is not None} | parts
-    parts.setdefault("name", folder.resolve().name or "model")
+    parts.setdefault("name", _folder_name(folder))
     if size:
         parts.setdefault("size_label", gguf.size_label(size, size, 0, 0))
     for key in ("name", "version", "organization", "finetune", "basename", "size_label"):
@@ -64,7 +65,12 @@ def _ids(folder: Path, name_or_path: str | None) -> Iterable[str]:
     # Most hubs write owner/name here; anything with more slashes is a path of the machine it was trained on.
     if name_or_path and name_or_path.count("/") <= 1 and len(name_or_path) <= MAX_ID:
         yield name_or_path
-    yield folder.resolve().name[:MAX_ID]
+    yield _folder_name(folder)[:MAX_ID]
+
+
+def _folder_name(folder: Path) -> str:
+    """The name by which the folder was given, also for "." and for links, which stay unresolved."""
+    return Path(os.path.abspath(folder)).name or "model"
 
 
 def _sampling(folder: Path) -> dict[str, MetadataValue]:

@@ -87,7 +87,8 @@ class BlockFormat:
     """A block format: one declaration, from which everything else follows.
 
     choose(x (blocks, values), importance (blocks, values) or None) -> Choice, in readable numpy.
-    decode(codes) -> float32 (blocks, values). load_kernels() gives the compiled work of the same meaning.
+    decode(codes {field: (..., count)}) -> float32 (..., values): the formula. load_kernels() gives the compiled work of
+    the same meaning.
     reference: the functions that make up the readable encoder, in reading order; their source is worth showing.
     """
 
@@ -188,7 +189,7 @@ class BlockFormat:
         numbers = {f.name: codes[f.name][self.layout.element(f.name, weight)] for f in self.layout.fields}
         symbols = {name: name for name in numbers}
         written = {name: f"{float(number):.5g}".replace("-", "−") for name, number in numbers.items()}
-        value = self.decode({name: code[None] for name, code in codes.items()})[0, weight]
+        value = self.decode(codes)[weight]
         return (
             self.formula.value.format(**symbols),
             self.formula.value.format(**written),

@@ -68,12 +68,13 @@ def spill(codes: np.ndarray) -> np.ndarray:
 def decode_q4_k(codes: Codes) -> np.ndarray:
     """x̂ = d · sc · q − dmin · mn.
 
-    {"d", "dmin": (blocks, 1), "sc", "mn": (blocks, 8), "q": (blocks, 256)} -> float32 (blocks, 256).
+    {"d", "dmin": (..., 1), "sc", "mn": (..., 8), "q": (..., 256)} -> float32 (..., 256).
     """
-    scale = codes["d"].astype(F32) * codes["sc"].astype(F32)  # (blocks, groups)
+    scale = codes["d"].astype(F32) * codes["sc"].astype(F32)  # (..., groups)
     minimum = codes["dmin"].astype(F32) * codes["mn"].astype(F32)
-    q = codes["q"].reshape(-1, 8, 32).astype(F32)
-    return (scale[..., None] * q - minimum[..., None]).reshape(-1, 256)
+    q = codes["q"].astype(F32)
+    groups = q.reshape(*q.shape[:-1], 8, 32)  # (..., groups, weights)
+    return (scale[..., None] * groups - minimum[..., None]).reshape(q.shape)
 
 
 def _load_q4_k() -> Kernels:
@@ -144,10 +145,11 @@ def choose_q6_k(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
 
 
 def decode_q6_k(codes: Codes) -> np.ndarray:
-    """x̂ = d · sc · (q − 32). {"d": (blocks, 1), "sc": (blocks, 16), "q": (blocks, 256)} -> float32 (blocks, 256)."""
-    scale = codes["d"].astype(F32) * codes["sc"].astype(F32)  # (blocks, groups)
-    q = codes["q"].reshape(-1, 16, 16).astype(F32) - F32(32)
-    return (scale[..., None] * q).reshape(-1, 256)
+    """x̂ = d · sc · (q − 32). {"d": (..., 1), "sc": (..., 16), "q": (..., 256)} -> float32 (..., 256)."""
+    scale = codes["d"].astype(F32) * codes["sc"].astype(F32)  # (..., groups)
+    q = codes["q"].astype(F32) - F32(32)
+    groups = q.reshape(*q.shape[:-1], 16, 16)  # (..., groups, weights)
+    return (scale[..., None] * groups).reshape(q.shape)
 
 
 def _load_q6_k() -> Kernels:

@@ -41,7 +41,7 @@ def choose_q8_0(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
 
 
 def decode_q8_0(codes: Codes) -> np.ndarray:
-    """x̂ = d · q. {"d": (blocks, 1), "q": (blocks, 32)} -> float32 (blocks, 32)."""
+    """x̂ = d · q. {"d": (..., 1), "q": (..., 32)} -> float32 (..., 32)."""
     return codes["d"].astype(F32) * codes["q"].astype(F32)
 
 

@@ -1,8 +1,8 @@
 """Where numba keeps compiled kernels: a folder for exactly these sources, in the first place that can be written.
 
-Numba compiles a kernel again when its own file changes, but not when a function it calls from another file does, so the
-folder's name has a digest of all kernel sources. And numba refuses to import cached functions where it finds no place to
-write, as in a read-only installation without a home: then the folder is a private temporary one.
+Numba compiles a kernel again when its own file changes, but not when a function it calls from another file does, so
+the folder's name has a digest of all kernel sources. And numba refuses to import cached functions where it finds no
+place to write, as in a read-only installation without a home: then the folder is a private temporary one.
 """
 
 import hashlib

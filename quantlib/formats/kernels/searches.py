@@ -15,7 +15,6 @@ def scale_and_minimum(x, w, levels, first, step, steps, scale, minimum, inverse,
     x, w: (n, LANES). Results (LANES,): scale, minimum, and the inverse scale and low end that made the winner's codes.
     """
     n = x.shape[0]
-    codes = np.empty((n, LANES), np.float32)
     high = np.empty(LANES, np.float32)
     bottom = np.empty(LANES, np.float32)  # the low end now; it moves when a candidate wins
     sum_w = np.empty(LANES, np.float32)
@@ -69,7 +68,6 @@ def scale_and_minimum(x, w, levels, first, step, steps, scale, minimum, inverse,
             for k in range(LANES):
                 v = x[i, k]
                 code = np.float32(clamped_int(trial[k] * (v - bottom[k]), NONE, top))
-                codes[i, k] = code
                 wl = w[i, k] * code
                 sum_l[k] += wl
                 sum_l2[k] += wl * code
@@ -85,7 +83,8 @@ def scale_and_minimum(x, w, levels, first, step, steps, scale, minimum, inverse,
         for i in range(n):
             for k in range(LANES):
                 v = x[i, k]
-                miss = trial_scale[k] * codes[i, k] + trial_low[k] - v
+                code = np.float32(clamped_int(trial[k] * (v - bottom[k]), NONE, top))
+                miss = trial_scale[k] * code + trial_low[k] - v
                 error[k] += w[i, k] * (miss * miss)
         for k in range(LANES):
             better = usable[k] and error[k] < best[k]

@@ -1,0 +1,114 @@
+"""Thousands of mutants of valid files: each opens or is refused in a sentence, and nothing else ever happens."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from hostile_files import MEMORY, Gguf, Safetensors
+
+from quantlib.checkpoints import open_checkpoint
+from quantlib.errors import CheckpointError
+
+MUTANTS = 2000
+NUMBERS = (0, 1, 2**7, 2**15, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)
+
+
+def mutate(data: bytes, rng: np.random.Generator) -> bytes:
+    """One to three changes: bytes flipped, set, cut, repeated or swapped, numbers overwritten by extreme ones."""
+    out = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(0, max(1, len(out))))
+        match rng.integers(0, 7):
+            case 0 if out:
+                out[at] ^= 1 << int(rng.integers(0, 8))
+            case 1 if out:
+                out[at] = int(rng.integers(0, 256))
+            case 2:
+                del out[at:]
+            case 3:
+                del out[at : at + int(rng.integers(1, 16))]
+            case 4:
+                out[at:at] = out[at : at + int(rng.integers(1, 32))]
+            case 5:
+                width = int(rng.choice([4, 8]))
+                number = NUMBERS[rng.integers(0, len(NUMBERS))] % 2 ** (8 * width)
+                out[at : at + width] = number.to_bytes(width, "little")
+            case 6:
+                out[at:at] = bytes(rng.integers(0, 256, rng.integers(1, 12), dtype=np.uint8))
+    return bytes(out)
+
+
+def mutate_json(file: Safetensors, rng: np.random.Generator) -> bytes:
+    """A change to the header's text that keeps its length field true, so that it reaches the JSON checks."""
+    words = [b"[", b"]", b"{", b"}", b'"', b",", b":", b"-1", b"1e999", b"NaN", b"true", b"null", b'"F64"', b"\\u0000"]
+    text = bytearray(json.dumps(file.entries).encode())
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(0, len(text)))
+        text[at : at + int(rng.integers(0, 5))] = words[rng.integers(0, len(words))]
+    return Safetensors(header=bytes(text), data=file.data).encode()
+
+
+def use(path) -> bool:
+    """Opens a file and reads all there is; False when it is refused."""
+    try:
+        with open_checkpoint(path) as checkpoint:
+            for tensor in checkpoint:
+                tensor.raw()
+                if tensor.decodable:
+                    with np.errstate(all="ignore"):
+                        assert tensor.rows().shape == (tensor.nrows, tensor.n)
+            for key in checkpoint.metadata:
+                value = checkpoint.value(key)
+                assert isinstance(value, str) or len(list(np.atleast_1d(value) if np.isscalar(value) else value)) >= 0
+    except CheckpointError as error:
+        assert str(error).isprintable()
+        assert str(error).endswith(".")
+        assert len(str(error)) < 400
+        return False
+    return True
+
+
+METADATA = {"__metadata__": {"format": "pt", "ü": "é"}}
+FILES = {
+    "safetensors": ("x.safetensors", lambda rng: mutate(Safetensors().encode(), rng)),
+    "safetensors header": (
+        "x.safetensors",
+        lambda rng: mutate_json(Safetensors(entries=METADATA | Safetensors().entries), rng),
+    ),
+    "gguf": ("x.gguf", lambda rng: mutate(Gguf().encode(), rng)),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_mutants_open_or_are_refused(tmp_path, kind):
+    name, mutant = FILES[kind]
+    rng = np.random.default_rng(len(kind))
+    path = tmp_path / name
+    refused = 0
+    for i in range(MUTANTS):
+        data = mutant(rng)
+        path.write_bytes(data)
+        try:
+            refused += not use(path)
+        except Exception as error:
+            raise AssertionError(f"mutant {i}: {data!r}") from error
+    assert refused > MUTANTS // 4  # the mutations do reach the checks
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_mutants_allocate_next_to_nothing(tmp_path, kind):
+    name, mutant = FILES[kind]
+    rng = np.random.default_rng(100 + len(kind))
+    path = tmp_path / name
+    path.write_bytes((Gguf() if name.endswith("gguf") else Safetensors()).encode())
+    use(path)  # what decoding loads once is not counted
+    tracemalloc.start()
+    try:
+        for _ in range(MUTANTS // 10):
+            path.write_bytes(mutant(rng))
+            tracemalloc.reset_peak()
+            use(path)
+            assert tracemalloc.get_traced_memory()[1] < MEMORY, path.read_bytes()
+    finally:
+        tracemalloc.stop()
