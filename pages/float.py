@@ -136,8 +136,8 @@ def reveal(guess: str, tensor: Tensor, kept: dict[str, floats.Kept]) -> None:
         "happens in training is too large or too small for it."
     )
     st.markdown(
-        f"Stored as FP16, **{fp16.changed:,}** of {fp16.count:,} weights change and {fp16.vanished:,} become zero. "
-        f"Stored as BF16, **{bf16.changed:,}** change and {bf16.vanished:,} become zero."
+        f"Stored as FP16, **{fp16.changed:,}** of {fp16.count:,} weights change, {fp16.vanished:,} of them to zero. "
+        f"Stored as BF16, **{bf16.changed:,}** change, {bf16.vanished:,} of them to zero."
         + (" This file already holds BF16, so BF16 has nothing left to lose." if tensor.format == "BF16" else "")
     )
 

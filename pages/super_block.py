@@ -72,8 +72,10 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
         f"largest error {loss.largest_error:.3g}.",
     )
     group = weight // block.group
-    show_group(block, group)
-    show_search(block, group)
+    before_after, search = pictures(str(model.current_checkpoint().source), token, group, theme(), block)
+    show_group(block, group, before_after)
+    if block.trace.scales.shape[1] > 1:
+        show_search(block, search)
     st.download_button(
         "Data (CSV)", blocks.to_csv(block), f"{block.format.name}-block.csv", "text/csv", on_click="ignore"
     )
@@ -97,21 +99,25 @@ def weight_to_address(token: str) -> None:
         st.query_params["weight"] = str(said["weight"])
 
 
-def show_group(block: blocks.StoredBlock, group: int) -> None:
+@st.cache_resource(max_entries=256, show_spinner=False)
+def pictures(source: str, token: str, group: int, theme: str, _block: blocks.StoredBlock) -> tuple:
+    """The two figures of one group. Moving from weight to weight within it, for everyone who looks, builds them once."""
+    return blocks.before_after(_block, group, theme), blocks.search_figure(_block, group, theme)
+
+
+def show_group(block: blocks.StoredBlock, group: int, figure) -> None:
     """Before and after, for the weights that share a scale."""
     part = f"Block {group}" if block.trace.groups > 1 else "The block"
     st.subheader(f"{part}, before and after", anchor=False)
-    st.plotly_chart(blocks.before_after(block, group, theme()), theme=None, config=component.PLOT, key="before_after")
+    st.plotly_chart(figure, theme=None, config=component.PLOT, key="before_after")
     captions.receipt(
         "measured",
         "Rings are the weights, squares what is stored; the red line between them is the error, drawn again below.",
     )
 
 
-def show_search(block: blocks.StoredBlock, group: int) -> None:
+def show_search(block: blocks.StoredBlock, figure) -> None:
     """How the scale of that group was found."""
-    if block.trace.scales.shape[1] == 1:
-        return
     st.subheader("How its scale was found", anchor=False)
     st.markdown(
         f"No formula gives the best scale, so the quantizer tries {block.trace.scales.shape[1]}: for each it rounds "
@@ -119,7 +125,7 @@ def show_search(block: blocks.StoredBlock, group: int) -> None:
         "more. The least sum wins. Then the winner is itself rounded, to what d times a whole number can say: the "
         "dashed line."
     )
-    st.plotly_chart(blocks.search_figure(block, group, theme()), theme=None, config=component.PLOT, key="search")
+    st.plotly_chart(figure, theme=None, config=component.PLOT, key="search")
     captions.receipt(
         "measured", "Every candidate that ggml's search tries for this block, in the same float32 arithmetic."
     )
