@@ -101,7 +101,7 @@ def weight_to_address(token: str) -> None:
 
 @st.cache_resource(max_entries=256, show_spinner=False)
 def pictures(source: str, token: str, group: int, theme: str, _block: blocks.StoredBlock) -> tuple:
-    """The two figures of one group. Moving from weight to weight within it, for everyone who looks, builds them once."""
+    """The two figures of one group: moving from weight to weight within it builds them once, for everyone who looks."""
     return blocks.before_after(_block, group, theme), blocks.search_figure(_block, group, theme)
 
 

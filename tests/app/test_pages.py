@@ -90,3 +90,51 @@ def test_quantize_an_upload(server, page, demo_model):
     settle(page)
     page.get_by_role("button", name="Quantize", exact=True).click()
     page.get_by_role("link", name="Download the GGUF file").wait_for(timeout=60_000)
+
+
+def test_what_a_float_stores(server, page, shoot):
+    page.goto(f"{server}/what-a-float-stores?row=3&column=5")
+    strip = page.locator(".ql section")
+    strip.first.wait_for()
+    settle(page)
+    assert strip.count() == 3
+    shoot(page, "what-a-float-stores")
+    fp16 = page.locator(".ql section[aria-label=FP16]")
+    before = fp16.inner_text()
+    sign = page.locator(".ql section[aria-label=FP32] .bit").first
+    sign.click()
+    page.wait_for_url(re.compile("bits="))
+    assert fp16.inner_text() != before, "the other formats follow in the browser"
+    sign.press("Space")
+    assert fp16.inner_text() == before
+    sign.press("ArrowRight")
+    assert page.locator(".ql section[aria-label=FP32] .bit:focus").count() == 1
+
+
+def test_a_flipped_value_is_in_the_address(server, page):
+    page.goto(f"{server}/what-a-float-stores?bits=7F800000")
+    page.locator(".ql section[aria-label=FP32]").filter(has_text="∞").wait_for()
+    settle(page)
+
+
+def test_inside_a_super_block(server, page, shoot):
+    page.goto(f"{server}/inside-a-super-block?block=1")
+    page.locator(".ql .w").first.wait_for()
+    settle(page)
+    assert page.locator(".ql .w").count() == 256
+    assert page.locator(".ql .byte").count() == 144
+    shoot(page, "inside-a-super-block")
+    readout = page.locator(".ql .readout")
+    before = readout.inner_text()
+    page.locator(".ql .w").nth(77).hover()
+    page.wait_for_function("before => document.querySelector('.stApp') && true", arg=before)
+    assert readout.inner_text() != before
+    page.locator(".ql .w").nth(77).click()
+    page.wait_for_url(re.compile("weight=77"))
+
+
+def test_inside_a_super_block_by_deep_link(server, page):
+    page.goto(f"{server}/inside-a-super-block?format=Q6_K&weight=5")
+    page.locator(".ql .byte").nth(209).wait_for()
+    settle(page)
+    assert page.locator(".ql .byte").count() == 210

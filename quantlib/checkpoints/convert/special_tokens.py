@@ -1,6 +1,7 @@
 """Merges, special token ids, and what is put around a text: what GGUF keeps beside the vocabulary.
 
-Source: SpecialVocab in gguf.vocab, whose order of keys this follows.
+Source: SpecialVocab in gguf.vocab, whose order of keys this follows. It differs in one point: a token that
+tokenizer_config.json writes as an object is compared by its content, where the source finds it unequal to any text.
 """
 
 from __future__ import annotations
