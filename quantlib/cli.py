@@ -13,7 +13,7 @@ from pathlib import Path
 
 import quantlib as ql
 from quantlib import tables
-from quantlib.recipes import RECIPES
+from quantlib.recipes import RECIPES, Overrides
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         help="default: %(default)s",
         metavar="RECIPE",
     )
+    quantize.add_argument("--imatrix", type=Path, metavar="FILE", help="weigh errors by this importance matrix")
+    quantize.add_argument("--output-format", metavar="F", help="the format of the output matrix")
+    quantize.add_argument("--embedding-format", metavar="F", help="the format of the token embedding")
+    quantize.add_argument(
+        "--tensor-format", type=_pattern, metavar="REGEX=F", action="append", default=[],
+        help="the format of tensors in whose GGUF name the expression is found; may be repeated, the first decides",
+    )  # fmt: skip
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
     quantize.add_argument("--threads", type=_positive, metavar="N", help="default: one for each core")
     quantize.add_argument("--dry-run", action="store_true", help="show the plan and its size; write nothing")
@@ -73,6 +80,13 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def _pattern(text: str) -> tuple[str, str]:
+    pattern, found, name = text.rpartition("=")
+    if not found or not pattern or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form REGEX=FORMAT, such as attn_v=Q6_K")
+    return pattern, name
 
 
 def _formats(options) -> int:
@@ -109,7 +123,8 @@ def _named(checkpoint: ql.Checkpoint, name: str) -> ql.Tensor:
 
 def _quantize(options) -> int:
     with ql.open_checkpoint(options.source) as checkpoint:
-        plan = ql.plan(checkpoint, options.recipe, pure=options.pure)
+        overrides = Overrides(options.output_format, options.embedding_format, tuple(options.tensor_format))
+        plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides)
         for warning in plan.warnings:
             print(f"quantlib: note: {warning}", file=sys.stderr)
         if options.dry_run:

@@ -11,6 +11,7 @@ from quantlib.checkpoints.gguf_writer import (
     gguf_size,
     write_gguf,
 )
+from quantlib.checkpoints.imatrix import ImportanceMatrix, read_imatrix
 from quantlib.checkpoints.opening import open_checkpoint
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
@@ -19,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "GGUFWriter",
+    "ImportanceMatrix",
     "Layout",
     "MappedFile",
     "MetadataValue",
@@ -30,5 +32,6 @@ __all__ = [
     "open_checkpoint",
     "open_gguf",
     "open_safetensors",
+    "read_imatrix",
     "write_gguf",
 ]

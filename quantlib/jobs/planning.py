@@ -4,13 +4,35 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
+
+import numpy as np
 
 from quantlib import formats
-from quantlib.checkpoints import Checkpoint, MetadataValue, Tensor, gguf_size, gguf_view
+from quantlib.checkpoints import (
+    Checkpoint,
+    ImportanceMatrix,
+    MetadataValue,
+    Tensor,
+    gguf_size,
+    gguf_view,
+    read_imatrix,
+)
 from quantlib.errors import RecipeError
-from quantlib.recipes import Choice, Model, Recipe, choose_formats, get_recipe, layer_of, quantizable
+from quantlib.recipes import (
+    Choice,
+    Model,
+    Overrides,
+    Recipe,
+    choose_formats,
+    get_recipe,
+    layer_of,
+    needs_importance,
+    quantizable,
+)
 
 QUANTIZATION_VERSION = 2  # of ggml's block formats, as GGUF files state it
+NO_OVERRIDES = Overrides()
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 
 
@@ -26,6 +48,7 @@ class PlannedTensor:
     nbytes: int
     reason: str
     tensor: Tensor = field(repr=False, compare=False)
+    importance: np.ndarray | None = field(default=None, repr=False, compare=False)  # (experts, n)
 
     @property
     def copied(self) -> bool:
@@ -36,16 +59,31 @@ class PlannedTensor:
     def bpw(self) -> float:
         return 8 * self.nbytes / max(1, prod(self.shape))
 
+    @property
+    def experts(self) -> int:
+        """How many matrices with importances of their own it holds."""
+        return 1 if self.importance is None else len(self.importance)
+
+    def importance_of(self, row: int) -> np.ndarray | None:
+        """The importance of the columns (n,) in the matrix that this row belongs to."""
+        if self.importance is None:
+            return None
+        return self.importance[row * self.experts // max(1, prod(self.shape[:-1]))]
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What `run` will write. nbytes: the exact size of the file; bpw: bits of all tensors over all weights."""
+    """What `run` will write. nbytes: the exact size of the file; bpw: bits of all tensors over all weights.
+
+    lacking: names of tensors whose format needs an importance matrix that was not given; `run` refuses then.
+    """
 
     recipe: Recipe
     tensors: tuple[PlannedTensor, ...]
     metadata: Mapping[str, MetadataValue] = field(repr=False)
     nbytes: int
     warnings: tuple[str, ...]
+    lacking: tuple[str, ...]
     checkpoint: Checkpoint = field(repr=False, compare=False)
 
     @property
@@ -61,28 +99,42 @@ class Plan:
         return 8 * sum(t.nbytes for t in self.tensors) / max(1, self.weights)
 
 
-def plan(checkpoint: Checkpoint, recipe: str | Recipe = "Q4_K_M", pure: bool = False) -> Plan:
+def plan(
+    checkpoint: Checkpoint,
+    recipe: str | Recipe = "Q4_K_M",
+    imatrix: str | Path | ImportanceMatrix | None = None,
+    pure: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
+) -> Plan:
     """Plan the quantization of a checkpoint to one GGUF file; reads headers only.
 
-    recipe: a name of `quantlib.recipes.RECIPES` or a Recipe. pure: the recipe's default for every matrix.
+    recipe: a name of `quantlib.recipes.RECIPES` or a Recipe. imatrix: an importance matrix or the file it is in.
+    pure: the recipe's default for every matrix. overrides: formats that the user wants for some tensors.
     Raises RecipeError for an unknown recipe or a format that cannot be written, CheckpointError for a model that
-    cannot be converted to GGUF.
+    cannot be converted to GGUF and for an importance matrix that cannot be read or is another model's.
     """
-    if isinstance(recipe, str):
-        recipe = get_recipe(recipe)
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    imatrix = read_imatrix(imatrix) if isinstance(imatrix, str | Path) else imatrix
     view = gguf_view(checkpoint, file_type=recipe.file_type)
     converts_only = checkpoint.kind != "gguf" and not recipe.quantizes
     tensors = list(view.tensors.values()) if converts_only else _in_quantizer_order(view)
-    metadata = view.metadata if converts_only else _requantized(view.metadata, recipe)
+    metadata = view.metadata if converts_only else _requantized(view.metadata, recipe, imatrix)
     choices = choose_formats(
-        [(t.name, t.shape, t.format) for t in tensors], recipe, _model_facts(view), pure and recipe.quantizes
+        [(t.name, t.shape, t.format) for t in tensors],
+        recipe,
+        _model_facts(view),
+        pure=pure,
+        important=imatrix is not None,
+        overrides=overrides,
     )
     planned = tuple(
-        _planned(tensor, _stored(tensor, choice, from_gguf=checkpoint.kind == "gguf"))
+        _planned(tensor, _stored(tensor, choice, from_gguf=checkpoint.kind == "gguf"), imatrix)
         for tensor, choice in zip(tensors, choices, strict=True)
     )
     size = gguf_size(metadata, [(t.name, t.shape, t.target) for t in planned])
-    return Plan(recipe, planned, metadata, size, view.warnings + _requantizing_warning(planned), checkpoint)
+    lacking = () if imatrix else tuple(t.name for t in planned if needs_importance(recipe, t.name, t.target))
+    warnings = view.warnings + _requantizing_warning(planned) + _lacking_warning(recipe, lacking)
+    return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint)
 
 
 def _stored(tensor: Tensor, choice: Choice, from_gguf: bool) -> Choice:
@@ -92,7 +144,7 @@ def _stored(tensor: Tensor, choice: Choice, from_gguf: bool) -> Choice:
     return Choice("FP32", "a vector or a small table: kept in 32-bit floats")
 
 
-def _planned(tensor: Tensor, choice: Choice) -> PlannedTensor:
+def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None) -> PlannedTensor:
     if choice.format == tensor.format:
         nbytes = tensor.nbytes
     elif tensor.format not in formats.FORMATS:
@@ -102,8 +154,10 @@ def _planned(tensor: Tensor, choice: Choice) -> PlannedTensor:
         )
     else:
         nbytes = prod(tensor.shape[:-1]) * formats.get(choice.format).row_bytes(tensor.shape[-1])
+    shape = tuple(tensor.shape)
+    importance = imatrix.of(tensor.name, shape) if imatrix and choice.format != tensor.format else None
     return PlannedTensor(
-        tensor.name, tuple(tensor.shape), tensor.format, choice.format, tensor.nbytes, nbytes, choice.reason, tensor
+        tensor.name, shape, tensor.format, choice.format, tensor.nbytes, nbytes, choice.reason, tensor, importance
     )
 
 
@@ -112,14 +166,38 @@ def _in_quantizer_order(view: Checkpoint) -> list[Tensor]:
     return sorted(view.tensors.values(), key=lambda t: (-1 if (n := layer_of(t.name)) is None else n, t.name.encode()))
 
 
-def _requantized(metadata: Mapping[str, MetadataValue], recipe: Recipe) -> dict[str, MetadataValue]:
-    """The metadata as llama-quantize leaves it: the two keys that it sets stand last, those of a split are gone."""
+def _requantized(
+    metadata: Mapping[str, MetadataValue], recipe: Recipe, imatrix: ImportanceMatrix | None
+) -> dict[str, MetadataValue]:
+    """The metadata as llama-quantize leaves it: the keys that it sets stand last, those of a split are gone."""
     replaced = ("general.quantization_version", "general.file_type", *SPLIT_KEYS)
-    kept = {key: value for key, value in metadata.items() if key not in replaced}
-    return kept | {
+    keys = {
         "general.quantization_version": MetadataValue("uint32", QUANTIZATION_VERSION),
         "general.file_type": MetadataValue("uint32", recipe.file_type),
     }
+    if imatrix:
+        keys["quantize.imatrix.file"] = MetadataValue("string", _cut(imatrix.source))
+        if imatrix.datasets:
+            keys["quantize.imatrix.dataset"] = MetadataValue("string", _cut(imatrix.datasets[0]))
+        keys["quantize.imatrix.entries_count"] = MetadataValue("uint32", len(imatrix.entries))
+        if imatrix.chunks > 0:
+            keys["quantize.imatrix.chunks_count"] = MetadataValue("uint32", imatrix.chunks)
+    kept = {key: value for key, value in metadata.items() if key not in replaced and key not in keys}
+    return kept | keys
+
+
+def _cut(text: str) -> str:
+    """llama-quantize keeps 127 bytes of a text."""
+    return text.encode()[:127].decode(errors="ignore")
+
+
+def _lacking_warning(recipe: Recipe, lacking: tuple[str, ...]) -> tuple[str, ...]:
+    if not lacking:
+        return ()
+    return (
+        f"{recipe.name} needs an importance matrix for {len(lacking)} tensors, {lacking[0]} the first: "
+        "it cannot be run without one.",
+    )
 
 
 def _model_facts(view: Checkpoint) -> Model:
@@ -135,7 +213,7 @@ def _model_facts(view: Checkpoint) -> Model:
         layers=count("block_count", max(layers, default=-1) + 1),
         experts=count("expert_count"),
         tied="output.weight" not in view.tensors,
-        grouped=count("attention.head_count_kv", heads) != heads,
+        heads_per_kv=heads // max(1, count("attention.head_count_kv", heads)),
     )
 
 

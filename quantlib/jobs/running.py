@@ -17,7 +17,7 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.checkpoints import GGUFWriter
-from quantlib.errors import Cancelled, JobError, QuantlibError
+from quantlib.errors import Cancelled, JobError, QuantlibError, RecipeError
 from quantlib.jobs.planning import Plan, PlannedTensor
 from quantlib.jobs.pool import shared_pool, workers_of
 from quantlib.jobs.verifying import verify
@@ -80,6 +80,10 @@ def run(
     cannot be read), Cancelled; in every case nothing is left under the final name.
     """
     out = Path(out)
+    if plan.lacking:
+        raise RecipeError(
+            f"{plan.recipe.name} needs an importance matrix for {plan.lacking[0]}; give one, or choose another recipe."
+        )
     _check_target(plan, out)
     started = time.monotonic()
     partial = None
@@ -134,10 +138,13 @@ def _write(plan, file: BinaryIO, progress, cancel, executor: Executor, started: 
 
 
 def _chunks(planned: PlannedTensor) -> Iterator[tuple[PlannedTensor, int, int]]:
+    """Ranges of rows; none crosses from one expert's matrix to the next, for each has importances of its own."""
     tensor = planned.tensor
     step = max(1, CHUNK_WEIGHTS // max(1, tensor.n))
-    for start in range(0, tensor.nrows, step):
-        yield planned, start, min(start + step, tensor.nrows)
+    expert = tensor.nrows // planned.experts
+    for first in range(0, tensor.nrows, max(1, expert)):
+        for start in range(first, first + expert, step):
+            yield planned, start, min(start + step, first + expert)
 
 
 def _in_order(chunks, executor: Executor, cancel) -> Iterator[tuple[np.ndarray, Loss, int]]:
@@ -168,7 +175,7 @@ def _quantize_chunk(planned: PlannedTensor, start: int, stop: int) -> tuple[np.n
     if planned.copied:
         return np.ascontiguousarray(tensor.raw(start, stop)).reshape(-1), Loss(weights, float(np.vdot(x, x))), weights
     target = formats.get(planned.target)
-    data = target.quantize(x)
+    data = target.quantize(x, planned.importance_of(start))
     xhat = target.dequantize(data)
     loss = compare(x, xhat)
     if not np.isfinite(loss.squared_error):

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
+
 pytestmark = pytest.mark.browser
 
 
@@ -127,8 +129,7 @@ def test_inside_a_super_block(server, page, shoot):
     readout = page.locator(".ql .readout")
     before = readout.inner_text()
     page.locator(".ql .w").nth(77).hover()
-    page.wait_for_function("before => document.querySelector('.stApp') && true", arg=before)
-    assert readout.inner_text() != before
+    playwright.expect(readout).not_to_have_text(before)
     page.locator(".ql .w").nth(77).click()
     page.wait_for_url(re.compile("weight=77"))
 

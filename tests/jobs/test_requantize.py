@@ -91,6 +91,25 @@ def _shapes(model: Small):
         yield "output.weight", (model.vocabulary, e)
 
 
+def write_imatrix(path: Path, model: Path, seed: int) -> None:
+    """Seeded importances for every matrix of a model but the embedding, in the GGUF form."""
+    rng = np.random.default_rng(seed)
+    out = gguf.GGUFWriter(str(path), "imatrix")
+    out.add_type("imatrix")
+    out.add_array("imatrix.datasets", ["synthetic"])
+    out.add_uint32("imatrix.chunk_count", 10)
+    out.add_uint32("imatrix.chunk_size", 512)
+    with ql.open_checkpoint(model) as checkpoint:
+        for t in checkpoint.tensors.values():
+            if len(t.shape) > 1 and t.name != "token_embd.weight":
+                out.add_tensor(t.name + ".in_sum2", (rng.standard_gamma(0.4, (1, t.n)) * 5120).astype(np.float32))
+                out.add_tensor(t.name + ".counts", np.full((1, 1), 5120, np.float32))
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -101,16 +120,23 @@ def source(request, tmp_path_factory) -> Path:
     write(path, MODELS[request.param])
     if sha256(path) != GOLDEN[request.param]["sha256"]:
         pytest.fail("the input differs from the one that llama-quantize was given: has the gguf package changed?")
+    write_imatrix(path.with_suffix(".imatrix.gguf"), path, MODELS[request.param].seed)
     return path
 
 
-@pytest.mark.parametrize("pure", [False, True], ids=["", "pure"])
+@pytest.mark.parametrize("variant", ["", "+imatrix", "+pure"])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_same_file_as_llama_quantize(source, tmp_path, recipe, pure):
-    expected = GOLDEN[source.name]["results"].get(recipe + "+pure" * pure)
+def test_the_same_file_as_llama_quantize(source, tmp_path, monkeypatch, recipe, variant):
+    expected = GOLDEN[source.name]["results"].get(recipe + variant)
     if expected is None:
-        assert not RECIPES[recipe].quantizes, "the golden file has every quantizing recipe"
         pytest.skip("llama-quantize was not run for this combination")
+    monkeypatch.chdir(source.parent)  # the name of the importance matrix, as given, is part of the file
+    imatrix = Path(GOLDEN[source.name]["imatrix"]) if variant == "+imatrix" else None
     with ql.open_checkpoint(source) as checkpoint:
-        result = ql.run(ql.plan(checkpoint, recipe, pure=pure), tmp_path / "out.gguf")
+        plan = ql.plan(checkpoint, recipe, imatrix, pure=variant == "+pure")
+        if "sha256" not in expected:
+            with pytest.raises(ql.RecipeError, match="needs an importance matrix"):
+                ql.run(plan, tmp_path / "out.gguf")
+            return
+        result = ql.run(plan, tmp_path / "out.gguf")
     assert (result.nbytes, sha256(tmp_path / "out.gguf")) == (expected["bytes"], expected["sha256"])

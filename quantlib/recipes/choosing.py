@@ -1,0 +1,151 @@
+"""Choosing the format of every tensor of a model by a recipe, with the reason in words."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from quantlib import formats
+from quantlib.errors import FormatError, RecipeError
+from quantlib.recipes.conditions import Model, Place
+from quantlib.recipes.roles import VALUE_LIKE, Role, layer_of, quantizable, role_of
+from quantlib.recipes.rules import Recipe
+
+# The format that takes over where a row length is no multiple of the block, and FP16 where that does not fit either.
+# Source: tensor_type_fallback in llama.cpp's src/llama-quant.cpp.
+FALLBACK = {
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
+    **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), "Q4_0"),
+    "Q4_K": "Q5_0",
+    "Q5_K": "Q5_1",
+    "Q6_K": "Q8_0",
+}
+SMALLEST_BLOCK = 32  # formats of larger blocks must name what stands in for them
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The format chosen for a tensor, and why, in words."""
+
+    format: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user wants otherwise than the recipe: formats by role, or by a pattern searched for in names."""
+
+    output: str | None = None
+    embedding: str | None = None
+    patterns: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self):
+        for name in (self.output, self.embedding, *(f for _, f in self.patterns)):
+            if name is not None:
+                formats.get(name)
+        for pattern, _ in self.patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise RecipeError(f"{pattern!r} is not a regular expression: {error}.") from None
+
+    def of(self, name: str, role: Role) -> Choice | None:
+        """The override for a tensor by its role, if there is one."""
+        wanted = {Role.OUTPUT: self.output, Role.EMBEDDING: self.embedding}.get(role)
+        return Choice(formats.get(wanted).name, f"asked for: the format of {role}") if wanted else None
+
+    def by_pattern(self, name: str) -> Choice | None:
+        """The override for a tensor by its name, if there is one; the first pattern found decides."""
+        for pattern, wanted in self.patterns:
+            if re.search(pattern, name):
+                return Choice(formats.get(wanted).name, f"asked for: {pattern}={wanted}")
+        return None
+
+
+NO_OVERRIDES = Overrides()
+
+
+def choose_formats(
+    tensors: Iterable[tuple[str, Sequence[int], str]],
+    recipe: Recipe,
+    model: Model,
+    *,
+    pure: bool = False,
+    important: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
+) -> list[Choice]:
+    """A choice for each tensor, given as (GGUF name, shape, format it has now), in the order given.
+
+    pure: every quantizable matrix gets the recipe's default. important: the run has an importance matrix.
+    Tensors that recipes do not touch keep their format. Raises RecipeError where the catalogue lacks a format.
+    """
+    tensors = list(tensors)
+    choices = []
+    for (name, shape, present), place in zip(tensors, _places(tensors, model, important), strict=True):
+        if not quantizable(name, shape):
+            choices.append(Choice(present, "a vector or a small table: kept as it is"))
+            continue
+        choices.append(_choose(name, shape[-1], recipe, place, pure, overrides))
+    return choices
+
+
+def needs_importance(recipe: Recipe, name: str, format: str) -> bool:
+    """Whether llama.cpp refuses to store this tensor so without an importance matrix."""
+    return format in recipe.needs_imatrix and role_of(name) not in (Role.OUTPUT, Role.EMBEDDING)
+
+
+def _places(tensors, model: Model, important: bool) -> Iterable[Place]:
+    """Where each tensor stands among those of its role; roles that hold values count as one."""
+    roles = [role_of(name) for name, _, _ in tensors]
+    value_like = sum(role in VALUE_LIKE for role in roles)
+    seen: Counter[object] = Counter()
+    for (name, shape, _), role in zip(tensors, roles, strict=True):
+        group = VALUE_LIKE if role in VALUE_LIKE else role
+        index, count = seen[group], value_like if role in VALUE_LIKE else model.layers
+        seen[group] += 1
+        if model.experts > 1 and role in (Role.FFN_DOWN, Role.FFN_GATE, Role.FFN_UP):
+            index = layer_of(name) or 0  # the experts of a layer are tensors of their own
+        yield Place(role, index, count, model, stacked=len(shape) > 2 and shape[0] > 1, important=important)
+
+
+def _choose(name: str, n: int, recipe: Recipe, place: Place, pure: bool, overrides: Overrides) -> Choice:
+    asked = overrides.of(name, place.role)
+    if asked:
+        return asked
+    default = Choice(recipe.default, f"the default of {recipe.name}")
+    if not recipe.quantizes:
+        return default
+    asked = overrides.by_pattern(name)
+    return _fitting(asked or (default if pure else _by_rules(recipe, place, n, default)), n)
+
+
+def _by_rules(recipe: Recipe, place: Place, n: int, default: Choice) -> Choice:
+    if place.role is Role.OUTPUT or (place.role is Role.EMBEDDING and place.model.tied):
+        reason = f"{place.role}, every answer passes through it"
+        if place.model.architecture == "falcon" or n % formats.get(recipe.default).values:
+            return Choice("Q8_0", reason)
+        return Choice(recipe.output, reason) if recipe.output else default
+    for rule in recipe.rules:
+        if place.role in rule.roles and rule.when.holds(place):
+            if rule.format == recipe.default and not rule.when.words:
+                return default
+            return Choice(rule.format, f"{place.role} {rule.when.words}".strip())
+    return default
+
+
+def _fitting(choice: Choice, n: int) -> Choice:
+    try:
+        values = formats.get(choice.format).values
+        if n % values == 0:
+            return choice
+        if choice.format not in FALLBACK and values > SMALLEST_BLOCK:
+            raise RecipeError(
+                f"Rows of {n} weights do not divide into {choice.format} blocks of {values}, and nothing stands in for "
+                "that format; choose another recipe."
+            )
+        substitute = FALLBACK.get(choice.format, choice.format)
+        if n % formats.get(substitute).values:
+            substitute = "FP16"
+    except FormatError as error:
+        raise RecipeError(f"This model needs a format that quantlib cannot write yet. {error}") from error
+    return Choice(substitute, f"rows of {n} weights do not divide into {choice.format} blocks of {values}")
