@@ -35,7 +35,7 @@ def main() -> None:
         st.markdown("This demo model, or a checkpoint of yours, to a file that llama.cpp and Ollama load.")
     st.subheader("The whole model")
     plans = model.plans(model.demo_checkpoint())
-    st.html(runs.size_bars(list(plans.values()), "Q4_K_M"))
+    st.html(runs.size_bars(plans, "Q4_K_M"))
     captions.receipt("exact", "bytes of this app's demo model, 8.4 million weights, as a GGUF file in each recipe")
 
 

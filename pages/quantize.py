@@ -6,6 +6,7 @@ import quantlib as ql
 from pages.ui import captions, drawing, model, routes
 from pages.ui.jobs import Job, registry
 from quantlib import tables
+from quantlib.checkpoints import ImportanceMatrix
 from quantlib.figures import runs
 from quantlib.recipes import RECIPES
 
@@ -22,9 +23,9 @@ def main() -> None:
     if checkpoint is None:
         return
     recipe = choose_recipe()
-    plans = model.plans(checkpoint)
-    plan = plans[recipe]
-    show_plan(plan, list(plans.values()))
+    imatrix = choose_imatrix()
+    plan = ql.plan(checkpoint, recipe, imatrix)
+    show_plan(plan, model.plans(checkpoint, {*model.LADDER, recipe}))
     show_job(plan, f"{name}-{recipe}.gguf")
     captions.show_python(
         "import quantlib as ql\n\n"
@@ -58,14 +59,27 @@ def choose_source() -> tuple[ql.Checkpoint | None, str]:
 
 
 def choose_recipe() -> str:
-    return st.radio(
-        "Recipe",
-        list(RECIPES),
-        index=list(RECIPES).index("Q4_K_M"),
-        captions=[r.summary for r in RECIPES.values()],
-        key="recipe",
-        bind="query-params",
-    )
+    names = list(RECIPES)
+    name = st.selectbox("Recipe", names, index=names.index("Q4_K_M"), key="recipe", bind="query-params")
+    st.caption(RECIPES[name].summary[0].upper() + RECIPES[name].summary[1:] + ".")
+    return name
+
+
+def choose_imatrix() -> ImportanceMatrix | None:
+    """An importance matrix, if the reader brings one."""
+    with st.expander("Importance matrix (optional)"):
+        st.markdown(
+            "The mean square of each input channel's activations. With it, errors on channels that carry much "
+            "weigh more. `llama-imatrix` makes such files; recipes of about 2 bits need one."
+        )
+        upload = st.file_uploader("An imatrix file (.gguf or .dat)", key="imatrix")
+        if upload is None:
+            return None
+        try:
+            return model.uploaded_imatrix(upload)
+        except ql.QuantlibError as error:
+            st.error(str(error), icon="⚠️")
+            return None
 
 
 def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
@@ -90,7 +104,7 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
 def show_job(plan: ql.Plan, file_name: str) -> None:
     """The button, then the job that it started: in line, running, done or failed."""
     job = registry().get(st.session_state.get("job") or st.query_params.get("job"))
-    if st.button("Quantize", type="primary", disabled=job is not None and not job.done):
+    if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or (job is not None and not job.done)):
         try:
             job = registry().submit(plan, file_name)
         except ql.QuantlibError as error:

@@ -31,6 +31,7 @@ class Upload(Protocol):
 
     name: str
     size: int
+    file_id: str
 
     def seek(self, offset: int) -> int: ...
     def read(self, size: int) -> bytes: ...
@@ -81,6 +82,15 @@ def store(uploads: Iterable[Upload]) -> Path:
         with open(folder / upload.name, "xb") as target:
             _copy(upload, target)
     return folder if len(uploads) > 1 and len(checkpoints) != 1 else folder / checkpoints[0]
+
+
+def store_one(upload: Upload, name: str) -> Path:
+    """Copy one uploaded file to a fresh folder under a name of ours."""
+    path = new_folder() / name
+    upload.seek(0)
+    with open(path, "xb") as target:
+        _copy(upload, target)
+    return path
 
 
 def _copy(upload: Upload, target: BinaryIO) -> None:

@@ -1,16 +1,19 @@
 """The checkpoints that pages show: the demo model, and what this session uploaded."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 import quantlib as ql
 from pages.ui import files
+from quantlib.checkpoints import ImportanceMatrix, read_imatrix
 from quantlib.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
+# The recipes that sizes are compared on: one for each step down.
+LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 
 
 @st.cache_resource(show_spinner=False)
@@ -42,15 +45,24 @@ def uploaded_checkpoint(uploads: Sequence[files.Upload]) -> ql.Checkpoint:
     return held[1]
 
 
+def uploaded_imatrix(upload: files.Upload) -> ImportanceMatrix:
+    """An uploaded importance matrix, read once. Raises CheckpointError where it is none."""
+    held = st.session_state.get("uploaded_imatrix")
+    if held is None or held[0] != upload.file_id:
+        held = (upload.file_id, read_imatrix(files.store_one(upload, "imatrix")))
+        st.session_state["uploaded_imatrix"] = held
+    return held[1]
+
+
 def plain_name(uploads: Sequence[files.Upload]) -> str:
     """A name for the result, from the checkpoint file's own."""
     names = [u.name for u in uploads if u.name.endswith(files.CHECKPOINT_SUFFIXES)]
     return Path(names[0]).stem if names else "model"
 
 
-def plans(checkpoint: ql.Checkpoint) -> dict[str, ql.Plan]:
-    """A plan by each recipe; headers only, so this is quick."""
-    return {name: ql.plan(checkpoint, name) for name in RECIPES}
+def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql.Plan]:
+    """Plans by these recipes, the largest file first; headers only, so this is quick."""
+    return sorted((ql.plan(checkpoint, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
 
 
 def shown_path(checkpoint: ql.Checkpoint) -> str:

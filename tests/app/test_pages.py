@@ -39,7 +39,7 @@ def test_quantize_the_demo_model(server, page, shoot, tmp_path):
     page.goto(f"{server}/quantize?recipe=Q8_0")
     page.get_by_role("button", name="Quantize", exact=True).wait_for()
     settle(page)
-    assert page.get_by_role("radio", name="Q8_0").is_checked()
+    assert page.get_by_role("combobox", name="Recipe").input_value() == "Q8_0"
     shoot(page, "quantize-plan")
     page.get_by_role("button", name="Quantize", exact=True).click()
     link = page.get_by_role("link", name="Download the GGUF file")
@@ -61,7 +61,7 @@ def test_quantize_the_demo_model(server, page, shoot, tmp_path):
 
 
 def upload(page, files: list[dict]) -> None:
-    page.locator("input[type=file]").set_input_files(files)
+    page.locator("input[type=file]").first.set_input_files(files)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def upload(page, files: list[dict]) -> None:
 )
 def test_bad_uploads_get_one_sentence(server, page, name, content, says):
     page.goto(f"{server}/quantize?source=A+file+of+mine")
-    page.locator("input[type=file]").wait_for(state="attached")
+    page.locator("input[type=file]").first.wait_for(state="attached")
     settle(page)
     upload(page, [{"name": name, "mimeType": "application/octet-stream", "buffer": content}])
     alert = page.get_by_role("alert").filter(has_text=re.compile(says))
@@ -84,10 +84,10 @@ def test_bad_uploads_get_one_sentence(server, page, name, content, says):
 
 def test_quantize_an_upload(server, page, demo_model):
     page.goto(f"{server}/quantize?source=A+file+of+mine&recipe=Q4_K_M")
-    page.locator("input[type=file]").wait_for(state="attached")
+    page.locator("input[type=file]").first.wait_for(state="attached")
     settle(page)
     names = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
-    page.locator("input[type=file]").set_input_files([demo_model / name for name in names])
+    page.locator("input[type=file]").first.set_input_files([demo_model / name for name in names])
     page.get_by_role("button", name="Quantize", exact=True).wait_for()
     settle(page)
     page.get_by_role("button", name="Quantize", exact=True).click()
@@ -139,3 +139,33 @@ def test_inside_a_super_block_by_deep_link(server, page):
     page.locator(".ql .byte").nth(209).wait_for()
     settle(page)
     assert page.locator(".ql .byte").count() == 210
+
+
+def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    x = np.ones((64, 256), np.float32)
+    x[3, 7] = np.nan
+    save_file({"model.layers.0.mlp.up_proj.weight": x}, tmp_path / "damaged.safetensors")
+    page.goto(f"{server}/quantize?source=A+file+of+mine&recipe=Q8_0")
+    page.locator("input[type=file]").first.wait_for(state="attached")
+    settle(page)
+    page.locator("input[type=file]").first.set_input_files([tmp_path / "damaged.safetensors"])
+    page.get_by_role("alert").filter(has_text="no config.json").wait_for()
+    page.get_by_role("button", name="Quantize", exact=True).click()
+    alert = page.get_by_role("alert").filter(has_text=re.compile("NaN.* at row 3, column 7"))
+    alert.wait_for()
+    assert page.get_by_role("link", name="Download the GGUF file").count() == 0
+
+
+def test_no_page_calls_out(server, page):
+    """Everything a page loads comes from the server itself."""
+    outside: list[str] = []
+    page.on(
+        "request", lambda r: r.url.startswith((server, "data:", "blob:", "ws://127.0.0.1")) or outside.append(r.url)
+    )
+    for address in ("", "what-a-float-stores", "inside-a-super-block", "quantize"):
+        page.goto(f"{server}/{address}")
+        settle(page)
+    assert not outside
