@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 FREE = {"errors"}  # imported by all
 LAYERS = [  # a module may import its own layer's package and the layers before it
     {"formats"},
+    {"loss_kernel"},
     {"metrics"},
     {"methods", "checkpoints", "recipes"},
     {"jobs", "lm"},
@@ -21,6 +22,7 @@ OUTSIDE = {
     "formats": {"numpy", "numba", "ml_dtypes", "gguf"},
     "methods": {"numpy", "numba", "ml_dtypes"},
     "metrics": {"numpy"},
+    "loss_kernel": {"numba"},
     "recipes": set(),
     "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "huggingface_hub", "tokenizers"},
     "jobs": {"numpy"},

@@ -64,6 +64,11 @@ class MappedFile:
             raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
         return data[start:stop]
 
+    def forget(self) -> None:
+        """Lets go of the pages read so far, which stay in the system's file cache: memory held does not grow."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Lets the mapping go; views that are still held stay valid and keep it alive."""
         self._bytes = None
@@ -177,6 +182,11 @@ class Checkpoint:
         """The plain value of a metadata key."""
         found = self.metadata.get(key, default)
         return found.value if isinstance(found, MetadataValue) else found
+
+    def forget(self) -> None:
+        """Lets go of what was read so far, so that reading a whole file does not hold it in memory."""
+        for file in self.files:
+            file.forget()
 
     def close(self) -> None:
         """Lets the files go."""

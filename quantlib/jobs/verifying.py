@@ -24,6 +24,7 @@ def verify(path: Path, plan, results) -> None:
                 raise JobError(f"{planned.name} was written as {tensor.format} {tuple(tensor.shape)}; run again.")
             if _crc(tensor) != result.crc:
                 raise JobError(f"{planned.name} reads back other bytes than were written: the disk may be failing.")
+            written.forget()
 
 
 def _stripped(shape) -> tuple[int, ...]:

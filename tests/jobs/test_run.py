@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 import quantlib as ql
 from quantlib import formats
+from quantlib.checkpoints import ImportanceMatrix
 from quantlib.recipes import RECIPES
 
 HIDDEN, FFN, VOCAB, LAYERS = 256, 512, 300, 2
@@ -74,10 +75,19 @@ def quantize(source: Path, out: Path, recipe: str, **options) -> ql.RunResult:
         return ql.run(ql.plan(checkpoint, recipe), out, **options)
 
 
+def even_importance(plan: ql.Plan) -> ImportanceMatrix:
+    """An importance matrix to which all channels are alike."""
+    return ImportanceMatrix("even", {t.name: np.ones((1, t.shape[-1]), np.float32) for t in plan.tensors})
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_demo_model_in_every_recipe(demo_model, tmp_path, recipe):
     source = ql.open_checkpoint(demo_model)
     plan = ql.plan(source, recipe)
+    if plan.lacking:
+        with pytest.raises(ql.RecipeError, match="importance matrix"):
+            ql.run(plan, tmp_path / "out.gguf")
+        plan = ql.plan(source, recipe, even_importance(plan))
     result = ql.run(plan, tmp_path / "out.gguf")
     assert result.nbytes == plan.nbytes == (tmp_path / "out.gguf").stat().st_size
     with source, ql.open_checkpoint(tmp_path / "out.gguf") as written:
@@ -85,7 +95,8 @@ def test_the_demo_model_in_every_recipe(demo_model, tmp_path, recipe):
             tensor = written.tensors[planned.name]
             assert tensor.format == planned.target
             original = planned.tensor.rows(0, min(64, tensor.nrows))
-            expected = formats.get(planned.target).dequantize(formats.get(planned.target).quantize(original))
+            form, importance = formats.get(planned.target), planned.importance_of(0)
+            expected = form.dequantize(form.quantize(original, importance))
             np.testing.assert_array_equal(tensor.rows(0, min(64, tensor.nrows)), expected)
 
 
@@ -95,8 +106,8 @@ def test_losses_are_those_of_the_file(folder, tmp_path):
         result = ql.run(plan, tmp_path / "out.gguf")
         with ql.open_checkpoint(tmp_path / "out.gguf") as written:
             for planned, done in zip(plan.tensors, result.tensors, strict=True):
-                error = planned.tensor.rows() - written.tensors[planned.name].rows()
-                assert done.loss.rmse == pytest.approx(np.sqrt(np.mean(np.square(error, dtype=np.float64))), abs=1e-12)
+                error = planned.tensor.rows().astype(np.float64) - written.tensors[planned.name].rows()
+                assert done.loss.rmse == pytest.approx(np.sqrt(np.mean(np.square(error))), abs=1e-12)
 
 
 def test_quantizing_in_one_step_or_through_f32_gives_the_same_file(folder, tmp_path):

@@ -1,0 +1,20 @@
+"""The compiled sums behind `quantlib.metrics.compare`."""
+
+import quantlib.formats.kernels  # noqa: F401, I001  (says where compiled code is cached, before numba is imported)
+
+from numba import njit
+
+
+# Sums of float64 may be taken in any order, so that they run in vector registers; nothing else is relaxed.
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def sums(x, xhat):
+    """sum x², sum (x - x̂)², max |x - x̂|, max |x| over two float32 arrays (n,). NaN in either makes the sums NaN."""
+    squared = squared_error = largest_error = largest = 0.0
+    for i in range(x.size):
+        value = float(x[i])
+        error = value - float(xhat[i])
+        squared += value * value
+        squared_error += error * error
+        largest_error = max(largest_error, abs(error))
+        largest = max(largest, abs(value))
+    return squared, squared_error, largest_error, largest
