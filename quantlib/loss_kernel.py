@@ -2,6 +2,7 @@
 
 import quantlib.formats.kernels  # noqa: F401, I001  (says where compiled code is cached, before numba is imported)
 
+import numpy as np
 from numba import njit
 
 
@@ -11,8 +12,8 @@ def sums(x, xhat):
     """sum x², sum (x - x̂)², max |x - x̂|, max |x| over two float32 arrays (n,). NaN in either makes the sums NaN."""
     squared = squared_error = largest_error = largest = 0.0
     for i in range(x.size):
-        value = float(x[i])
-        error = value - float(xhat[i])
+        value = np.float64(x[i])
+        error = value - np.float64(xhat[i])
         squared += value * value
         squared_error += error * error
         largest_error = max(largest_error, abs(error))

@@ -22,7 +22,7 @@ OUTSIDE = {
     "formats": {"numpy", "numba", "ml_dtypes", "gguf"},
     "methods": {"numpy", "numba", "ml_dtypes"},
     "metrics": {"numpy"},
-    "loss_kernel": {"numba"},
+    "loss_kernel": {"numba", "numpy"},
     "recipes": set(),
     "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "huggingface_hub", "tokenizers"},
     "jobs": {"numpy"},
