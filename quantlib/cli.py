@@ -1,4 +1,4 @@
-"""The command line: python -m quantlib formats | inspect | quantize."""
+"""The command line: python -m quantlib formats | inspect | quantize | perplexity | generate."""
 
 import argparse
 import json
@@ -69,6 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
     quantize.add_argument("--threads", type=_positive, metavar="N", help="default: one for each core")
     quantize.add_argument("--dry-run", action="store_true", help="show the plan and its size; write nothing")
+    measure = command("perplexity", _perplexity, "measure a Llama model's perplexity on a text")
+    measure.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
+    measure.add_argument("--text", required=True, type=Path, metavar="FILE", help="a UTF-8 text")
+    measure.add_argument(
+        "--context", type=_positive, default=512, metavar="N", help="tokens a window, default %(default)s"
+    )
+    measure.add_argument("--baseline", metavar="MODEL", help="measure this model too, and the difference")
+
+    write = command("generate", _generate, "let a Llama model write on")
+    write.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
+    write.add_argument("prompt", metavar="PROMPT")
+    write.add_argument("--tokens", type=_positive, default=64, metavar="N", help="at most so many, default %(default)s")
+    write.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token")
+    write.add_argument("--seed", type=int, default=0, metavar="N", help="repeats what was drawn")
     quantize.epilog = "recipes: " + "; ".join(f"{r.name}: {r.summary}" for r in RECIPES.values())
     return parser
 
@@ -140,6 +154,46 @@ def _quantize(options) -> int:
         f"{result.path}: {tables.size(result.nbytes)}, {plan.bpw:.2f} bpw, {result.seconds:.1f} s "
         f"(from {tables.size(plan.source_nbytes)}); written and verified."
     )
+    return 0
+
+
+def _perplexity(options) -> int:
+    from quantlib.lm import Llama, Tokenizer, perplexity
+
+    try:
+        text = options.text.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ql.QuantlibError(f"{options.text} cannot be read as UTF-8 text: {error}.") from None
+
+    def measure(source: str):
+        with ql.open_checkpoint(source) as checkpoint:
+            tokenizer = Tokenizer.of(checkpoint)
+            return perplexity(Llama(checkpoint), tokenizer.encode(text), options.context, tokenizer.bos)
+
+    found = measure(options.model)
+    document = {"perplexity": found.value, "stderr": found.stderr, "tokens": found.tokens, "context": options.context}
+    if options.baseline:
+        base = measure(options.baseline)
+        document |= {"baseline": base.value, "difference": found.value - base.value}
+    if options.json:
+        return _print_json(document)
+    print(f"perplexity {found.value:.4f} ± {found.stderr:.4f} over {found.tokens:,} tokens")
+    if options.baseline:
+        print(f"baseline   {base.value:.4f} ± {base.stderr:.4f}; difference {found.value - base.value:+.4f}")
+    return 0
+
+
+def _generate(options) -> int:
+    from quantlib.lm import Llama, Tokenizer, generate
+
+    with ql.open_checkpoint(options.model) as checkpoint:
+        tokenizer, model = Tokenizer.of(checkpoint), Llama(checkpoint)
+    ids = tokenizer.encode(options.prompt)
+    new = list(generate(model, ids, options.tokens, options.temperature, options.seed, stop=tokenizer.eos))
+    text = tokenizer.decode(new)
+    if options.json:
+        return _print_json({"prompt": options.prompt, "text": text, "tokens": new})
+    print(options.prompt + text)
     return 0
 
 

@@ -33,5 +33,6 @@ HOME = Entry("home.py", "Start", "🔬")
 FLOAT = Entry("float.py", "What a float stores", "🎚️", "what-a-float-stores")
 SUPER_BLOCK = Entry("super_block.py", "Inside a super-block", "🧱", "inside-a-super-block")
 QUANTIZE = Entry("quantize.py", "Quantize", "📦", "quantize")
+COST = Entry("cost.py", "What it costs", "⚖️", "what-it-costs")
 
-SECTIONS = {"": [HOME], "Learn": [FLOAT, SUPER_BLOCK], "Use": [QUANTIZE]}
+SECTIONS = {"": [HOME], "Learn": [FLOAT, SUPER_BLOCK, COST], "Use": [QUANTIZE]}

@@ -1,17 +1,22 @@
 """The checkpoints that pages show: the demo model, and what this session uploaded."""
 
+import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
 import quantlib as ql
 from pages.ui import files
+from quantlib import tables
 from quantlib.checkpoints import ImportanceMatrix, read_imatrix
+from quantlib.lm import Llama, Perplexity, Tokenizer, generate, perplexity
 from quantlib.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
+EVALUATION = ROOT / "assets" / "evaluation"
 # The recipes that sizes are compared on: one for each step down.
 LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 
@@ -63,6 +68,41 @@ def plain_name(uploads: Sequence[files.Upload]) -> str:
 def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql.Plan]:
     """Plans by these recipes, the largest file first; headers only, so this is quick."""
     return sorted((ql.plan(checkpoint, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
+
+
+def demo_plan(recipe: str) -> ql.Plan:
+    return ql.plan(demo_checkpoint(), recipe)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A recipe's model and what was measured on it."""
+
+    llama: Llama
+    tokenizer: Tokenizer
+    perplexity: Perplexity
+    size: str
+
+
+@st.cache_resource(show_spinner=False, max_entries=6)
+def measured(recipe: str, context: int) -> Measured:
+    """The demo model as this recipe's file holds it, and its perplexity on the evaluation text."""
+    path = files.new_folder() / "model.gguf"
+    result = ql.run(demo_plan(recipe), path)
+    with ql.open_checkpoint(path) as checkpoint:
+        llama, tokenizer = Llama(checkpoint), Tokenizer.of(checkpoint)
+    shutil.rmtree(path.parent)
+    text = "\n\n".join(p.read_text(encoding="utf-8") for p in sorted(EVALUATION.glob("*.txt"), reverse=True))
+    found = perplexity(llama, tokenizer.encode(text), context, tokenizer.bos)
+    return Measured(llama, tokenizer, found, tables.size(result.nbytes))
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def continued(recipe: str, prompt: str, tokens: int = 48, context: int = 256) -> str:
+    """What that model writes after the prompt, always taking the likeliest token."""
+    found = measured(recipe, context)
+    ids = found.tokenizer.encode(prompt)
+    return found.tokenizer.decode(list(generate(found.llama, ids, tokens, stop=found.tokenizer.eos)))
 
 
 def shown_path(checkpoint: ql.Checkpoint) -> str:

@@ -159,13 +159,23 @@ def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path)
     assert page.get_by_role("link", name="Download the GGUF file").count() == 0
 
 
+def test_what_it_costs(server, page, shoot):
+    page.goto(f"{server}/what-it-costs?recipe=Q8_0")
+    page.get_by_text("The same sentence, twice").wait_for(timeout=90_000)
+    settle(page)
+    assert page.get_by_role("combobox", name="Recipe").input_value() == "Q8_0"
+    before, after = page.locator("[data-testid=stMetricValue]").all_inner_texts()[:2]
+    assert float(after) == pytest.approx(float(before), rel=0.05), "256 levels cost this model next to nothing"
+    shoot(page, "what-it-costs")
+
+
 def test_no_page_calls_out(server, page):
     """Everything a page loads comes from the server itself."""
     outside: list[str] = []
     page.on(
         "request", lambda r: r.url.startswith((server, "data:", "blob:", "ws://127.0.0.1")) or outside.append(r.url)
     )
-    for address in ("", "what-a-float-stores", "inside-a-super-block", "quantize"):
+    for address in ("", "what-a-float-stores", "inside-a-super-block", "what-it-costs", "quantize"):
         page.goto(f"{server}/{address}")
         settle(page)
     assert not outside
