@@ -9,7 +9,8 @@ from quantlib.figures import weights
 from quantlib.formats import FORMATS, BlockFormat
 from quantlib.metrics import compare
 
-NAMES = ("Q4_K", "Q6_K", "Q8_0")
+FIRST = ("Q4_K", "Q6_K", "Q8_0")
+NAMES = [*FIRST, *(f.name for f in FORMATS.values() if blocks.drawable(f) and f.name not in FIRST)]
 DEFAULT = "model.layers.0.mlp.down_proj.weight"
 STORY = {
     "Q4_K": "Sixteen levels are few, so each block of 32 weights gets a scale and a minimum of its own. Two "
@@ -30,7 +31,7 @@ def main() -> None:
         "at a bit: the weights that depend on it do."
     )
     tensor, fmt, index = choose_block()
-    st.markdown(STORY[fmt.name])
+    st.markdown(STORY.get(fmt.name, fmt.summary))
     if tensor.n % fmt.values:
         st.info(
             f"{fmt.name} needs rows of a multiple of {fmt.values} weights; this tensor's have {tensor.n}.", icon="📏"
@@ -47,7 +48,7 @@ def choose_block() -> tuple[Tensor, BlockFormat, int]:
     with left:
         tensor = model.tensor_picker("tensor", DEFAULT)
     with middle:
-        name = st.segmented_control("Format", NAMES, default=NAMES[0], key="format", bind="query-params", required=True)
+        name = st.selectbox("Format", NAMES, key="format", bind="query-params")
     fmt = FORMATS[name]
     count = max(1, tensor.nrows * (tensor.n // fmt.values))
     with right:

@@ -185,7 +185,7 @@ def encode_value(key: str, value: MetadataValue) -> bytes:
             return head + value.value.encoded.tobytes()
         if VALUE_IDS[element] == STRING:
             return head + b"".join(map(_string, value.value))
-        return head + np.asarray(value.value).astype(NUMBER_DTYPES[VALUE_IDS[element]]).tobytes()
+        return head + np.asarray(value.value, NUMBER_DTYPES[VALUE_IDS[element]]).tobytes()
     except (KeyError, struct.error, OverflowError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"GGUF cannot store the metadata value {shown(key)} as {value.type}: {error}.") from None
 

@@ -10,9 +10,10 @@ from plotly.subplots import make_subplots
 
 from quantlib.figures import palette, style
 from quantlib.figures.weights import fp32_bits
-from quantlib.formats.blocks import BlockFormat, Trace
+from quantlib.formats import BlockFormat, Format, Trace
 
 MAX_LEVELS = 32  # more storable values than this in one block are a wash of grey, not a grid
+MOST_WITH_LINES = 64  # weights; beyond, the lines between before and after would only be clutter
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,11 @@ class StoredBlock:
     def group(self) -> int:
         """Weights that share one scale."""
         return self.format.values // self.trace.groups
+
+
+def drawable(fmt: Format) -> bool:
+    """Whether the pictures here tell how it stores weights: a block format with a code of its own for each weight."""
+    return fmt.kind == "block" and any(f.role == "code" and f.count == fmt.values for f in fmt.layout.fields)
 
 
 def store(fmt: BlockFormat, weights: np.ndarray) -> StoredBlock:
@@ -134,10 +140,11 @@ def before_after(block: StoredBlock, group: int, theme: str = "light") -> go.Fig
             line={"color": palette.RULE[theme], "width": 1}, name=f"the {grid.size} storable values", hoverinfo="skip",
             row=1, col=1,
         )  # fmt: skip
-    figure.add_scatter(
-        x=np.repeat(at, 3).astype(float) + np.tile([0, 0, np.nan], at.size), y=np.stack([x, back, x], 1).ravel(),
-        mode="lines", line={"color": error, "width": 1.5}, hoverinfo="skip", showlegend=False, row=1, col=1,
-    )  # fmt: skip
+    if at.size <= MOST_WITH_LINES:
+        figure.add_scatter(
+            x=np.repeat(at, 3).astype(float) + np.tile([0, 0, np.nan], at.size), y=np.stack([x, back, x], 1).ravel(),
+            mode="lines", line={"color": error, "width": 1.5}, hoverinfo="skip", showlegend=False, row=1, col=1,
+        )  # fmt: skip
     figure.add_scatter(
         x=at, y=back, mode="markers", name="stored", row=1, col=1,
         marker={"symbol": "square", "size": 8, "color": code},

@@ -8,7 +8,7 @@ import pytest
 from quantlib.figures import block as blocks
 from quantlib.formats import FORMATS
 
-BLOCKS = [form for form in FORMATS.values() if form.kind == "block"]
+BLOCKS = [form for form in FORMATS.values() if blocks.drawable(form)]
 every_block = pytest.mark.parametrize("fmt", BLOCKS, ids=lambda f: f.name)
 
 
