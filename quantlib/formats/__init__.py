@@ -7,19 +7,33 @@ import numpy as np
 
 from quantlib.errors import FormatError
 from quantlib.formats.blocks import BLOCKS, BlockFormat, Formula, Trace
+from quantlib.formats.codebooks import CODEBOOKS, Blockwise, CodebookFormat, NestedScales, quantize_blockwise
 from quantlib.formats.floats import FLOATS, FloatFormat, FloatParts
+from quantlib.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor
+from quantlib.formats.integers import INTEGERS, IntegerFormat
 from quantlib.formats.layout import Field, Layout, Owner
 
-Format = FloatFormat | BlockFormat
+Format = FloatFormat | IntegerFormat | CodebookFormat | BlockFormat
 
-FORMATS: Mapping[str, Format] = MappingProxyType({form.name: form for form in (*FLOATS, *BLOCKS)})
-_SPELLINGS = {"F32": "FP32", "F16": "FP16"}
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {form.name: form for form in (*FLOATS, *INTEGERS, *CODEBOOKS, *BLOCKS)}
+)
+_SPELLINGS = {  # of ggml and of safetensors
+    "F32": "FP32",
+    "F16": "FP16",
+    "F8_E4M3": "FP8_E4M3",
+    "F8_E5M2": "FP8_E5M2",
+    "F8_E8M0": "FP8_E8M0",
+}
 _BY_SPELLING = {name.upper(): form for name, form in FORMATS.items()}
 _BY_TYPE = {form.ggml_type: form for form in FORMATS.values() if form.ggml_type is not None}
 
 
 def get(name: str) -> Format:
-    """The format of that name, in any case and in ggml's spelling too (F32, F16); FormatError where there is none."""
+    """The format of that name, in any case and as ggml and safetensors spell it too (F32, F8_E4M3).
+
+    Raises FormatError where there is none.
+    """
     spelled = str(name).upper()
     form = _BY_SPELLING.get(_SPELLINGS.get(spelled, spelled))
     if form is None:
@@ -37,22 +51,32 @@ def warm_up(names: Iterable[str] | None = None) -> None:
     for form in FORMATS.values() if names is None else [get(name) for name in names]:
         if form.kind == "block":
             x = np.linspace(-1, 1, form.values, dtype=np.float32)
-            form.dequantize(form.quantize(x))
-            form.quantize(x, importance=np.ones_like(x))
+            form.dequantize(form.quantize(x, importance=np.ones_like(x)))
+            if not form.requires_importance:
+                form.quantize(x)
 
 
 __all__ = [
     "FORMATS",
     "BlockFormat",
+    "Blockwise",
+    "CodebookFormat",
     "Field",
     "FloatFormat",
     "FloatParts",
     "Format",
     "Formula",
+    "Granularity",
+    "IntegerFormat",
     "Layout",
+    "NestedScales",
     "Owner",
+    "PerChannel",
+    "PerGroup",
+    "PerTensor",
     "Trace",
     "by_ggml_type",
     "get",
+    "quantize_blockwise",
     "warm_up",
 ]

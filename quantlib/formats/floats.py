@@ -7,10 +7,14 @@ from typing import Literal
 import ml_dtypes
 import numpy as np
 
+from quantlib.errors import FormatError
+from quantlib.formats import bitstream
+from quantlib.formats.finite import check_numbers
 from quantlib.formats.layout import Field, Layout
-from quantlib.formats.rows import as_float32, check_stored_rows
+from quantlib.formats.rows import as_float32, check_row, check_stored_rows
 
 Specials = Literal["ieee", "nan", "none"]
+MOST_LISTED = 16  # bits of a format whose numbers are listed one by one
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,10 @@ class FloatFormat:
 
     specials says what the highest exponent field means: "ieee" infinities and NaN; "nan" numbers, but NaN where every
     bit is one; "none" numbers only. What is too large becomes infinity, NaN, or the largest number, in that order.
-    dtype: the numpy type of the same format, used for whole rows. ggml_type: ggml's id, None where ggml has none.
+    signed: whether there is a sign bit. subnormals: whether the lowest exponent field means zero and subnormal numbers,
+    not one more power of two.
+    padding: zero bits stored below the number. ggml_type: ggml's id, None where ggml has none.
+    dtype: the numpy type of the same numbers and rounding, used for whole rows.
     """
 
     name: str
@@ -38,28 +45,35 @@ class FloatFormat:
     ggml_type: int | None = None
     dtype: np.dtype | None = None
     specials: Specials = "ieee"
+    signed: bool = True
+    subnormals: bool = True
+    padding: int = 0
     kind = "float"
-    values = 1
 
     @property
     def bits(self) -> int:
-        """Bits of a stored number."""
-        return 1 + self.exponent_bits + self.fraction_bits
+        """Bits of a number."""
+        return self.signed + self.exponent_bits + self.fraction_bits
+
+    @property
+    def values(self) -> int:
+        """Numbers that share whole bytes: 1, but 2 of four bits and 4 of six."""
+        return bitstream.unit(self.bits + self.padding)[0]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a stored number."""
-        return (self.bits + 7) // 8
+        """Bytes of `values` stored numbers."""
+        return bitstream.unit(self.bits + self.padding)[1]
 
     @property
     def bpw(self) -> float:
         """Bits per weight as stored."""
-        return float(8 * self.nbytes)
+        return 8 * self.nbytes / self.values
 
     @property
     def storage(self) -> np.dtype:
-        """The unsigned integer type that holds the bits."""
-        return np.dtype(f"u{self.nbytes}")
+        """The unsigned integer type that holds the bits of one number."""
+        return np.dtype(next(f"u{size}" for size in (1, 2, 4) if self.bits <= 8 * size))
 
     @property
     def bias(self) -> int:
@@ -73,37 +87,73 @@ class FloatFormat:
 
     @property
     def smallest_normal(self) -> float:
-        """The smallest number with all its fraction bits: 2^(1 − bias)."""
-        return 2.0 ** (1 - self.bias)
+        """The smallest number with all its fraction bits: 2^(1 − bias), 2^(−bias) in a format without subnormals."""
+        return 2.0**self._lowest_exponent
 
     @property
     def smallest_subnormal(self) -> float:
-        """The smallest number above zero: 2^(1 − bias − fraction bits)."""
-        return 2.0 ** (1 - self.bias - self.fraction_bits)
+        """The smallest number above zero: smallest_normal · 2^(−fraction bits)."""
+        return 2.0 ** (self._lowest_exponent - self.fraction_bits)
 
     @property
     def epsilon(self) -> float:
         """The gap between 1 and the next number: 2^(−fraction bits)."""
         return 2.0**-self.fraction_bits
 
+    @property
+    def finite_count(self) -> int:
+        """How many different finite numbers there are; the two zeros are one."""
+        return 2 * self._max_bits + 1 if self.signed else self._max_bits + 1
+
+    @property
+    def infinities(self) -> tuple[int, ...]:
+        """Bits of the infinities: the positive and the negative one, or none."""
+        return (self._last_bits, self._last_bits | self._sign_bit) if self.specials == "ieee" else ()
+
+    @property
+    def nans(self) -> tuple[range, ...]:
+        """Bits of all NaN: those without and those with the sign bit."""
+        positive = range(self._last_bits + 1, self._magnitude_mask + 1)
+        negative = range(positive.start + self._sign_bit, positive.stop + self._sign_bit)
+        return tuple(part for part in (positive, negative)[: 1 + self.signed] if part)
+
+    def numbers(self) -> np.ndarray:
+        """Every finite number in increasing order: float32 (finite_count,).
+
+        Raises FormatError for a format of more than 16 bits.
+        """
+        if self.bits > MOST_LISTED:
+            raise FormatError(
+                f"{self.name} has {self.finite_count:,} numbers, too many to list: choose a format of at most "
+                f"{MOST_LISTED} bits."
+            )
+        places = np.arange(-self._max_bits if self.signed else 0, self._max_bits + 1)
+        return self.decode(np.where(places < 0, self._sign_bit - places, places))
+
     @cached_property
     def layout(self) -> Layout:
-        """Where the three fields lie, for formats of whole bytes and others alike (unused bits on top are left out)."""
+        """Where the fields of the `values` numbers lie that share whole bytes."""
         f, e = self.fraction_bits, self.exponent_bits
-        return Layout(
-            1,
-            (
-                Field("fraction", np.arange(f)[None], "fraction", "What follows the leading one."),
-                Field("exponent", f + np.arange(e)[None], "exponent", f"The power of two, plus {self.bias}."),
-                Field("sign", np.array([[f + e]]), "sign", "1 for negative numbers."),
-            ),
+        first = (self.bits + self.padding) * np.arange(self.values)[:, None]  # (values, 1)
+        at = first + self.padding
+        fields = (
+            Field("padding", first + np.arange(self.padding), "fraction", "Zeros: fraction bits that FP32 would have."),
+            Field("fraction", at + np.arange(f), "fraction", "What follows the leading one."),
+            Field("exponent", at + f + np.arange(e), "exponent", f"The power of two, plus {self.bias}."),
+            Field("sign", at + f + e + np.arange(int(self.signed)), "sign", "1 for negative numbers."),
         )
+        return Layout(self.values, tuple(field for field in fields if field.width))
 
     def encode(self, x: np.ndarray | float) -> np.ndarray:
         """Bits of the nearest number of the format, ties to the even one: float (...) -> unsigned integers (...).
 
         With e = max(⌊log₂|x|⌋, 1 − bias) the grid near x has the step 2^(e − fraction bits), and the code is
         (e + bias − 1) · 2^(fraction bits) + round(|x| / step): a carry into the exponent needs no care.
+
+        What rounds beyond the largest number, infinity too, becomes infinity (FP32, BF16, FP16, TF32, FP8_E5M2), NaN
+        (FP8_E4M3, FP8_E8M0) or the largest number (FP6, FP4); clip x to ±max where it should stay finite. NaN stays,
+        but is a zero in FP6 and FP4, of the other sign as in ml_dtypes. In FP8_E8M0 zero and negative numbers are NaN,
+        and what lies below its smallest number becomes that.
         """
         with np.errstate(invalid="ignore"):
             x = np.asarray(x, np.float64)
@@ -115,18 +165,29 @@ class FloatFormat:
         code = ((exponent + self.bias - 1) << self.fraction_bits) + steps
         code = np.where((code > self._max_bits) | np.isinf(size), self._overflow_bits, code)
         code = np.where(np.isnan(x), self._nan_bits, code)
-        return (code | np.signbit(x).astype(np.int64) << (self.bits - 1)).astype(self.storage)[()]
+        if not self.subnormals:
+            code = np.where(x > 0, np.maximum(code, 0), self._nan_bits)
+        return (code ^ np.where(np.signbit(x), self._sign_bit, 0)).astype(self.storage)[()]
 
     def decode(self, bits: np.ndarray | int) -> np.ndarray:
         """Values of stored bits: unsigned integers (...) -> float32 (...). Exact."""
         sign, exponent, fraction = self._split(bits)
-        significand = fraction + np.where(exponent > 0, 1 << self.fraction_bits, 0)
-        value = np.ldexp(significand.astype(np.float64), np.maximum(exponent, 1) - self.bias - self.fraction_bits)
+        normal = (exponent > 0) | (not self.subnormals)
+        significand = fraction + np.where(normal, 1 << self.fraction_bits, 0)
+        power = np.maximum(exponent - self.bias, self._lowest_exponent) - self.fraction_bits
+        value = np.ldexp(significand.astype(np.float64), power)
         magnitude = (exponent << self.fraction_bits) | fraction
         if self.specials == "ieee":
             value = np.where(magnitude == self._max_bits + 1, np.inf, value)
         value = np.where(magnitude > self._last_bits, np.nan, value)
         return np.where(sign == 1, -value, value).astype(np.float32)[()]
+
+    def convert(self, bits: np.ndarray | int, target: "FloatFormat") -> np.ndarray:
+        """The same numbers in another format: bits (...) -> bits of the nearest numbers of `target` (...).
+
+        Every number of every format here is one of FP32, so there is a single rounding, that of `target.encode`.
+        """
+        return target.encode(self.decode(bits))
 
     def fields(self, bits: int) -> FloatParts:
         """Sign, exponent field and fraction field of one stored number."""
@@ -140,7 +201,7 @@ class FloatFormat:
             return "nan"
         if magnitude > self._max_bits:
             return "infinity"
-        if parts.exponent:
+        if parts.exponent or not self.subnormals:
             return "normal"
         return "subnormal" if parts.fraction else "zero"
 
@@ -152,8 +213,8 @@ class FloatFormat:
         if self.kind_of(bits) == "nan":
             return int(bits), int(bits)
         magnitude = int(bits) & self._magnitude_mask
-        place = -magnitude if int(bits) >> (self.bits - 1) else magnitude  # values in order: …, −1, 0, 1, …
-        ends = -self._last_bits, self._last_bits
+        place = -magnitude if int(bits) & self._sign_bit else magnitude  # values in order: …, −1, 0, 1, …
+        ends = -self._last_bits if self.signed else 0, self._last_bits
         below, above = max(place - 1, ends[0]), min(place + 1, ends[1])
         return self._at(below), self._at(above)
 
@@ -164,28 +225,53 @@ class FloatFormat:
         """
         if self.kind_of(bits) in ("infinity", "nan"):
             return float("nan")
-        return 2.0 ** (max(self.fields(bits).exponent, 1) - self.bias - self.fraction_bits)
+        exponent = max(self.fields(bits).exponent - self.bias, self._lowest_exponent)
+        return 2.0 ** (exponent - self.fraction_bits)
 
     def row_bytes(self, n: int) -> int:
-        """Bytes of a row of n weights."""
-        return n * self.nbytes
+        """Bytes of a row of n weights; FormatError where n is not a multiple of `values`."""
+        check_row(self, n)
+        return n // self.values * self.nbytes
 
     def quantize(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
-        """Store rows: float (..., n) -> uint8 (..., row_bytes(n)). Infinities and NaN stay; importance has no say."""
+        """Store rows: float (..., n) -> uint8 (..., row_bytes(n)). Infinities and NaN stay; importance has no say.
+
+        Numbers of less than a byte follow each other from the lowest bits on: two FP4 in a byte, four FP6 in three.
+        Raises FormatError on a row that `values` does not divide, and on NaN in a format that has none.
+        """
         x = as_float32(x)
+        check_row(self, x.shape[-1])
+        if self.specials == "none":
+            check_numbers(self.name, x)
         with np.errstate(over="ignore", invalid="ignore"):
-            stored = x.astype(self.dtype) if self.dtype is not None else self.encode(x)
-        return np.ascontiguousarray(stored).view(np.uint8)
+            stored = x.astype(self.dtype).view(self.storage) if self.dtype is not None else self.encode(x)
+        if self.bits < 8:
+            return bitstream.pack(stored, self.bits)
+        shifted = stored << self.storage.type(self.padding) if self.padding else stored
+        return np.ascontiguousarray(shifted).view(np.uint8)
 
     def dequantize(self, data: np.ndarray, n: int | None = None) -> np.ndarray:
         """Decode stored rows: uint8 (..., row_bytes) -> float32 (..., n). Raises FormatError on a broken row."""
         data, _ = check_stored_rows(self, data, n)
-        stored = data.view(self.storage)
+        if self.bits < 8:
+            stored = bitstream.unpack(data, self.bits)
+        else:
+            stored = data.view(self.storage)
+            stored = stored >> self.storage.type(self.padding) if self.padding else stored
         return stored.view(self.dtype).astype(np.float32) if self.dtype is not None else self.decode(stored)
 
     @property
+    def _lowest_exponent(self) -> int:
+        """The power of two of the smallest normal number."""
+        return self.subnormals - self.bias
+
+    @property
+    def _sign_bit(self) -> int:
+        return 1 << (self.bits - 1) if self.signed else 0
+
+    @property
     def _magnitude_mask(self) -> int:
-        return (1 << (self.bits - 1)) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def _max_bits(self) -> int:
@@ -205,18 +291,19 @@ class FloatFormat:
 
     @property
     def _nan_bits(self) -> int:
-        """The quiet NaN; zero in a format that has none."""
+        """The quiet NaN; minus zero in a format that has none."""
         if self.specials == "ieee":
             return self._last_bits | 1 << (self.fraction_bits - 1)
-        return self._magnitude_mask if self.specials == "nan" else 0
+        return self._magnitude_mask if self.specials == "nan" else self._sign_bit
 
     def _at(self, place: int) -> int:
-        return -place | 1 << (self.bits - 1) if place < 0 else place
+        return -place | self._sign_bit if place < 0 else place
 
     def _split(self, bits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         bits = np.asarray(bits).astype(np.int64)
         exponent = (bits >> self.fraction_bits) & ((1 << self.exponent_bits) - 1)
-        return bits >> (self.bits - 1) & 1, exponent, bits & ((1 << self.fraction_bits) - 1)
+        sign = np.where(bits & self._sign_bit, 1, 0)
+        return sign, exponent, bits & ((1 << self.fraction_bits) - 1)
 
 
 FP32 = FloatFormat(
@@ -243,5 +330,60 @@ FP16 = FloatFormat(
     ggml_type=1,
     dtype=np.dtype(np.float16),
 )
+TF32 = FloatFormat(
+    name="TF32",
+    exponent_bits=8,
+    fraction_bits=10,
+    summary="What tensor cores multiply: FP32's range with FP16's precision, 19 bits kept in the space of an FP32.",
+    padding=13,
+)
+FP8_E5M2 = FloatFormat(
+    name="FP8_E5M2",
+    exponent_bits=5,
+    fraction_bits=2,
+    summary="The upper half of FP16: its range up to 57,344 with less than one decimal digit.",
+    dtype=np.dtype(ml_dtypes.float8_e5m2),
+)
+FP8_E4M3 = FloatFormat(
+    name="FP8_E4M3",
+    exponent_bits=4,
+    fraction_bits=3,
+    summary="Eight bits up to 448 without infinities (the 'fn' kind): the usual FP8 of weights and activations.",
+    dtype=np.dtype(ml_dtypes.float8_e4m3fn),
+    specials="nan",
+)
+FP8_E8M0 = FloatFormat(
+    name="FP8_E8M0",
+    exponent_bits=8,
+    fraction_bits=0,
+    summary="A power of two and nothing else, no sign and no zero: the scale of a microscaling block, not a weight.",
+    specials="nan",
+    signed=False,
+    subnormals=False,
+)  # no dtype: ml_dtypes rounds all of 2^-127 .. 2^-126 up, though their lower half is nearer to 2^-127
+FP6_E3M2 = FloatFormat(
+    name="FP6_E3M2",
+    exponent_bits=3,
+    fraction_bits=2,
+    summary="Six bits up to 28, numbers only: an element of the microscaling format MXFP6, four in three bytes.",
+    dtype=np.dtype(ml_dtypes.float6_e3m2fn),
+    specials="none",
+)
+FP6_E2M3 = FloatFormat(
+    name="FP6_E2M3",
+    exponent_bits=2,
+    fraction_bits=3,
+    summary="Six bits up to 7.5, numbers only: the finer element of MXFP6, four in three bytes.",
+    dtype=np.dtype(ml_dtypes.float6_e2m3fn),
+    specials="none",
+)
+FP4_E2M1 = FloatFormat(
+    name="FP4_E2M1",
+    exponent_bits=2,
+    fraction_bits=1,
+    summary="0, 0.5, 1, 1.5, 2, 3, 4 and 6 with a sign: an element of MXFP4 and NVFP4, two in a byte.",
+    dtype=np.dtype(ml_dtypes.float4_e2m1fn),
+    specials="none",
+)
 
-FLOATS = (FP32, BF16, FP16)
+FLOATS = (FP32, BF16, FP16, TF32, FP8_E5M2, FP8_E4M3, FP8_E8M0, FP6_E3M2, FP6_E2M3, FP4_E2M1)

@@ -34,6 +34,7 @@ class Field:
     bits: int (count, width), block bit addresses, least significant bit first.
     role: one of `ROLES`, what the codes mean. doc: one plain sentence.
     dtype: how the bits read: "" unsigned, "i1" signed byte, "f2" half-precision float.
+    of_weight: (values,), which of the codes each weight uses, where they do not simply follow the weights in order.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Field:
     role: str
     doc: str
     dtype: str = ""
+    of_weight: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @property
     def count(self) -> int:
@@ -128,7 +130,8 @@ class Layout:
 
     def element(self, name: str, weight: int) -> int:
         """Which code of field `name` weight number `weight` of the block uses."""
-        return weight * self.field(name).count // self.values
+        field = self.field(name)
+        return weight * field.count // self.values if field.of_weight is None else int(field.of_weight[weight])
 
     def bits_of(self, weight: int) -> dict[str, np.ndarray]:
         """Block bit addresses that decoding one weight reads: {field name: (width,)}."""

@@ -47,7 +47,7 @@ def main() -> None:
     print(f"{'format':8}{'importance':12}{'ratio':>8}{'Mweights/s':>12}{'decode':>10}")
     for form in FORMATS.values():
         if isinstance(form, BlockFormat):
-            for importance in (None, imatrix):
+            for importance in (imatrix,) if form.requires_importance else (None, imatrix):
                 compare(ggml, form, x, importance)
 
 

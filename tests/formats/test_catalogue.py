@@ -13,21 +13,38 @@ from quantlib.errors import FormatError
 from quantlib.formats import FORMATS, by_ggml_type, get, warm_up
 
 ROOT = Path(__file__).parents[2]
+every_format = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
 
 
-def test_order_is_floats_then_blocks():
-    assert list(FORMATS) == ["FP32", "BF16", "FP16", "Q8_0", "Q4_K", "Q6_K"]
+def test_order_is_floats_integers_codebooks_blocks():
+    kinds = [form.kind for form in FORMATS.values()]
+    assert kinds == sorted(kinds, key=["float", "integer", "codebook", "block"].index)
+    assert list(FORMATS)[:3] == ["FP32", "BF16", "FP16"]
+    assert all(FORMATS[name].name == name for name in FORMATS)
+    blocks = [form.name for form in FORMATS.values() if form.kind == "block"]
+    assert " ".join(blocks).startswith("Q1_0 Q2_0 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K")
 
 
-@pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
+@every_format
 def test_every_format_offers_the_same_surface(form):
     assert get(form.name) is get(form.name.lower()) is form
-    assert by_ggml_type(form.ggml_type) is form
-    assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(form.ggml_type)] == (form.values, form.nbytes)
-    assert form.kind in ("float", "block")
     assert form.summary.endswith(".")
     assert form.row_bytes(4 * form.values) == 4 * form.nbytes
     assert form.bpw == 8 * form.nbytes / form.values
+    assert form.layout.values == form.values
+
+
+@pytest.mark.parametrize(
+    "form", [form for form in FORMATS.values() if form.ggml_type is not None], ids=lambda f: f.name
+)
+def test_types_names_and_sizes_are_those_of_the_gguf_package(form):
+    assert by_ggml_type(form.ggml_type) is form
+    if form.ggml_type == 42:  # newer than the package
+        assert (form.name, form.values, form.nbytes) == ("Q2_0", 64, 18)
+    else:
+        kind = gguf.GGMLQuantizationType(form.ggml_type)
+        assert get(kind.name) is form
+        assert gguf.GGML_QUANT_SIZES[kind] == (form.values, form.nbytes)
 
 
 def test_ggml_spellings_and_unknown_names():
@@ -48,7 +65,7 @@ def test_warm_up_compiles_what_is_named():
     warm_up(["q8_0"])
     assert len(legacy.encode_q8_0.signatures) == len(legacy.decode_q8_0.signatures) == 1
     warm_up()
-    kernels = kquants.encode_q4_k, kquants.encode_q4_k_important, kquants.encode_q6_k_important, kquants.decode_q6_k
+    kernels = kquants.encode_sub_minima, kquants.encode_sub_minima_important, kquants.encode_q6_k, kquants.decode_q6_k
     assert all(len(kernel.signatures) == 1 for kernel in kernels)
     with pytest.raises(FormatError):
         warm_up(["nothing"])

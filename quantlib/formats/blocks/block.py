@@ -1,7 +1,7 @@
 """A ggml block format as a value: what it stores, how codes are chosen, and what they decode to."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,7 +14,7 @@ Codes = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Formula:
-    """How a weight is decoded, in three pieces; names in braces are fields of the layout.
+    """How a weight is decoded, in three pieces; names in braces are fields of the layout, or terms of the format.
 
     minimum is "" in a format that has none.
     """
@@ -25,6 +25,17 @@ class Formula:
 
     def __iter__(self) -> Iterator[str]:
         return iter((self.scale, self.minimum, self.value))
+
+
+@dataclass(frozen=True)
+class Term:
+    """A number in a formula that is no stored code but follows from codes, often by a table.
+
+    symbol: how it is written. of(codes of this weight {field: number}, weight) -> number.
+    """
+
+    symbol: str
+    of: Callable[[Mapping[str, int], int], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +55,8 @@ class Choice:
     """How the codes of blocks were chosen: the codes, and per group every candidate tried.
 
     codes: {field: (blocks, count)}. Groups are (blocks, groups): weights, float32 (blocks, groups, n), is what an error
-    counts; scales, minima, errors are (blocks, groups, candidates); winner is (blocks, groups).
+    counts; scales, minima, errors are (blocks, groups, candidates); winner is (blocks, groups). tried: what else makes up
+    a candidate, by name, (blocks, groups, candidates, ...); in the i-quants its grid points.
     """
 
     codes: Codes
@@ -53,6 +65,7 @@ class Choice:
     minima: np.ndarray
     errors: np.ndarray
     winner: np.ndarray
+    tried: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +76,7 @@ class Trace:
     scales, minima, errors: every candidate of every group (groups, candidates), value = scale · code − minimum; an
     error is the weighted sum of squares over the group, NaN where the candidate could not be used. winner: (groups,).
     codes: {field: (count,)}. data: the stored bytes (nbytes,). decoded: (values,).
+    tried: what else makes up a candidate, by name, (groups, candidates, ...); in the i-quants its grid points.
     """
 
     format: str
@@ -75,6 +89,7 @@ class Trace:
     codes: Codes
     data: np.ndarray
     decoded: np.ndarray
+    tried: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def groups(self) -> int:
@@ -90,6 +105,8 @@ class BlockFormat:
     decode(codes {field: (..., count)}) -> float32 (..., values): the formula. load_kernels() gives the compiled work of
     the same meaning.
     reference: the functions that make up the readable encoder, in reading order; their source is worth showing.
+    terms: what the formula names beside fields. requires_importance: nothing can be stored without one.
+    importance_by_row: with importance a block's codes depend on its whole row, so choose is given the blocks of a row.
     """
 
     name: str
@@ -102,6 +119,9 @@ class BlockFormat:
     load_kernels: Callable[[], Kernels]
     reference: tuple[Callable, ...]
     uses_importance: bool = True
+    importance_by_row: bool = False
+    requires_importance: bool = False
+    terms: Mapping[str, Term] = field(default_factory=dict)
     kind = "block"
 
     def __repr__(self) -> str:
@@ -145,9 +165,12 @@ class BlockFormat:
     def quantize_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
         """As `quantize`, by the readable reference: the same bytes, about a hundred times slower."""
         blocks, importance, shape = self._blocks(x, importance)
-        if importance is not None and len(importance):
-            importance = np.tile(importance, (len(blocks) // len(importance), 1))
-        return self.pack(self.choose_reference(blocks, importance)).reshape(shape)
+        if importance is None or not len(blocks):
+            return self.pack(self.choose_reference(blocks, None)).reshape(shape)
+        together = len(importance) if self.importance_by_row else len(blocks)
+        tiled = np.tile(importance, (together // len(importance), 1))
+        parts = [self.choose_reference(blocks[at : at + together], tiled) for at in range(0, len(blocks), together)]
+        return np.concatenate([self.pack(codes) for codes in parts]).reshape(shape)
 
     def dequantize(self, data: np.ndarray, n: int | None = None) -> np.ndarray:
         """Decode stored rows: uint8 (..., row_bytes) -> float32 (..., n). Raises FormatError on a broken row."""
@@ -179,7 +202,8 @@ class BlockFormat:
             decoded = self.decode(choice.codes)[0]
         codes = {name: code[0] for name, code in choice.codes.items()}
         groups = (getattr(choice, part)[0] for part in ("weights", "scales", "minima", "errors", "winner"))
-        return Trace(self.name, blocks[0], *groups, codes, self.pack(codes), decoded)
+        tried = {name: candidates[0] for name, candidates in choice.tried.items()}
+        return Trace(self.name, blocks[0], *groups, codes, self.pack(codes), decoded, tried)
 
     def spell(self, codes: Codes, weight: int) -> tuple[str, str, str]:
         """Decoding one weight of a block in three lines: symbols, this weight's numbers, the result.
@@ -188,6 +212,8 @@ class BlockFormat:
         """
         numbers = {f.name: codes[f.name][self.layout.element(f.name, weight)] for f in self.layout.fields}
         symbols = {name: name for name in numbers}
+        symbols |= {name: term.symbol for name, term in self.terms.items()}
+        numbers |= {name: term.of(numbers, weight) for name, term in self.terms.items()}
         written = {name: f"{float(number):.5g}".replace("-", "−") for name, number in numbers.items()}
         value = self.decode(codes)[weight]
         return (
@@ -201,6 +227,11 @@ class BlockFormat:
         x = check_rows(self, x)
         n = x.shape[-1]
         shape = (*x.shape[:-1], self.row_bytes(n))
+        if importance is None and self.requires_importance:
+            raise FormatError(
+                f"{self.name} has so few bits that it needs an importance matrix, and there is none for this tensor: "
+                f"give one, or choose a larger format."
+            )
         if importance is not None:
             importance = check_importance(importance, n).reshape(-1, self.values)
         return x.reshape(-1, self.values), importance, shape

@@ -1,4 +1,9 @@
-"""ggml's k-quants: super-blocks of 256 weights whose scales are themselves quantized. Q4_K and Q6_K."""
+"""ggml's k-quants: super-blocks of 256 weights whose scales are themselves quantized. Q4_K, Q5_K, Q6_K.
+
+Q2_K and Q3_K, with blocks of 16 and fewer bits, are in `q2_q3`.
+"""
+
+from functools import partial
 
 import numpy as np
 
@@ -10,48 +15,90 @@ from quantlib.formats.layout import Field, Layout, plane, run, word
 F32 = np.float32
 
 
-# --- Q4_K: eight blocks of 32, each with a 6-bit sub-scale and a 6-bit sub-minimum ------------------------------------
+# --- Q4_K and Q5_K: eight blocks of 32, each with a 6-bit sub-scale and a 6-bit sub-minimum ---------------------------
 
 
 def choose_q4_k(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
     """Search a scale and a minimum for each block of 32, quantize those, then round the weights against them.
 
-    x, importance: float32 (blocks, 256). Without importance large weights count more: w = rms + |x|. With it
-    w = importance · √(2 · mean square + x²). Source: quantize_row_q4_K_ref, quantize_row_q4_K_impl.
+    x, importance: float32 (blocks, 256). Source: quantize_row_q4_K_ref, quantize_row_q4_K_impl.
     """
     groups = x.reshape(-1, 8, 32)  # (blocks, groups, weights)
     if importance is None:
-        rms = np.sqrt(total(groups * groups) / F32(32))
-        weights = rms[..., None] + np.abs(groups)
+        weights = weights_by_size(groups)
         found = search.scale_and_minimum(groups, weights, levels=15, first=-1.0, step=0.1, steps=20)
-        d, sc = nearest_sub_codes(found.scale)
-        dmin, mn = nearest_sub_codes(found.minimum)
+        d, sc = nearest_sub_codes(found.scale, 63)
+        dmin, mn = nearest_sub_codes(found.minimum, 63)
+        sc, mn = np.minimum(sc, 63), np.minimum(mn, 63)
     else:
-        power = F32(2) * total(x * x) / F32(256)
-        weights = importance.reshape(-1, 8, 32) * np.sqrt(power[:, None, None] + groups * groups)
+        weights = weights_by_importance(groups, importance, factor=2)
         found = search.scale_and_minimum(groups, weights, levels=15, first=-0.9, step=0.05, steps=36)
         d, sc = search.positive_scale(found.scale, total(weights), levels=63)
         dmin, mn = search.positive_scale(found.minimum, total(weights), levels=63)
         sc, mn = spill(sc), spill(mn)
-
-    d, dmin = d.astype(np.float16)[:, None], dmin.astype(np.float16)[:, None]  # rounded: (blocks, 1)
-    scale = (d.astype(F32) * sc.astype(F32))[..., None]  # as it will be decoded: (blocks, groups, 1)
-    minimum = (dmin.astype(F32) * mn.astype(F32))[..., None]
-    q = np.clip(nearest_int((groups + minimum) / scale), 0, 15)
-    q = np.where(scale == 0, found.codes, q).astype(np.uint8)  # a scale of zero leaves the search's codes
-    codes = {"d": d, "dmin": dmin, "sc": sc, "mn": mn, "q": q.reshape(-1, 256)}
+    codes = round_against_minima(groups, found, d, sc, dmin, mn, levels=15)
     return Choice(codes, weights, found.scales, found.minima, found.errors, found.winner)
 
 
-def nearest_sub_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest of eight scales becomes 63, the others are rounded to that grid.
+def choose_q5_k(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
+    """As Q4_K, with 32 levels and a shorter search where no importance is given.
 
-    float32 (blocks, 8) -> super-scale (blocks,), codes (blocks, 8).
+    x, importance: float32 (blocks, 256). Source: quantize_row_q5_K_ref, quantize_row_q5_K_impl.
+    """
+    groups = x.reshape(-1, 8, 32)  # (blocks, groups, weights)
+    if importance is None:
+        weights = weights_by_size(groups)
+        found = search.scale_and_minimum(groups, weights, levels=31, first=-0.5, step=0.1, steps=15)
+        d, sc = nearest_sub_codes(found.scale, 63)
+        dmin, mn = nearest_sub_codes(found.minimum, 63)
+        sc, mn = np.minimum(sc, 63), np.minimum(mn, 63)
+    else:
+        weights = weights_by_importance(groups, importance, factor=2)
+        found = search.scale_and_minimum(groups, weights, levels=31, first=-0.9, step=0.05, steps=36)
+        d, sc = search.positive_scale(found.scale, total(weights), levels=63)
+        dmin, mn = search.positive_scale(found.minimum, total(weights), levels=63)
+        sc, mn = np.minimum(sc, 63), np.minimum(mn, 63)
+    codes = round_against_minima(groups, found, d, sc, dmin, mn, levels=31)
+    return Choice(codes, weights, found.scales, found.minima, found.errors, found.winner)
+
+
+def weights_by_size(groups: np.ndarray) -> np.ndarray:
+    """What an error counts without importance: w = rms + |x|, so large weights count more. (blocks, groups, n)"""
+    rms = np.sqrt(total(groups * groups) / F32(groups.shape[-1]))
+    return rms[..., None] + np.abs(groups)
+
+
+def weights_by_importance(groups: np.ndarray, importance: np.ndarray, factor: int) -> np.ndarray:
+    """What an error counts with importance: w = importance · √(factor · mean square of the super-block + x²).
+
+    groups: float32 (blocks, groups, n). importance: float32 (blocks, groups * n).
+    """
+    x = groups.reshape(len(groups), -1)
+    power = F32(factor) * total(x * x) / F32(x.shape[-1])
+    return importance.reshape(groups.shape) * np.sqrt(power[:, None, None] + groups * groups)
+
+
+def round_against_minima(groups, found: search.Search, d, sc, dmin, mn, levels: int) -> dict[str, np.ndarray]:
+    """The final codes, nearest to x for the scales as they are stored: q = round((x + dmin · mn) / (d · sc)).
+
+    groups: float32 (blocks, groups, n). d, dmin: (blocks,). sc, mn: (blocks, groups). Gives the codes of every field.
+    """
+    d, dmin = d.astype(np.float16)[:, None], dmin.astype(np.float16)[:, None]  # rounded: (blocks, 1)
+    scale = (d.astype(F32) * sc.astype(F32))[..., None]  # as it will be decoded: (blocks, groups, 1)
+    minimum = (dmin.astype(F32) * mn.astype(F32))[..., None]
+    q = np.clip(nearest_int((groups + minimum) / scale), 0, levels)
+    q = np.where(scale == 0, found.codes, q).astype(np.uint8)  # a scale of zero leaves the search's codes
+    return {"d": d, "dmin": dmin, "sc": sc, "mn": mn, "q": q.reshape(len(q), -1)}
+
+
+def nearest_sub_codes(values: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest scale of a super-block becomes the code `levels`, the others are rounded to that grid.
+
+    float32 (blocks, groups) -> super-scale (blocks,), codes uint8 (blocks, groups); a negative scale wraps around.
     """
     largest = np.maximum(values.max(axis=-1), F32(0))
-    inverse = np.where(largest > 0, F32(63) / largest, F32(0))
-    codes = nearest_int(inverse[:, None] * values).astype(np.uint8)
-    return largest / F32(63), np.minimum(codes, 63)
+    inverse = np.where(largest > 0, F32(levels) / largest, F32(0))
+    return largest / F32(levels), nearest_int(inverse[:, None] * values).astype(np.uint8)
 
 
 def spill(codes: np.ndarray) -> np.ndarray:
@@ -65,22 +112,36 @@ def spill(codes: np.ndarray) -> np.ndarray:
     return kept
 
 
-def decode_q4_k(codes: Codes) -> np.ndarray:
+def decode_minima(codes: Codes) -> np.ndarray:
     """x̂ = d · sc · q − dmin · mn.
 
-    {"d", "dmin": (..., 1), "sc", "mn": (..., 8), "q": (..., 256)} -> float32 (..., 256).
+    {"d", "dmin": (..., 1), "sc", "mn": (..., groups), "q": (..., 256)} -> float32 (..., 256).
     """
     scale = codes["d"].astype(F32) * codes["sc"].astype(F32)  # (..., groups)
     minimum = codes["dmin"].astype(F32) * codes["mn"].astype(F32)
     q = codes["q"].astype(F32)
-    groups = q.reshape(*q.shape[:-1], 8, 32)  # (..., groups, weights)
+    groups = q.reshape(*scale.shape, -1)  # (..., groups, weights)
     return (scale[..., None] * groups - minimum[..., None]).reshape(q.shape)
 
 
 def _load_q4_k() -> Kernels:
     from quantlib.formats.kernels import kquants
 
-    return Kernels(kquants.encode_q4_k, kquants.encode_q4_k_important, kquants.decode_q4_k)
+    return Kernels(
+        partial(kquants.encode_sub_minima, bits=4, first=-1.0, steps=20),
+        partial(kquants.encode_sub_minima_important, bits=4),
+        kquants.decode_q4_k,
+    )
+
+
+def _load_q5_k() -> Kernels:
+    from quantlib.formats.kernels import kquants
+
+    return Kernels(
+        partial(kquants.encode_sub_minima, bits=5, first=-0.5, steps=15),
+        partial(kquants.encode_sub_minima_important, bits=5),
+        kquants.decode_q5_k,
+    )
 
 
 def six_bit_pairs(byte: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,25 +155,57 @@ def six_bit_pairs(byte: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 _SUB_SCALES, _SUB_MINIMA = six_bit_pairs(4)
+_HEADER = (
+    Field("d", word(0, 1, 2), "super-scale", "The scale of the sub-scales, a half-precision float.", "f2"),
+    Field("dmin", word(2, 1, 2), "super-minimum", "The scale of the sub-minima, a half-precision float.", "f2"),
+    Field("sc", _SUB_SCALES, "sub-scale", "A 6-bit scale for each block of 32."),
+    Field("mn", _SUB_MINIMA, "sub-minimum", "A 6-bit minimum for each block of 32."),
+)
+_MINIMA = Formula("{d} · {sc}", "{dmin} · {mn}", "{d} · {sc} · {q} − {dmin} · {mn}")
+_SHARED = (
+    search.scale_and_minimum,
+    weights_by_size,
+    weights_by_importance,
+    nearest_sub_codes,
+    search.positive_scale,
+    round_against_minima,
+    nearest_int,
+    total,
+)
+
 Q4_K = BlockFormat(
     name="Q4_K",
     ggml_type=12,
     summary="Super-blocks of 8 × 32 weights: 4-bit codes, 6-bit sub-scales and sub-minima, two half-precision scales.",
+    layout=Layout(256, (*_HEADER, Field("q", plane(16, 128, 4, 32), "code", "A 4-bit code for each weight."))),
+    formula=_MINIMA,
+    choose=choose_q4_k,
+    decode=decode_minima,
+    load_kernels=_load_q4_k,
+    reference=(choose_q4_k, *_SHARED),
+)
+
+Q5_K = BlockFormat(
+    name="Q5_K",
+    ggml_type=13,
+    summary="Super-blocks of 8 × 32 weights: 5-bit codes, 6-bit sub-scales and sub-minima, two half-precision scales.",
     layout=Layout(
         256,
         (
-            Field("d", word(0, 1, 2), "super-scale", "The scale of the sub-scales, a half-precision float.", "f2"),
-            Field("dmin", word(2, 1, 2), "super-minimum", "The scale of the sub-minima, a half-precision float.", "f2"),
-            Field("sc", _SUB_SCALES, "sub-scale", "A 6-bit scale for each block of 32."),
-            Field("mn", _SUB_MINIMA, "sub-minimum", "A 6-bit minimum for each block of 32."),
-            Field("q", plane(16, 128, 4, 32), "code", "A 4-bit code for each weight."),
+            *_HEADER,
+            Field(
+                "q",
+                np.hstack([plane(48, 128, 4, 32), plane(16, 32, 1, 32)]),
+                "code",
+                "A 5-bit code for each weight: four bits in one plane, the highest in another.",
+            ),
         ),
     ),
-    formula=Formula("{d} · {sc}", "{dmin} · {mn}", "{d} · {sc} · {q} − {dmin} · {mn}"),
-    choose=choose_q4_k,
-    decode=decode_q4_k,
-    load_kernels=_load_q4_k,
-    reference=(choose_q4_k, search.scale_and_minimum, nearest_sub_codes, search.positive_scale, nearest_int, total),
+    formula=_MINIMA,
+    choose=choose_q5_k,
+    decode=decode_minima,
+    load_kernels=_load_q5_k,
+    reference=(choose_q5_k, *_SHARED),
 )
 
 

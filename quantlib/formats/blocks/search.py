@@ -2,7 +2,7 @@
 
 Everything is float32 and every sum runs from left to right: rounding makes the order of operations part of the bytes.
 Sources: ggml-quants.c, make_qkx2_quants and make_qkx3_quants (`scale_and_minimum`), make_qx_quants (`symmetric_scale`),
-make_qp_quants (`positive_scale`).
+make_q3_quants (`refined_scale`), make_qp_quants (`positive_scale`).
 """
 
 from dataclasses import dataclass
@@ -50,17 +50,19 @@ def _divide(a: np.ndarray, b: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
     return np.where(b != 0, a / b, F32(otherwise))
 
 
-def scale_and_minimum(x, weights, levels: int, first: float, step: float, steps: int) -> Search:
+def scale_and_minimum(x, weights, levels: int, first: float, step: float, steps: int, absolute: bool = False) -> Search:
     """Find d ≥ 0 and m ≥ 0 so that d · q − m, q in 0 … levels, comes closest to x.
 
     The first candidate spans the group from its lowest value (or 0) to its highest. Each further candidate stretches
     that range a little, rounds x to codes, and fits the line through (code, x) by weighted least squares; it wins when
-    its weighted squared error is the least so far. A winner's minimum is the low end from which later ones round.
+    its weighted squared error is the least so far (`absolute`: its weighted absolute error). A winner's minimum is the
+    low end from which later ones round.
 
     x, weights: float32 (..., n). Candidate s + 1 has the inverse scale (first + step · s + levels) / range, s ≤ steps.
     """
     high = x.max(axis=-1)
-    low = np.minimum(x.min(axis=-1), F32(0))
+    low = np.take_along_axis(x, x.argmin(axis=-1)[..., None], axis=-1)[..., 0]  # of equal ones the first: −0 or 0
+    low = np.where(low > 0, F32(0), low)
     sum_w = np.cumsum(weights, axis=-1)[..., -1]
     sum_x = np.cumsum(weights * x, axis=-1)[..., -1]
 
@@ -69,7 +71,7 @@ def scale_and_minimum(x, weights, levels: int, first: float, step: float, steps:
 
     def error_of(codes, scale, low):
         miss = scale[..., None] * codes.astype(F32) + low[..., None] - x
-        return total(weights * (miss * miss))
+        return total(weights * (np.abs(miss) if absolute else miss * miss))
 
     flat = high == low  # then every code is 0 and so is the scale
     inverse = F32(levels) / (high - low)
@@ -116,9 +118,9 @@ def symmetric_scale(x, weights, levels: int) -> Search:
 
     x, weights: float32 (..., n). A group below 1e-15 everywhere has scale 0 and the codes −levels.
     """
-    place = np.abs(x).argmax(axis=-1)
-    largest = np.take_along_axis(x, place[..., None], axis=-1)[..., 0]
-    nothing = np.abs(largest) < LEAST
+    size = np.where(np.isnan(x), F32(0), np.abs(x))  # ggml passes over NaN, which a search can leave as a scale
+    largest = np.take_along_axis(x, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+    nothing = size.max(axis=-1) < LEAST
     scale = best = np.zeros(x.shape[:-1], F32)
     codes = np.full(x.shape, -levels, np.int32)
     winner = np.zeros(x.shape[:-1], np.int64)
@@ -144,6 +146,47 @@ def symmetric_scale(x, weights, levels: int) -> Search:
 
     scales, errors = (np.stack(column, axis=-1) for column in zip(*tried, strict=True))
     return Search(scale, np.zeros_like(scale), codes, scales, np.zeros_like(scales), errors, winner)
+
+
+def refined_scale(x, weights, levels: int) -> Search:
+    """Find d so that d · q, q in −levels … levels − 1, comes closest to x, by moving one code at a time.
+
+    The value of largest magnitude goes to −levels. Then each code in turn moves to where it fits best against the scale
+    that the others imply, five rounds at most. ggml does so only where Σwxq of the others is positive: a group whose
+    largest value is positive keeps its first codes. Candidates are the states after each round.
+
+    x, weights: float32 (..., n). A group below 1e-15 everywhere has scale 0 and the codes −levels.
+    """
+    largest = np.take_along_axis(x, np.abs(x).argmax(axis=-1)[..., None], axis=-1)
+    nothing = np.abs(largest[..., 0]) < LEAST
+    codes = np.clip(nearest_int(F32(-levels) / largest * x), -levels, levels - 1)
+    sum_xl = total(weights * x * codes.astype(F32))
+    sum_l2 = total(weights * codes.astype(F32) * codes.astype(F32))
+    winner = np.zeros(x.shape[:-1], np.int64)
+    tried = []
+
+    for turn in range(6):
+        for i in range(x.shape[-1]) if turn > 0 else ():
+            wx, w, old = weights[..., i] * x[..., i], weights[..., i], codes[..., i].astype(F32)
+            rest_xl, rest_l2 = sum_xl - wx * old, sum_l2 - w * old * old  # what the other codes say
+            moved = np.clip(nearest_int(x[..., i] * rest_l2 / rest_xl), -levels, levels - 1)
+            new = moved.astype(F32)
+            new_xl, new_l2 = rest_xl + wx * new, rest_l2 + w * new * new
+            better = (rest_xl > 0) & (moved != codes[..., i]) & (new_l2 > 0)
+            better &= new_xl * new_xl * sum_l2 > sum_xl * sum_xl * new_l2
+            codes[..., i] = np.where(better, moved, codes[..., i])
+            sum_xl, sum_l2 = np.where(better, new_xl, sum_xl), np.where(better, new_l2, sum_l2)
+            winner = np.where(better, turn, winner)
+        scale = np.where((sum_l2 > 0) & ~nothing, sum_xl / sum_l2, F32(0))
+        miss = x - scale[..., None] * codes.astype(F32)
+        error = (weights.astype(float) * miss.astype(float) ** 2).sum(axis=-1)
+        tried.append((scale, np.where(nothing, np.nan, error)))
+
+    scales, errors = (np.stack(column, axis=-1) for column in zip(*tried, strict=True))
+    codes = np.where(nothing[..., None], -levels, codes)
+    return Search(
+        scale, np.zeros_like(scale), codes, scales, np.zeros_like(scales), errors, np.where(nothing, 0, winner)
+    )
 
 
 def positive_scale(x, weights, levels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
-"""Kernels of the k-quants: Q4_K, Q6_K. Super-blocks of 256 weights."""
+"""Kernels of the k-quants: Q4_K, Q5_K, Q6_K. Super-blocks of 256 weights."""
 
 import numpy as np
 
+from quantlib.formats.kernels.lanes import block_power, gather, turn, weights_by_importance
 from quantlib.formats.kernels.scalar import (
     LANES,
     LEAST,
@@ -14,30 +15,10 @@ from quantlib.formats.kernels.scalar import (
     read_half,
     write_half,
 )
-from quantlib.formats.kernels.searches import positive_scale, scale_and_minimum, symmetric_scale
+from quantlib.formats.kernels.searches import positive_scale, scale_and_minimum, symmetric_code, symmetric_scale
 
-Q4_GROUPS, Q4_GROUP = 8, 32
 Q6_GROUPS, Q6_GROUP = 16, 16
 NONE = np.int32(0)
-
-
-@part
-def turn(row, size, first, lanes):
-    """Turn the groups of `size` of one super-block into columns first, first + 1, ... of lanes (size, LANES)."""
-    for j in range(256 // size):
-        for i in range(size):
-            lanes[i, first + j] = row[j * size + i]
-
-
-@part
-def gather(x, start, count, size, lanes):
-    """Turn the groups of `count` super-blocks into columns; idle lanes are zero."""
-    groups = 256 // size
-    for b in range(count):
-        turn(x[start + b], size, b * groups, lanes)
-    for i in range(size):
-        for k in range(count * groups, LANES):
-            lanes[i, k] = ZERO
 
 
 @part
@@ -58,46 +39,22 @@ def weights_by_size(lanes, weights):
 
 
 @part
-def weights_by_importance(x, start, count, importance, lanes, weights, total):
-    """What an error counts with importance: importance times sqrt(2 * mean square of the super-block + x**2).
-
-    total (LANES,): the sum of each group's weights.
-    """
-    blocks_per_row = importance.shape[0]
-    power = np.empty(count, np.float32)
-    for b in range(count):
-        power[b] = ZERO
-    for i in range(256):
-        for b in range(count):
-            power[b] += x[start + b, i] * x[start + b, i]
-    for b in range(count):
-        twice = np.float32(2) * power[b] / np.float32(256)
-        row = importance[(start + b) % blocks_per_row]
-        for j in range(Q4_GROUPS):
-            k = b * Q4_GROUPS + j
-            for i in range(Q4_GROUP):
-                v = lanes[i, k]
-                weights[i, k] = row[j * Q4_GROUP + i] * np.sqrt(twice + v * v)
-    for k in range(count * Q4_GROUPS, LANES):
-        for i in range(Q4_GROUP):
-            weights[i, k] = ZERO
-    for k in range(LANES):
-        total[k] = ZERO
-    for i in range(Q4_GROUP):
-        for k in range(LANES):
-            total[k] += weights[i, k]
+def nearest_sub_codes(values, levels, codes):
+    """Sub-codes of a super-block's scales against the largest of them, `levels`; gives the super-scale."""
+    largest = ZERO
+    for j in range(values.shape[0]):
+        largest = values[j] if values[j] > largest else largest
+    inverse = np.float32(levels) / largest if largest > ZERO else ZERO
+    for j in range(values.shape[0]):
+        codes[j] = np.uint8(nearest_int(inverse * values[j]))
+    return largest / np.float32(levels)
 
 
 @part
-def nearest_sub_codes(values, codes):
-    """Sub-codes 0 ... 63 of eight positive numbers against the largest of them; gives the super-scale."""
-    largest = ZERO
-    for j in range(Q4_GROUPS):
-        largest = values[j] if values[j] > largest else largest
-    inverse = np.float32(63) / largest if largest > ZERO else ZERO
-    for j in range(Q4_GROUPS):
-        codes[j] = min(np.uint8(nearest_int(inverse * values[j])), np.uint8(63))
-    return largest / np.float32(63)
+def hold_to_six_bits(codes):
+    """What wrapped around, for being below zero, becomes 63."""
+    for j in range(8):
+        codes[j] = min(codes[j], np.uint8(63))
 
 
 @part
@@ -111,84 +68,108 @@ def write_six_bit_pairs(sc, mn, out):
 
 @part
 def sub_scale(data, j):
-    """Sub-scale number j of a stored Q4_K block."""
+    """Sub-scale number j of a stored Q4_K or Q5_K block."""
     return data[4 + j] & 63 if j < 4 else (data[8 + j] & 15) | ((data[j] >> 6) << 4)
 
 
 @part
 def sub_minimum(data, j):
-    """Sub-minimum number j of a stored Q4_K block."""
+    """Sub-minimum number j of a stored Q4_K or Q5_K block."""
     return data[8 + j] & 63 if j < 4 else (data[8 + j] >> 4) | ((data[4 + j] >> 6) << 4)
 
 
 @part
-def write_q4_k(x, super_scale, super_minimum, sc, mn, inverse, low, codes, out):
-    """One block: choose the final codes against the scales as stored, and pack.
+def write_sub_minima(x, super_scale, super_minimum, sc, mn, inverse, low, bits, codes, out):
+    """One Q4_K or Q5_K block: choose the final codes against the scales as stored, and pack.
 
     inverse, low (8,): what made the search's codes, kept where a group's stored scale is zero. codes: scratch (256,).
     """
+    top = np.int32((1 << bits) - 1)
     d = write_half(super_scale, out, 0)
     dmin = write_half(super_minimum, out, 2)
     write_six_bit_pairs(sc, mn, out)
-    for j in range(Q4_GROUPS):
+    for j in range(8):
         scale = d * np.float32(sub_scale(out, j))
         minimum = dmin * np.float32(sub_minimum(out, j))
-        first = j * Q4_GROUP
+        first = j * 32
         if scale == ZERO:
-            for i in range(first, first + Q4_GROUP):
-                codes[i] = np.uint8(clamped_int(inverse[j] * (x[i] - low[j]), NONE, np.int32(15)))
+            for i in range(first, first + 32):
+                codes[i] = np.uint8(clamped_int(inverse[j] * (x[i] - low[j]), NONE, top))
         else:
-            for i in range(first, first + Q4_GROUP):
-                codes[i] = np.uint8(clamped_int((x[i] + minimum) / scale, NONE, np.int32(15)))
+            for i in range(first, first + 32):
+                codes[i] = np.uint8(clamped_int((x[i] + minimum) / scale, NONE, top))
+    nibbles = 16
+    if bits == 5:
+        for i in range(32):
+            high = 0
+            for j in range(8):
+                high |= (codes[32 * j + i] >> 4) << j
+            out[16 + i] = np.uint8(high)
+        nibbles = 48
     for pair in range(4):
         for i in range(32):
-            out[16 + 32 * pair + i] = codes[64 * pair + i] | (codes[64 * pair + 32 + i] << 4)
+            out[nibbles + 32 * pair + i] = (codes[64 * pair + i] & 15) | (codes[64 * pair + 32 + i] << 4)
 
 
 @kernel
-def encode_q4_k(x, out):
-    """x: float32 (blocks, 256) -> out: uint8 (blocks, 144)."""
-    lanes = np.empty((Q4_GROUP, LANES), np.float32)
-    weights = np.empty((Q4_GROUP, LANES), np.float32)
+def encode_sub_minima(x, out, bits, first, steps):
+    """Q4_K, Q5_K. x: float32 (blocks, 256) -> out: uint8 (blocks, 16 + 32 * bits).
+
+    first, steps: of `scale_and_minimum`, which differ between the two.
+    """
+    lanes = np.empty((32, LANES), np.float32)
+    weights = np.empty((32, LANES), np.float32)
     found = np.empty((4, LANES), np.float32)
     scale, minimum, inverse, low = found[0], found[1], found[2], found[3]
-    sc = np.empty(Q4_GROUPS, np.uint8)
-    mn = np.empty(Q4_GROUPS, np.uint8)
+    sc = np.empty(8, np.uint8)
+    mn = np.empty(8, np.uint8)
     codes = np.empty(256, np.uint8)
-    together = LANES // Q4_GROUPS
+    levels = np.int32((1 << bits) - 1)
+    together = LANES // 8
     for start in range(0, x.shape[0], together):
         count = min(together, x.shape[0] - start)
-        gather(x, start, count, Q4_GROUP, lanes)
+        gather(x, start, count, lanes)
         weights_by_size(lanes, weights)
-        scale_and_minimum(lanes, weights, 15, np.float32(-1), np.float32(0.1), 20, scale, minimum, inverse, low)
+        scale_and_minimum(
+            lanes, weights, levels, np.float32(first), np.float32(0.1), steps, False, scale, minimum, inverse, low
+        )
         for b in range(count):
-            g = slice(b * Q4_GROUPS, (b + 1) * Q4_GROUPS)
-            d = nearest_sub_codes(scale[g], sc)
-            dmin = nearest_sub_codes(minimum[g], mn)
-            write_q4_k(x[start + b], d, dmin, sc, mn, inverse[g], low[g], codes, out[start + b])
+            g = slice(b * 8, (b + 1) * 8)
+            d = nearest_sub_codes(scale[g], 63, sc)
+            dmin = nearest_sub_codes(minimum[g], 63, mn)
+            hold_to_six_bits(sc)
+            hold_to_six_bits(mn)
+            write_sub_minima(x[start + b], d, dmin, sc, mn, inverse[g], low[g], bits, codes, out[start + b])
 
 
 @kernel
-def encode_q4_k_important(x, importance, out):
-    """x: float32 (blocks, 256), importance: float32 (blocks of a row, 256) -> out: uint8 (blocks, 144)."""
-    lanes = np.empty((Q4_GROUP, LANES), np.float32)
-    weights = np.empty((Q4_GROUP, LANES), np.float32)
-    found = np.empty((5, LANES), np.float32)
-    scale, minimum, inverse, low, total = found[0], found[1], found[2], found[3], found[4]
-    sc = np.empty(Q4_GROUPS, np.uint8)
-    mn = np.empty(Q4_GROUPS, np.uint8)
+def encode_sub_minima_important(x, importance, out, bits):
+    """Q4_K, Q5_K. importance: float32 (blocks of a row, 256)."""
+    lanes = np.empty((32, LANES), np.float32)
+    weights = np.empty((32, LANES), np.float32)
+    found = np.empty((6, LANES), np.float32)
+    scale, minimum, inverse, low, total, power = found[0], found[1], found[2], found[3], found[4], found[5]
+    sc = np.empty(8, np.uint8)
+    mn = np.empty(8, np.uint8)
     codes = np.empty(256, np.uint8)
-    together = LANES // Q4_GROUPS
+    levels = np.int32((1 << bits) - 1)
+    together = LANES // 8
     for start in range(0, x.shape[0], together):
         count = min(together, x.shape[0] - start)
-        gather(x, start, count, Q4_GROUP, lanes)
-        weights_by_importance(x, start, count, importance, lanes, weights, total)
-        scale_and_minimum(lanes, weights, 15, np.float32(-0.9), np.float32(0.05), 36, scale, minimum, inverse, low)
+        gather(x, start, count, lanes)
+        block_power(x, start, count, np.float32(2), power)
+        weights_by_importance(importance, start, count, power, lanes, weights, total)
+        scale_and_minimum(
+            lanes, weights, levels, np.float32(-0.9), np.float32(0.05), 36, False, scale, minimum, inverse, low
+        )
         for b in range(count):
-            g = slice(b * Q4_GROUPS, (b + 1) * Q4_GROUPS)
+            g = slice(b * 8, (b + 1) * 8)
             d = positive_scale(scale[g], total[g], 63, sc)
             dmin = positive_scale(minimum[g], total[g], 63, mn)
-            write_q4_k(x[start + b], d, dmin, sc, mn, inverse[g], low[g], codes, out[start + b])
+            if bits == 5:  # Q4_K lets a code above 63 spill over
+                hold_to_six_bits(sc)
+                hold_to_six_bits(mn)
+            write_sub_minima(x[start + b], d, dmin, sc, mn, inverse[g], low[g], bits, codes, out[start + b])
 
 
 @kernel
@@ -207,6 +188,27 @@ def decode_q4_k(data, out):
                 byte = data[b, 16 + 32 * pair + i]
                 out[b, 64 * pair + i] = low_scale * np.float32(byte & 15) - low_minimum
                 out[b, 64 * pair + 32 + i] = high_scale * np.float32(byte >> 4) - high_minimum
+
+
+@kernel
+def decode_q5_k(data, out):
+    """data: uint8 (blocks, 176) -> out: float32 (blocks, 256)."""
+    for b in range(data.shape[0]):
+        block = data[b]
+        d = read_half(block, 0)
+        dmin = read_half(block, 2)
+        for pair in range(4):
+            low_scale = d * np.float32(sub_scale(block, 2 * pair))
+            low_minimum = dmin * np.float32(sub_minimum(block, 2 * pair))
+            high_scale = d * np.float32(sub_scale(block, 2 * pair + 1))
+            high_minimum = dmin * np.float32(sub_minimum(block, 2 * pair + 1))
+            for i in range(32):
+                byte = np.int32(data[b, 48 + 32 * pair + i])
+                high = np.int32(data[b, 16 + i]) >> np.int32(2 * pair)
+                low_code = (byte & 15) | ((high & 1) << 4)
+                high_code = (byte >> 4) | ((high & 2) << 3)
+                out[b, 64 * pair + i] = low_scale * np.float32(low_code) - low_minimum
+                out[b, 64 * pair + 32 + i] = high_scale * np.float32(high_code) - high_minimum
 
 
 @part
@@ -236,12 +238,9 @@ def write_q6_k(x, scale, inverse, codes, out):
         if step != ZERO:
             for i in range(first, first + Q6_GROUP):
                 codes[i] = np.uint8(clamped_int(x[i] / step, np.int32(-32), np.int32(31)) + 32)
-        elif inverse[j] != ZERO:
+        else:
             for i in range(first, first + Q6_GROUP):
-                codes[i] = np.uint8(clamped_int(inverse[j] * x[i], np.int32(-32), np.int32(31)) + 32)
-        else:  # a zero group is stored as zeros, which read as -32 times a zero scale
-            for i in range(first, first + Q6_GROUP):
-                codes[i] = np.uint8(0)
+                codes[i] = np.uint8(symmetric_code(inverse[j], x[i], np.int32(32)) + 32)
     for half in range(2):
         q = codes[128 * half : 128 * half + 128]
         for i in range(32):
@@ -263,7 +262,7 @@ def encode_q6_k(x, out):
     together = LANES // Q6_GROUPS
     for start in range(0, x.shape[0], together):
         count = min(together, x.shape[0] - start)
-        gather(x, start, count, Q6_GROUP, lanes)
+        gather(x, start, count, lanes)
         for i in range(Q6_GROUP):
             for k in range(LANES):
                 weights[i, k] = lanes[i, k] * lanes[i, k]
@@ -285,12 +284,12 @@ def encode_q6_k_important(x, importance, out):
     blocks_per_row = importance.shape[0]
     for start in range(0, x.shape[0], together):
         count = min(together, x.shape[0] - start)
-        gather(x, start, count, Q6_GROUP, lanes)
+        gather(x, start, count, lanes)
         for i in range(Q6_GROUP):
             for k in range(count * Q6_GROUPS, LANES):
                 weights[i, k] = ZERO
         for b in range(count):
-            turn(importance[(start + b) % blocks_per_row], Q6_GROUP, b * Q6_GROUPS, weights)
+            turn(importance[(start + b) % blocks_per_row], b * Q6_GROUPS, weights)
         symmetric_scale(lanes, weights, 32, scale, inverse)
         for b in range(count):
             g = slice(b * Q6_GROUPS, (b + 1) * Q6_GROUPS)

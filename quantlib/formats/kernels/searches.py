@@ -6,13 +6,15 @@ from quantlib.formats.kernels.scalar import LANES, LEAST, ONE, ZERO, clamped_int
 
 NONE = np.int32(0)
 TENTH = np.float32(0.1)
+NAN = np.float32(np.nan)
 
 
 @part
-def scale_and_minimum(x, w, levels, first, step, steps, scale, minimum, inverse, low):
+def scale_and_minimum(x, w, levels, first, step, steps, absolute, scale, minimum, inverse, low):
     """Search of d and m for LANES groups (kernel of `blocks.search.scale_and_minimum`).
 
-    x, w: (n, LANES). Results (LANES,): scale, minimum, and the inverse scale and low end that made the winner's codes.
+    absolute: an error counts |miss|, not its square. x, w: (n, LANES). Results (LANES,): scale, minimum, and the
+    inverse scale and low end that made the winner's codes.
     """
     n = x.shape[0]
     high = np.empty(LANES, np.float32)
@@ -55,7 +57,7 @@ def scale_and_minimum(x, w, levels, first, step, steps, scale, minimum, inverse,
             v = x[i, k]
             code = np.float32(clamped_int(inverse[k] * (v - bottom[k]), NONE, top))
             miss = scale[k] * code + bottom[k] - v
-            best[k] += w[i, k] * (miss * miss)
+            best[k] += w[i, k] * (abs(miss) if absolute else miss * miss)
     for s in range(steps + 1):
         reach = first + step * np.float32(s) + flevels
         for k in range(LANES):
@@ -85,7 +87,7 @@ def scale_and_minimum(x, w, levels, first, step, steps, scale, minimum, inverse,
                 v = x[i, k]
                 code = np.float32(clamped_int(trial[k] * (v - bottom[k]), NONE, top))
                 miss = trial_scale[k] * code + trial_low[k] - v
-                error[k] += w[i, k] * (miss * miss)
+                error[k] += w[i, k] * (abs(miss) if absolute else miss * miss)
         for k in range(LANES):
             better = usable[k] and error[k] < best[k]
             best[k] = error[k] if better else best[k]
@@ -100,10 +102,17 @@ def scale_and_minimum(x, w, levels, first, step, steps, scale, minimum, inverse,
 
 
 @part
+def symmetric_code(inverse, v, levels):
+    """The code of v, -levels ... levels - 1, for an inverse scale that `symmetric_scale` found."""
+    return clamped_int(inverse * v, -levels, levels - np.int32(1)) if inverse == inverse else -levels
+
+
+@part
 def symmetric_scale(x, w, levels, scale, inverse):
     """Search of d alone for LANES groups (kernel of `blocks.search.symmetric_scale`).
 
-    x, w: (n, LANES). Results (LANES,): scale, and the inverse scale that made the winner's codes (0 for a zero group).
+    x, w: (n, LANES). Results (LANES,): scale, and the inverse scale that made the winner's codes; NaN for a
+    zero group, whose codes are all -levels.
     """
     n = x.shape[0]
     largest = np.empty(LANES, np.float32)
@@ -153,7 +162,66 @@ def symmetric_scale(x, w, levels, scale, inverse):
     for k in range(LANES):
         nothing = size[k] < LEAST
         scale[k] = ZERO if nothing else scale[k]
-        inverse[k] = ZERO if nothing else inverse[k]
+        inverse[k] = NAN if nothing else inverse[k]
+
+
+@part
+def refined_scale(x, w, levels, scale, codes):
+    """Search of d for LANES groups, code by code (kernel of `blocks.search.refined_scale`).
+
+    x, w: (n, LANES). Results: scale (LANES,), codes int32 (n, LANES).
+    """
+    n = x.shape[0]
+    largest = np.empty(LANES, np.float32)
+    size = np.empty(LANES, np.float32)
+    sum_xl = np.empty(LANES, np.float32)
+    sum_l2 = np.empty(LANES, np.float32)
+    inverse = np.empty(LANES, np.float32)
+    bottom = np.int32(-levels)
+    top = np.int32(levels - 1)
+    for k in range(LANES):
+        largest[k] = ZERO
+        size[k] = ZERO
+        sum_xl[k] = ZERO
+        sum_l2[k] = ZERO
+    for i in range(n):
+        for k in range(LANES):
+            v = x[i, k]
+            a = abs(v)
+            more = a > size[k]
+            size[k] = a if more else size[k]
+            largest[k] = v if more else largest[k]
+    for k in range(LANES):
+        inverse[k] = np.float32(bottom) / largest[k]
+    for i in range(n):
+        for k in range(LANES):
+            v = x[i, k]
+            codes[i, k] = clamped_int(inverse[k] * v, bottom, top)
+            code = np.float32(codes[i, k])
+            sum_xl[k] += w[i, k] * v * code
+            sum_l2[k] += w[i, k] * code * code
+    for _ in range(5):  # a group that one round leaves as it is stays so
+        for i in range(n):
+            for k in range(LANES):
+                v = x[i, k]
+                old = np.float32(codes[i, k])
+                rest_xl = sum_xl[k] - w[i, k] * v * old
+                rest_l2 = sum_l2[k] - w[i, k] * old * old
+                moved = clamped_int(v * rest_l2 / rest_xl, bottom, top)
+                new = np.float32(moved)
+                new_xl = rest_xl + w[i, k] * v * new
+                new_l2 = rest_l2 + w[i, k] * new * new
+                better = (rest_xl > ZERO) & (moved != codes[i, k]) & (new_l2 > ZERO)
+                better &= new_xl * new_xl * sum_l2[k] > sum_xl[k] * sum_xl[k] * new_l2
+                codes[i, k] = moved if better else codes[i, k]
+                sum_xl[k] = new_xl if better else sum_xl[k]
+                sum_l2[k] = new_l2 if better else sum_l2[k]
+    for k in range(LANES):
+        scale[k] = sum_xl[k] / sum_l2[k] if sum_l2[k] > ZERO else ZERO
+        scale[k] = ZERO if size[k] < LEAST else scale[k]
+    for i in range(n):
+        for k in range(LANES):
+            codes[i, k] = bottom if size[k] < LEAST else codes[i, k]
 
 
 @part

@@ -1,0 +1,1 @@
+"""How codes are chosen: arrays in, frozen results out; a method never sees a model."""
