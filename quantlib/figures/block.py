@@ -39,8 +39,12 @@ class StoredBlock:
 
 
 def drawable(fmt: Format) -> bool:
-    """Whether the pictures here tell how it stores weights: a block format with a code of its own for each weight."""
-    return fmt.kind == "block" and any(f.role == "code" and f.count == fmt.values for f in fmt.layout.fields)
+    """Whether the pictures here tell how it stores weights: a code of its own for each, decoded without a table."""
+    return (
+        fmt.kind == "block"
+        and not fmt.terms
+        and any(f.role == "code" and f.count == fmt.values for f in fmt.layout.fields)
+    )
 
 
 def store(fmt: BlockFormat, weights: np.ndarray) -> StoredBlock:

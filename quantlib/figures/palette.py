@@ -39,6 +39,8 @@ ROLES = {
         Role("sub-scale", "sc", "#0E74AD", "#86CFFF", "the small integer scale of one block"),
         Role("sub-minimum", "mn", "#B8387F", "#E860AA", "the small integer minimum of one block"),
         Role("scale", "d", "#2B1FA0", "#8F86F5", "the scale of one block"),
+        Role("minimum", "m", "#5E1338", "#FBD3E4", "the minimum of one block"),
+        Role("zero-point", "z", "#B8387F", "#E860AA", "the code that means zero"),
         Role("super-scale", "d", "#2B1FA0", "#8F86F5", "the scale that multiplies every sub-scale"),
         Role("super-minimum", "dmin", "#5E1338", "#FBD3E4", "the scale that multiplies every sub-minimum"),
         Role("grid", "g", "#3F6212", "#B5D86B", "an index into a codebook, and its signs"),

@@ -97,7 +97,7 @@ class IntegerFormat:
         at = self.scale_format.nbytes
         codes = self.overhead + self.bits * np.arange(self.group)[:, None] + np.arange(self.bits)
         scale = Field("d", word(0, 1, at), "scale", "The group's scale, a float.", self.scale_format.dtype.name)
-        zero = Field("z", word(at, 1, 1), "sub-minimum", "The zero point: the code that means 0.")
+        zero = Field("z", word(at, 1, 1), "zero-point", "The zero point: the code that means 0.")
         q = Field(
             "q", codes, "code", f"One code for each weight, plus {self.offset}." if self.offset else "One code each."
         )

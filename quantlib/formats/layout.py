@@ -17,6 +17,8 @@ from quantlib.errors import FormatError
 ROLES = (
     "code",
     "scale",
+    "minimum",
+    "zero-point",
     "sub-scale",
     "sub-minimum",
     "super-scale",

@@ -79,7 +79,7 @@ def test_figures_stay_small_and_share_their_axis(fmt, theme):
     block = stored(fmt)
     figure = blocks.before_after(block, 0, theme)
     assert figure.layout.xaxis.matches == "x2" or figure.layout.xaxis2.matches == "x"
-    assert sum(len(trace.x) for trace in figure.data) <= 500
+    assert sum(len(trace.x) for trace in figure.data) <= 1000
     search = blocks.search_figure(block, 0, theme)
     assert search.data[1].y[0] == pytest.approx(np.nanmin(block.trace.errors[0]), rel=1e-5)
 

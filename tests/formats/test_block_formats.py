@@ -291,7 +291,7 @@ def test_wrong_rows_are_refused(form):
     with pytest.raises(FormatError, match="A single number"):
         form.quantize(np.float32(1))
     with pytest.raises(FormatError, match="follows one block"):
-        form.trace(np.zeros(2 * form.values, np.float32))
+        form.trace(np.zeros(2 * form.values, np.float32), needed(form, None, 2 * form.values))
 
 
 @every_block

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.peer
 BLOCKS = [name for name, form in FORMATS.items() if form.kind == "block"]
 SHAPE = (256, 4096)
 ROUNDS = 3  # of SHAPE, for the families that look like weights: three million each
+OVERFLOWING = ("huge", "end of range")  # their squares are infinite
 COMMON = ("normal", "llm", "heavy tail", "mixed scale")
 
 
@@ -63,6 +64,8 @@ def test_three_million_weights_of_each_common_family(ggml, name, family, importa
 def test_every_family_and_importance(ggml, name, importance):
     form = FORMATS[name]
     for family in FAMILIES:
+        if family in OVERFLOWING and name.startswith(("IQ2", "IQ3")):
+            continue  # ggml finds no grid point there and stops the whole process
         x, important = draw(family, importance, (16, 2048), 1)
         important = needed(form, important, 2048)
         try:

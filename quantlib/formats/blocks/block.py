@@ -55,8 +55,8 @@ class Choice:
     """How the codes of blocks were chosen: the codes, and per group every candidate tried.
 
     codes: {field: (blocks, count)}. Groups are (blocks, groups): weights, float32 (blocks, groups, n), is what an error
-    counts; scales, minima, errors are (blocks, groups, candidates); winner is (blocks, groups). tried: what else makes up
-    a candidate, by name, (blocks, groups, candidates, ...); in the i-quants its grid points.
+    counts; scales, minima, errors are (blocks, groups, candidates); winner is (blocks, groups). tried: what else makes
+    up a candidate, by name, (blocks, groups, candidates, ...); in the i-quants its grid points.
     """
 
     codes: Codes

@@ -124,7 +124,7 @@ def _load_minimum(bits: int) -> Kernels:
 
 
 _D = Field("d", word(0, 1, 2), "scale", "The block's scale, a half-precision float.", "f2")
-_M = Field("m", word(2, 1, 2), "super-minimum", "The block's lowest value, a half-precision float; it is added.", "f2")
+_M = Field("m", word(2, 1, 2), "minimum", "The block's lowest value, a half-precision float; it is added.", "f2")
 
 
 def _five_bits(byte: int) -> np.ndarray:

@@ -37,7 +37,8 @@ def small_float(e: np.ndarray) -> np.ndarray:
 def to_small_float(x: np.ndarray) -> np.ndarray:
     """The nearest unsigned E4M3, ties away from zero: float32 (...) -> uint8 (...).
 
-    What rounds to 256 or more becomes 448, the largest: ggml leaves out the numbers between.
+    As in ggml, with two gaps: what rounds to 256 or more becomes 448, the largest, and what is below 2⁻⁶ never rounds
+    up to it.
     """
     x = np.minimum(x, F32(448))
     subnormal = np.minimum(np.trunc(x * F32(512) + F32(0.5)), 7).astype(np.uint8)
@@ -86,7 +87,8 @@ def choose_nvfp4(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
 
 def decode_mxfp4(codes: Codes) -> np.ndarray:
     """x̂ = 2^(e − 128) · value[q]. {"e": (..., 1), "q": (..., 32)} -> float32 (..., 32)."""
-    return power_of_two(codes["e"]) * VALUES[codes["q"]].astype(F32)
+    with np.errstate(over="ignore"):  # 12 · 2^127 is infinite
+        return power_of_two(codes["e"]) * VALUES[codes["q"]].astype(F32)
 
 
 def decode_nvfp4(codes: Codes) -> np.ndarray:

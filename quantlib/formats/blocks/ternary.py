@@ -7,7 +7,7 @@ from quantlib.formats.blocks.legacy import round_away
 from quantlib.formats.layout import Field, Layout, plane, run, word
 
 F32 = np.float32
-POWERS = np.array([1, 3, 9, 27, 81], np.uint8)
+POWERS = np.array([1, 3, 9, 27, 81], np.uint16)
 
 
 def _places() -> tuple[np.ndarray, np.ndarray]:
@@ -52,8 +52,8 @@ def pack_digits(levels: np.ndarray) -> np.ndarray:
 
 def digit_of(q: np.ndarray, digit: np.ndarray) -> np.ndarray:
     """One of the five digits of packed bytes: multiply the fraction by 3ⁱ, drop what is whole, triple it once more."""
-    shifted = q * POWERS[digit]  # modulo 256
-    return (shifted.astype(np.uint16) * 3) >> 8
+    shifted = q.astype(np.uint16) * POWERS[digit] & 255
+    return shifted * 3 >> 8
 
 
 def _chosen(x: np.ndarray, d: np.ndarray, codes: Codes, decoded: np.ndarray) -> Choice:
