@@ -20,7 +20,7 @@ def main() -> None:
         "Errors of weights are not what a reader meets. Here the demo model runs with the weights that a recipe "
         "leaves: once over two texts that it has never seen, and once writing on by itself."
     )
-    offered = [name for name in RECIPES if name != "F32" and not model.demo_plan(name).lacking]
+    offered = [name for name in RECIPES if name != "F32" and not model.plan_of(model.demo_checkpoint(), name).lacking]
     recipe = st.selectbox(
         "Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params"
     )  # fmt: skip

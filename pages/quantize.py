@@ -24,7 +24,7 @@ def main() -> None:
         return
     recipe = choose_recipe()
     imatrix = choose_imatrix()
-    plan = ql.plan(checkpoint, recipe, imatrix)
+    plan = model.plan_of(checkpoint, recipe, imatrix)
     show_plan(plan, model.plans(checkpoint, {*model.LADDER, recipe}))
     show_job(plan, f"{name}-{recipe}.gguf")
     captions.show_python(

@@ -19,6 +19,7 @@ DEMO_MODEL = ROOT / "assets" / "demo_model"
 EVALUATION = ROOT / "assets" / "evaluation"
 # The recipes that sizes are compared on: one for each step down.
 LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+MOST_PLANS = 64
 
 
 @st.cache_resource(show_spinner=False)
@@ -65,13 +66,20 @@ def plain_name(uploads: Sequence[files.Upload]) -> str:
     return Path(names[0]).stem if names else "model"
 
 
+def plan_of(checkpoint: ql.Checkpoint, recipe: str, imatrix: ImportanceMatrix | None = None) -> ql.Plan:
+    """The plan, made once a session: a large vocabulary takes tenths of a second to write into a header."""
+    held = st.session_state.setdefault("plans", {})
+    key = (id(checkpoint), recipe, id(imatrix))  # the entry holds both, so that no other object gets their ids
+    if key not in held:
+        if len(held) >= MOST_PLANS:
+            held.clear()
+        held[key] = (ql.plan(checkpoint, recipe, imatrix), imatrix)
+    return held[key][0]
+
+
 def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql.Plan]:
-    """Plans by these recipes, the largest file first; headers only, so this is quick."""
-    return sorted((ql.plan(checkpoint, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
-
-
-def demo_plan(recipe: str) -> ql.Plan:
-    return ql.plan(demo_checkpoint(), recipe)
+    """Plans by these recipes, the largest file first."""
+    return sorted((plan_of(checkpoint, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Measured:
 def measured(recipe: str, context: int) -> Measured:
     """The demo model as this recipe's file holds it, and its perplexity on the evaluation text."""
     path = files.new_folder() / "model.gguf"
-    result = ql.run(demo_plan(recipe), path)
+    result = ql.run(ql.plan(demo_checkpoint(), recipe), path)
     with ql.open_checkpoint(path) as checkpoint:
         llama, tokenizer = Llama(checkpoint), Tokenizer.of(checkpoint)
     shutil.rmtree(path.parent)

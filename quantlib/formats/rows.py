@@ -3,6 +3,7 @@
 import numpy as np
 
 from quantlib.errors import FormatError
+from quantlib.formats.finite import check_finite
 
 
 def check_row(form, n: int) -> None:
@@ -30,14 +31,7 @@ def check_rows(form, x: np.ndarray) -> np.ndarray:
     """x as float32 rows that blocks divide, without NaN and infinity."""
     x = as_float32(x)
     check_row(form, x.shape[-1])
-    finite = np.isfinite(x)
-    if not finite.all():
-        place = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), x.shape))
-        where = place[0] if len(place) == 1 else place
-        raise FormatError(
-            f"{form.name} cannot store {_spelling(x[place])}, found at index {where}: its whole block would be lost. "
-            f"Repair the tensor or keep it in a float format."
-        )
+    check_finite(form.name, x)
     return x
 
 
