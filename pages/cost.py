@@ -20,7 +20,11 @@ def main() -> None:
         "Errors of weights are not what a reader meets. Here the demo model runs with the weights that a recipe "
         "leaves: once over two texts that it has never seen, and once writing on by itself."
     )
-    offered = [name for name in RECIPES if name != "F32" and not model.plan_of(model.demo_checkpoint(), name).lacking]
+    offered = [
+        name
+        for name in RECIPES
+        if name not in ("F32", "BF16") and not model.plan_of(model.demo_checkpoint(), name).lacking
+    ]
     recipe = st.selectbox(
         "Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params"
     )  # fmt: skip
@@ -28,7 +32,7 @@ def main() -> None:
         "Let it go on from", list(PROMPTS), default="a tale", key="prompt", bind="query-params", required=True
     )
     with st.spinner("Reading two texts with both models"):
-        before, after = model.measured("F32", CONTEXT), model.measured(recipe, CONTEXT)
+        before, after = model.measured("BF16", CONTEXT), model.measured(recipe, CONTEXT)
     show_perplexity(before, after, recipe)
     show_texts(PROMPTS[prompt], recipe)
     captions.show_python(
@@ -75,7 +79,7 @@ def show_perplexity(before: model.Measured, after: model.Measured, recipe: str) 
 def show_texts(prompt: str, recipe: str) -> None:
     st.subheader("The same sentence, twice")
     left, right = st.columns(2)
-    for column, name, title in ((left, "F32", "Original weights"), (right, recipe, recipe)):
+    for column, name, title in ((left, "BF16", "Original weights"), (right, recipe, recipe)):
         with column, st.container(border=True):
             st.markdown(f"**{title}**")
             st.text(prompt + model.continued(name, prompt))
