@@ -83,7 +83,11 @@ def show_texts(prompt: str, recipe: str) -> None:
         with column, st.container(border=True):
             st.markdown(f"**{title}**")
             st.text(prompt + model.continued(name, prompt))
-    captions.receipt("measured", "each model takes, token by token, what it finds likeliest; no randomness is involved")
+    captions.receipt(
+        "measured",
+        f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED}), so that texts part "
+        "only where the weights make them",
+    )
 
 
 main()

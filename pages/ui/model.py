@@ -20,6 +20,7 @@ EVALUATION = ROOT / "assets" / "evaluation"
 # The recipes that sizes are compared on: one for each step down.
 LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 MOST_PLANS = 64
+TEMPERATURE, SEED = 0.7, 3  # of the texts that the demo model writes
 
 
 @st.cache_resource(show_spinner=False)
@@ -107,10 +108,10 @@ def measured(recipe: str, context: int) -> Measured:
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def continued(recipe: str, prompt: str, tokens: int = 48, context: int = 256) -> str:
-    """What that model writes after the prompt, always taking the likeliest token."""
+    """What that model writes after the prompt, drawn with the same random numbers whatever the recipe."""
     found = measured(recipe, context)
     ids = found.tokenizer.encode(prompt)
-    return found.tokenizer.decode(list(generate(found.llama, ids, tokens, stop=found.tokenizer.eos)))
+    return found.tokenizer.decode(list(generate(found.llama, ids, tokens, TEMPERATURE, SEED, found.tokenizer.eos)))
 
 
 def shown_path(checkpoint: ql.Checkpoint) -> str:
