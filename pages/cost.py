@@ -85,8 +85,8 @@ def show_texts(prompt: str, recipe: str) -> None:
             st.text(prompt + model.continued(name, prompt))
     captions.receipt(
         "measured",
-        f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED}), so that texts part "
-        "only where the weights make them",
+        f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED}), "
+        "so that texts part only where the weights make them",
     )
 
 
