@@ -39,7 +39,7 @@ class Upload(Protocol):
 
 def root() -> Path:
     """The private folder of this server: of this user, of this process, readable by nobody else."""
-    path = Path(tempfile.gettempdir()) / f"quantlab-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    path = Path(tempfile.gettempdir()) / f"quantlib-app-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or (hasattr(os, "getuid") and path.stat().st_uid != os.getuid()):
         raise RuntimeError(f"{path} belongs to somebody else")

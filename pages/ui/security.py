@@ -40,6 +40,6 @@ def show_sentence(error: Exception) -> bool:
     if isinstance(error, QuantlibError):
         st.error(str(error), icon="⚠️")
     else:
-        logging.getLogger("quantlab").error("a page failed", exc_info=error)
+        logging.getLogger("quantlib.app").error("a page failed", exc_info=error)
         st.error("This page met an error that it did not expect; reload it, or choose other settings.", icon="⚠️")
     return True

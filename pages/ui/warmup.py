@@ -1,12 +1,19 @@
-"""What the server does once, before anyone waits for it: imports, kernel compilation, the collector's rest."""
+"""What the server does beside serving: warm up before anyone waits for it, and sweep what nobody needs any more."""
 
 import gc
 import threading
 from contextlib import asynccontextmanager
 
+from pages.ui import files
+
+# The formats that the first clicks need. Compiling holds the interpreter lock, so the others wait until they are asked
+# for: that takes seconds once, and the compiled code is kept on disk.
+FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")
+SWEEP_SECONDS = 600
+
 
 def warm_up() -> None:
-    """Import what the pages import and compile the kernels they run; then freeze what is there.
+    """Import what the pages import and compile the kernels they run first; then freeze what is there.
 
     Streamlit collects garbage after every script run. With plotly and numba loaded a full collection takes about
     70 ms under the interpreter lock; frozen objects are left out of it.
@@ -14,14 +21,24 @@ def warm_up() -> None:
     import plotly.graph_objects
     import plotly.io  # noqa: F401
 
-    from quantlib import formats
+    from quantlib import formats, loss_kernel  # noqa: F401
 
-    formats.warm_up()
+    formats.warm_up(FIRST_FORMATS)
     gc.collect()
     gc.freeze()
 
 
+def sweep_until(stopped: threading.Event) -> None:
+    """Remove old files at once and then every few minutes: uploads must not stay because nobody uploads any more."""
+    files.sweep()
+    while not stopped.wait(SWEEP_SECONDS):
+        files.sweep()
+
+
 @asynccontextmanager
 async def lifespan(app):
+    stopped = threading.Event()
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    threading.Thread(target=sweep_until, args=(stopped,), name="sweep", daemon=True).start()
     yield
+    stopped.set()
