@@ -68,6 +68,7 @@ def test_quantize_writes_what_the_dry_run_says(demo_model, tmp_path):
         (("quantize", "a", "b", "--threads", "0"), 2),
         (("inspect", "no-such-file.gguf"), 1),
         (("inspect", "README.md"), 1),
+        (("inspect", "hf://owner/name"), 1),
         (("inspect", "assets/demo_model", "--tensor", "nothing"), 1),
         (("quantize", "assets/demo_model", "no/such/folder/x.gguf"), 1),
     ],

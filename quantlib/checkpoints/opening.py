@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantlib.checkpoints.base import Checkpoint, MappedFile, fault
+from quantlib.checkpoints.base import Checkpoint, MappedFile, fault, shown
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.huggingface import open_folder, open_with_config
 from quantlib.checkpoints.safetensors_file import open_safetensors
@@ -20,6 +20,10 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 
     Raises CheckpointError, in one sentence, for anything else and for every file that does not hold what it claims.
     """
+    if str(source).startswith("hf://"):
+        raise CheckpointError(
+            f"{shown(source)} is on the hub, which is not read yet: download the folder and open that."
+        )
     path = Path(source)
     try:
         is_folder, exists = path.is_dir(), path.exists()
