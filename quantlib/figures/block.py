@@ -172,7 +172,7 @@ def before_after(block: StoredBlock, group: int, theme: str = "light") -> go.Fig
 
 
 def search_figure(block: StoredBlock, group: int, theme: str = "light") -> go.Figure:
-    """Every scale that the search tried for one group, by its weighted squared error; a star marks the winner.
+    """Every scale that the search tried for one group, by its weighted error; a star marks the winner.
 
     The dashed line is the scale that was stored: the winner's, rounded to the sub-scale's few bits.
     """
@@ -201,7 +201,7 @@ def search_figure(block: StoredBlock, group: int, theme: str = "light") -> go.Fi
         annotation={"text": "stored", "font": {"color": muted}, "yanchor": "bottom"},
     )  # fmt: skip
     figure.update_xaxes(title="scale")
-    figure.update_yaxes(title="weighted squared error", exponentformat="power", nticks=5)
+    figure.update_yaxes(title=f"weighted {trace.measure} error", exponentformat="power", nticks=5)
     figure.update_layout(showlegend=False, margin={"t": 26})
     return figure
 

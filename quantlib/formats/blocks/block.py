@@ -56,7 +56,8 @@ class Choice:
 
     codes: {field: (blocks, count)}. Groups are (blocks, groups): weights, float32 (blocks, groups, n), is what an error
     counts; scales, minima, errors are (blocks, groups, candidates); winner is (blocks, groups). tried: what else makes
-    up a candidate, by name, (blocks, groups, candidates, ...); in the i-quants its grid points.
+    up a candidate, by name, (blocks, groups, candidates, ...); in the i-quants its grid points. measure: what an error
+    sums up, "squared" or "absolute" differences.
     """
 
     codes: Codes
@@ -66,6 +67,7 @@ class Choice:
     errors: np.ndarray
     winner: np.ndarray
     tried: Mapping[str, np.ndarray] = field(default_factory=dict)
+    measure: str = "squared"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,8 @@ class Trace:
 
     x: the weights (values,). weights: what each error counts (groups, n).
     scales, minima, errors: every candidate of every group (groups, candidates), value = scale · code − minimum; an
-    error is the weighted sum of squares over the group, NaN where the candidate could not be used. winner: (groups,).
+    error is the weighted sum over the group of differences by `measure`, "squared" or "absolute"; NaN where the
+    candidate could not be used. winner: (groups,).
     codes: {field: (count,)}. data: the stored bytes (nbytes,). decoded: (values,).
     tried: what else makes up a candidate, by name, (groups, candidates, ...); in the i-quants its grid points.
     """
@@ -90,6 +93,7 @@ class Trace:
     data: np.ndarray
     decoded: np.ndarray
     tried: Mapping[str, np.ndarray] = field(default_factory=dict)
+    measure: str = "squared"
 
     @property
     def groups(self) -> int:
@@ -203,7 +207,7 @@ class BlockFormat:
         codes = {name: code[0] for name, code in choice.codes.items()}
         groups = (getattr(choice, part)[0] for part in ("weights", "scales", "minima", "errors", "winner"))
         tried = {name: candidates[0] for name, candidates in choice.tried.items()}
-        return Trace(self.name, blocks[0], *groups, codes, self.pack(codes), decoded, tried)
+        return Trace(self.name, blocks[0], *groups, codes, self.pack(codes), decoded, tried, choice.measure)
 
     def spell(self, codes: Codes, weight: int) -> tuple[str, str, str]:
         """Decoding one weight of a block in three lines: symbols, this weight's numbers, the result.

@@ -38,7 +38,8 @@ def choose_q2_k(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
         dmin, mn = search.positive_scale(found.minimum, total(weights), levels=15)
     sc, mn = share_a_byte(sc, mn)
     codes = round_against_minima(groups, found, d, sc, dmin, mn, levels=3)
-    return Choice(codes, weights, found.scales, found.minima, found.errors, found.winner)
+    measure = "absolute" if importance is None else "squared"
+    return Choice(codes, weights, found.scales, found.minima, found.errors, found.winner, measure=measure)
 
 
 def share_a_byte(sc: np.ndarray, mn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
