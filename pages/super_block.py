@@ -123,8 +123,8 @@ def show_search(block: blocks.StoredBlock, figure) -> None:
     st.markdown(
         f"No formula gives the best scale, so the quantizer tries {block.trace.scales.shape[1]}: for each it rounds "
         f"the weights, fits the scale anew to the codes it got, and adds up the {block.trace.measure} errors, large "
-        "weights counting more. The least sum wins. Then the winner is itself rounded, to what d times a whole number can say: the "
-        "dashed line."
+        "weights counting more. The least sum wins. Then the winner is itself rounded, to what d times a whole number "
+        "can say: the dashed line."
     )
     st.plotly_chart(figure, theme=None, config=component.PLOT, key="search")
     captions.receipt(
