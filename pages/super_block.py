@@ -80,9 +80,7 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
     st.download_button(
         "Data (CSV)", blocks.to_csv(block), f"{block.format.name}-block.csv", "text/csv", on_click="ignore"
     )
-    captions.show_python(
-        snippet(tensor, block.format, index), type(block.format).trace, block.format.choose, block.format.decode
-    )
+    captions.show_python(snippet(tensor, block.format, index), *block.format.reference, block.format.decode)
 
 
 def weight_from_address(token: str, values: int) -> int:

@@ -1,5 +1,6 @@
 """What stands under pictures and numbers: where a number comes from, and the Python that makes it."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Literal
@@ -26,6 +27,13 @@ def show_python(snippet: str, *sources: Callable, shell: str | None = None) -> N
         if shell:
             st.markdown("From a shell:")
             st.code(shell, language="bash")
-        for source in sources:
+        for source in dict.fromkeys(map(_function, sources)):
             st.markdown(f"The code that ran, `{source.__module__}.{source.__qualname__}`:")
             st.code(inspect.getsource(source), language="python")
+
+
+def _function(source: Callable) -> Callable:
+    """The function itself where some of its arguments are given already."""
+    while isinstance(source, functools.partial):
+        source = source.func
+    return source

@@ -123,8 +123,8 @@ def test_inside_a_super_block(server, page, shoot):
     page.goto(f"{server}/inside-a-super-block?block=1")
     page.locator(".ql .w").first.wait_for()
     settle(page)
-    assert page.locator(".ql .w").count() == 256
-    assert page.locator(".ql .byte").count() == 144
+    playwright.expect(page.locator(".ql .w")).to_have_count(256)
+    playwright.expect(page.locator(".ql .byte")).to_have_count(144)
     shoot(page, "inside-a-super-block")
     readout = page.locator(".ql .readout")
     before = readout.inner_text()
@@ -134,11 +134,23 @@ def test_inside_a_super_block(server, page, shoot):
     page.wait_for_url(re.compile("weight=77"))
 
 
+def test_every_format_has_its_page(server, page):
+    from quantlib.figures.block import drawable
+    from quantlib.formats import FORMATS
+
+    for form in filter(drawable, FORMATS.values()):
+        page.goto(f"{server}/inside-a-super-block?format={form.name}")
+        page.get_by_text(f"Where {form.bpw:g} bits per weight come from").wait_for(timeout=60_000)
+        settle(page)
+        assert not page.get_by_text("did not expect").count(), form.name
+        playwright.expect(page.locator(".ql .byte")).to_have_count(form.nbytes)
+
+
 def test_inside_a_super_block_by_deep_link(server, page):
     page.goto(f"{server}/inside-a-super-block?format=Q6_K&weight=5")
     page.locator(".ql .byte").nth(209).wait_for()
     settle(page)
-    assert page.locator(".ql .byte").count() == 210
+    playwright.expect(page.locator(".ql .byte")).to_have_count(210)
 
 
 def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path):
