@@ -119,10 +119,9 @@ def test_the_file_the_cases_start_from_is_valid(tmp_path):
 
 def test_formats_that_nothing_decodes_are_listed_and_named_when_asked_for(tmp_path):
     path = tmp_path / "x.gguf"
-    path.write_bytes(with_infos(info("w", (256, 2), 29, 0), data=bytes(2 * 56)).encode())  # IQ1_M
+    path.write_bytes(with_infos(info("w", (256, 2), 15, 0), data=bytes(2 * 292)).encode())  # Q8_K
     with open_checkpoint(path) as checkpoint:
         tensor = checkpoint.tensors["w"]
-        assert (tensor.nbytes, tensor.raw().shape) == (112, (2, 56))
-        if tensor.decodable:
-            pytest.skip("the catalogue decodes IQ1_M now: take a format that it lacks")
-        assert "IQ1_M cannot be decoded yet" in refusal(path, lambda _: tensor.rows())
+        assert (tensor.nbytes, tensor.raw().shape) == (584, (2, 292))
+        assert not tensor.decodable
+        assert "Q8_K cannot be decoded yet" in refusal(path, lambda _: tensor.rows())
