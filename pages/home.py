@@ -23,16 +23,16 @@ def main() -> None:
     )
     show_row(FORMATS[stored])
     st.subheader("Go on")
-    chapters = st.columns(3)
-    with chapters[0], st.container(border=True):
-        menu.FLOAT.link()
-        st.markdown("Flip the bits of a real weight. See what FP32, BF16 and FP16 each keep of it.")
-    with chapters[1], st.container(border=True):
-        menu.SUPER_BLOCK.link()
-        st.markdown("The 144 bytes that hold 256 weights in Q4_K: point at a weight, see its bits.")
-    with chapters[2], st.container(border=True):
-        menu.QUANTIZE.link()
-        st.markdown("This demo model, or a checkpoint of yours, to a file that llama.cpp and Ollama load.")
+    left, right = st.columns(2)
+    for column, entry, words in (
+        (left, menu.FLOAT, "Flip the bits of a real weight. See what FP32, BF16 and FP16 each keep of it."),
+        (right, menu.SUPER_BLOCK, "The 144 bytes that hold 256 weights in Q4_K: point at a weight, see its bits."),
+        (left, menu.COST, "The model reads, and writes, with fewer bits: what changes, in numbers and in words."),
+        (right, menu.QUANTIZE, "This demo model, or a checkpoint of yours, to a file that llama.cpp and Ollama load."),
+    ):
+        with column, st.container(border=True):
+            entry.link()
+            st.markdown(words)
     st.subheader("The whole model")
     plans = model.plans(model.demo_checkpoint())
     st.html(runs.size_bars(plans, "Q4_K_M"))

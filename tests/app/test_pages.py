@@ -1,12 +1,17 @@
 """Every page in a real browser, each first visited by its deep link on a fresh server."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
 pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[2]
 
 
 def settle(page) -> None:
@@ -179,6 +184,21 @@ def test_what_it_costs(server, page, shoot):
     before, after = page.locator("[data-testid=stMetricValue]").all_inner_texts()[:2]
     assert float(after) == pytest.approx(float(before), rel=0.05), "256 levels cost this model next to nothing"
     shoot(page, "what-it-costs")
+
+
+@pytest.mark.parametrize("address", ["", "what-a-float-stores", "inside-a-super-block", "what-it-costs", "quantize"])
+def test_the_python_that_is_shown_runs_as_it_stands(server, page, tmp_path, address):
+    page.goto(f"{server}/{address}")
+    page.get_by_text("Show the Python").first.click(timeout=90_000)
+    snippet = page.locator("[data-testid=stCode] code").first
+    playwright.expect(snippet).to_contain_text("import")
+    (tmp_path / "assets").symlink_to(ROOT / "assets")  # as in the project's folder, but nothing is written there
+    done = subprocess.run(
+        [sys.executable, "-c", snippet.inner_text()],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
 
 
 def test_no_page_calls_out(server, page):
