@@ -24,7 +24,7 @@ OUTSIDE = {
     "metrics": {"numpy"},
     "loss_kernel": {"numba", "numpy"},
     "recipes": set(),
-    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "huggingface_hub", "tokenizers"},
+    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers"},
     "jobs": {"numpy"},
     "lm": {"numpy", "numba", "tokenizers"},
     "tables": {"numpy"},
