@@ -1,8 +1,9 @@
 """Where numba keeps compiled kernels: a folder for exactly these sources, in the first place that can be written.
 
 Numba compiles a kernel again when its own file changes, but not when a function it calls from another file does, so
-the folder's name has a digest of all kernel sources. And numba refuses to import cached functions where it finds no
-place to write, as in a read-only installation without a home: then the folder is a private temporary one.
+the folder's name has a digest of all kernel sources and of the tables they take. And numba refuses to import cached
+functions where it finds no place to write, as in a read-only installation without a home: then the folder is a private
+temporary one.
 """
 
 import hashlib
@@ -28,7 +29,8 @@ def prepare_cache() -> None:
 
 
 def _digest() -> str:
-    sources = (path.read_bytes() for path in sorted(HERE.glob("*.py")))
+    paths = sorted([*HERE.glob("*.py"), *(HERE.parent / "blocks").glob("*.py")])  # kernels take tables from blocks
+    sources = (path.read_bytes() for path in paths)
     return hashlib.blake2b(b"\0".join(sources), digest_size=8).hexdigest()
 
 
