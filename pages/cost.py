@@ -20,14 +20,8 @@ def main() -> None:
         "Errors of weights are not what a reader meets. Here the demo model runs with the weights that a recipe "
         "leaves: once over two texts that it has never seen, and once writing on by itself."
     )
-    offered = [
-        name
-        for name in RECIPES
-        if name not in ("F32", "BF16") and not model.plan_of(model.demo_checkpoint(), name).lacking
-    ]
-    recipe = st.selectbox(
-        "Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params"
-    )  # fmt: skip
+    offered = [r.name for r in RECIPES.values() if r.name not in ("F32", "BF16") and not r.needs_importance]
+    recipe = st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params")
     prompt = st.segmented_control(
         "Let it go on from", list(PROMPTS), default="a tale", key="prompt", bind="query-params", required=True
     )
@@ -39,13 +33,13 @@ def main() -> None:
         "import quantlib as ql\nfrom quantlib.lm import Llama, Tokenizer, perplexity\n\n"
         f'original = ql.open_checkpoint("{model.shown_path(model.demo_checkpoint())}")\n'
         f'ql.run(ql.plan(original, "{recipe}"), "quantized.gguf")\n'
-        'text = open("assets/evaluation/story.txt").read() + open("assets/evaluation/explanation.txt").read()\n'
+        f'text = "".join(open(name, encoding="utf-8").read() for name in {model.EVALUATION})\n'
         'for source in (original, ql.open_checkpoint("quantized.gguf")):\n'
         "    tokenizer = Tokenizer.of(source)\n"
         f"    found = perplexity(Llama(source), tokenizer.encode(text), {CONTEXT}, tokenizer.bos)\n"
         '    print(f"{found.value:.3f} ± {found.stderr:.3f} over {found.tokens} tokens")',
         perplexity,
-        shell=f"python -m quantlib perplexity quantized.gguf --text assets/evaluation/story.txt --context {CONTEXT}",
+        shell=f"python -m quantlib perplexity quantized.gguf --text {model.EVALUATION[0]} --context {CONTEXT}",
     )
 
 

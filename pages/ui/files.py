@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from quantlib.errors import CheckpointError
 
@@ -78,24 +78,21 @@ def store(uploads: Iterable[Upload]) -> Path:
         raise CheckpointError(f"The server has no room for {needed:,} bytes now; try a smaller file, or later.")
     folder = new_folder()
     for upload in uploads:
-        upload.seek(0)
-        with open(folder / upload.name, "xb") as target:
-            _copy(upload, target)
+        _copy(upload, folder / upload.name)
     return folder if len(uploads) > 1 and len(checkpoints) != 1 else folder / checkpoints[0]
 
 
 def store_one(upload: Upload, name: str) -> Path:
     """Copy one uploaded file to a fresh folder under a name of ours."""
     path = new_folder() / name
-    upload.seek(0)
-    with open(path, "xb") as target:
-        _copy(upload, target)
+    _copy(upload, path)
     return path
 
 
-def _copy(upload: Upload, target: BinaryIO) -> None:
-    while block := upload.read(1 << 20):
-        target.write(block)
+def _copy(upload: Upload, path: Path) -> None:
+    upload.seek(0)
+    with open(path, "xb") as target:
+        shutil.copyfileobj(upload, target, 1 << 20)
 
 
 def _check_name(name: str) -> None:

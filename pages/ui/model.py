@@ -16,7 +16,7 @@ from quantlib.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
-EVALUATION = ROOT / "assets" / "evaluation"
+EVALUATION = ("assets/evaluation/story.txt", "assets/evaluation/explanation.txt")
 # The recipes that sizes are compared on: one for each step down.
 LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 MOST_PLANS = 64
@@ -101,7 +101,7 @@ def measured(recipe: str, context: int) -> Measured:
     with ql.open_checkpoint(path) as checkpoint:
         llama, tokenizer = Llama(checkpoint), Tokenizer.of(checkpoint)
     shutil.rmtree(path.parent)
-    text = "\n\n".join(p.read_text(encoding="utf-8") for p in sorted(EVALUATION.glob("*.txt"), reverse=True))
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in EVALUATION)
     found = perplexity(llama, tokenizer.encode(text), context, tokenizer.bos)
     return Measured(llama, tokenizer, found, tables.size(result.nbytes))
 

@@ -1,7 +1,7 @@
 """Where tensors live: safetensors files, Hugging Face folders and GGUF files, opened lazily and trusted in nothing."""
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, MetadataValue, Tensor
-from quantlib.checkpoints.convert import gguf_view
+from quantlib.checkpoints.convert import QUANTIZATION_VERSION, gguf_view
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.gguf_writer import (
     GGUFWriter,
@@ -17,6 +17,7 @@ from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
 
 __all__ = [
+    "QUANTIZATION_VERSION",
     "Checkpoint",
     "CheckpointError",
     "GGUFWriter",

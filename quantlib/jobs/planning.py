@@ -11,6 +11,7 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.checkpoints import (
+    QUANTIZATION_VERSION,
     Checkpoint,
     ImportanceMatrix,
     MetadataValue,
@@ -32,7 +33,6 @@ from quantlib.recipes import (
     quantizable,
 )
 
-QUANTIZATION_VERSION = 2  # of ggml's block formats, as GGUF files state it
 NO_OVERRIDES = Overrides()
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 
@@ -219,8 +219,7 @@ def _lacking_warning(recipe: Recipe, lacking: tuple[str, ...]) -> tuple[str, ...
 
 def _model_facts(view: Checkpoint) -> Model:
     def count(key: str, default: int = 0) -> int:
-        value = view.metadata.get(f"{view.architecture}.{key}")
-        value = value.value if isinstance(value, MetadataValue) else value
+        value = view.value(f"{view.architecture}.{key}")
         return value if isinstance(value, int) and not isinstance(value, bool) else default
 
     layers = {layer for name in view.tensors if (layer := layer_of(name)) is not None}

@@ -17,7 +17,7 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.checkpoints import GGUFWriter
-from quantlib.errors import Cancelled, JobError, QuantlibError, RecipeError
+from quantlib.errors import Cancelled, JobError, RecipeError
 from quantlib.jobs.planning import Plan, PlannedTensor
 from quantlib.jobs.pool import shared_pool, workers_of
 from quantlib.jobs.verifying import verify
@@ -207,8 +207,6 @@ def _give_usual_permissions(path: str) -> None:
 
 
 def _sentence(error: OSError, plan: Plan, out: Path) -> str:
-    if isinstance(error, QuantlibError):
-        return str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"The disk of {out.parent} is full: {out.name} needs {plan.nbytes:,} bytes; free some room and run again."

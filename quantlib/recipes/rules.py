@@ -39,6 +39,11 @@ class Recipe:
         return formats.get(self.default).kind != "float"
 
     @property
+    def needs_importance(self) -> bool:
+        """Whether it gives matrices a format that needs an importance matrix."""
+        return bool(self.formats & self.needs_imatrix)
+
+    @property
     def formats(self) -> set[str]:
         """Every format that it names."""
         return {self.default, *(rule.format for rule in self.rules)} | ({self.output} if self.output else set())

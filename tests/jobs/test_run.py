@@ -222,3 +222,9 @@ def test_an_older_file_survives_a_failed_run(tmp_path):
 def test_places_that_cannot_be_written(folder, tmp_path, out):
     with pytest.raises(ql.JobError, match="folder"):
         quantize(folder, tmp_path / out, "Q8_0")
+
+
+def test_recipes_that_need_an_importance_matrix_are_those_whose_plans_lack_one(demo_model):
+    with ql.open_checkpoint(demo_model) as source:
+        lacking = {name for name in RECIPES if ql.plan(source, name).lacking}
+    assert lacking == {r.name for r in RECIPES.values() if r.needs_importance}
