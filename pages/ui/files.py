@@ -68,6 +68,8 @@ def store(uploads: Iterable[Upload]) -> Path:
     uploads = list(uploads)
     for upload in uploads:
         _check_name(upload.name)
+    if len({u.name for u in uploads}) < len(uploads):
+        raise CheckpointError("Two of these files have the same name; bring each file once.")
     checkpoints = [u.name for u in uploads if u.name.endswith(CHECKPOINT_SUFFIXES)]
     if not checkpoints:
         raise CheckpointError("There is no .safetensors or .gguf file among these; add the one that holds the weights.")

@@ -47,6 +47,11 @@ def test_side_files_alone_are_no_checkpoint():
         files.store([Upload("config.json")])
 
 
+def test_a_name_brought_twice_is_told():
+    with pytest.raises(CheckpointError, match="same name"):
+        files.store([Upload("model.gguf"), Upload("model.gguf")])
+
+
 def test_a_full_server_says_so(monkeypatch):
     monkeypatch.setattr(files, "SPARE_BYTES", 1 << 62)
     with pytest.raises(CheckpointError, match="no room"):
