@@ -1,0 +1,34 @@
+"""The command line: python -m quantlib COMMAND. Each command is a module with its arguments and its run."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from quantlib.cli import formats, generate, inspect, perplexity, quantize
+from quantlib.errors import QuantlibError
+
+COMMANDS = (formats, inspect, quantize, perplexity, generate)  # in the order that --help shows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 1 for a run that failed (one sentence on standard error)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except QuantlibError as error:
+        print(f"quantlib: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("quantlib: stopped; nothing was written.", file=sys.stderr)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m quantlib", description="Quantize model checkpoints, and look inside."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    return parser

@@ -1,0 +1,30 @@
+"""What commands share: how a command is declared, arguments that several take, and JSON output."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+SOURCE_HELP = "a safetensors file, a Hugging Face folder or a GGUF file"
+
+
+def command(commands, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    """A parser for one command; run(options) returns the exit status."""
+    sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    sub.set_defaults(command=run)
+    sub.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    return sub
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number above zero."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def print_json(document) -> int:
+    """The one JSON document that --json promises."""
+    json.dump(document, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+    print()
+    return 0
