@@ -30,13 +30,13 @@ def main() -> None:
     show_perplexity(before, after, recipe)
     show_texts(PROMPTS[prompt], recipe)
     captions.show_python(
-        "import quantlib as ql\nfrom quantlib.lm import Llama, Tokenizer, perplexity\n\n"
+        "import quantlib as ql\nfrom quantlib.lm import Tokenizer, load, perplexity\n\n"
         f'original = ql.open_checkpoint("{model.shown_path(model.demo_checkpoint())}")\n'
         f'ql.run(ql.plan(original, "{recipe}"), "quantized.gguf")\n'
         f'text = "".join(open(name, encoding="utf-8").read() for name in {model.EVALUATION})\n'
         'for source in (original, ql.open_checkpoint("quantized.gguf")):\n'
         "    tokenizer = Tokenizer.of(source)\n"
-        f"    found = perplexity(Llama(source), tokenizer.encode(text), {CONTEXT}, tokenizer.bos)\n"
+        f"    found = perplexity(load(source), tokenizer.encode(text), {CONTEXT}, tokenizer.bos)\n"
         '    print(f"{found.value:.3f} ± {found.stderr:.3f} over {found.tokens} tokens")',
         perplexity,
         shell=f"python -m quantlib perplexity quantized.gguf --text {model.EVALUATION[0]} --context {CONTEXT}",

@@ -11,7 +11,7 @@ import quantlib as ql
 from pages.ui import files
 from quantlib import tables
 from quantlib.checkpoints import ImportanceMatrix, read_imatrix
-from quantlib.lm import Llama, Perplexity, Tokenizer, generate, perplexity
+from quantlib.lm import Model, Perplexity, Tokenizer, generate, load, perplexity
 from quantlib.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql
 class Measured:
     """A recipe's model and what was measured on it."""
 
-    llama: Llama
+    model: Model
     tokenizer: Tokenizer
     perplexity: Perplexity
     size: str
@@ -99,11 +99,11 @@ def measured(recipe: str, context: int) -> Measured:
     path = files.new_folder() / "model.gguf"
     result = ql.run(ql.plan(demo_checkpoint(), recipe), path)
     with ql.open_checkpoint(path) as checkpoint:
-        llama, tokenizer = Llama(checkpoint), Tokenizer.of(checkpoint)
+        loaded, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
     shutil.rmtree(path.parent)
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in EVALUATION)
-    found = perplexity(llama, tokenizer.encode(text), context, tokenizer.bos)
-    return Measured(llama, tokenizer, found, tables.size(result.nbytes))
+    found = perplexity(loaded, tokenizer.encode(text), context, tokenizer.bos)
+    return Measured(loaded, tokenizer, found, tables.size(result.nbytes))
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
@@ -111,7 +111,7 @@ def continued(recipe: str, prompt: str, tokens: int = 48, context: int = 256) ->
     """What that model writes after the prompt, drawn with the same random numbers whatever the recipe."""
     found = measured(recipe, context)
     ids = found.tokenizer.encode(prompt)
-    return found.tokenizer.decode(list(generate(found.llama, ids, tokens, TEMPERATURE, SEED, found.tokenizer.eos)))
+    return found.tokenizer.decode(list(generate(found.model, ids, tokens, TEMPERATURE, SEED, found.tokenizer.eos)))
 
 
 def shown_path(checkpoint: ql.Checkpoint) -> str:

@@ -14,10 +14,10 @@ def add(commands) -> None:
 
 
 def run(options) -> int:
-    from quantlib.lm import Llama, Tokenizer, generate
+    from quantlib.lm import Tokenizer, generate, load
 
     with ql.open_checkpoint(options.model) as checkpoint:
-        tokenizer, model = Tokenizer.of(checkpoint), Llama(checkpoint)
+        tokenizer, model = Tokenizer.of(checkpoint), load(checkpoint)
     ids = tokenizer.encode(options.prompt)
     new = list(generate(model, ids, options.tokens, options.temperature, options.seed, stop=tokenizer.eos))
     text = tokenizer.decode(new)

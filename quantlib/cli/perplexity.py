@@ -17,7 +17,7 @@ def add(commands) -> None:
 
 
 def run(options) -> int:
-    from quantlib.lm import Llama, Tokenizer, perplexity
+    from quantlib.lm import Tokenizer, load, perplexity
 
     try:
         text = options.text.read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def run(options) -> int:
     def measure(source: str):
         with ql.open_checkpoint(source) as checkpoint:
             tokenizer = Tokenizer.of(checkpoint)
-            return perplexity(Llama(checkpoint), tokenizer.encode(text), options.context, tokenizer.bos)
+            return perplexity(load(checkpoint), tokenizer.encode(text), options.context, tokenizer.bos)
 
     found = measure(options.model)
     document = {"perplexity": found.value, "stderr": found.stderr, "tokens": found.tokens, "context": options.context}

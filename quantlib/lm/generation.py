@@ -4,21 +4,23 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quantlib.lm.model import Cache, Llama, softmax
+from quantlib.lm.cache import Cache
+from quantlib.lm.model import Model, softmax
 
 
 def generate(
-    model: Llama, tokens: Sequence[int], most: int, temperature: float = 0.0, seed: int = 0, stop: int | None = None
+    model: Model, tokens: Sequence[int], most: int, temperature: float = 0.0, seed: int = 0, stop: int | None = None
 ) -> Iterator[int]:
     """New tokens after these, at most so many and not beyond the model's context.
 
     temperature 0 takes the likeliest token each time; above, a token is drawn from softmax(logits / temperature) with
     a generator of that seed. Ends before the token `stop`.
     """
-    cache, rng = Cache(), np.random.default_rng(seed)
+    most = min(most, model.shape.context - len(tokens))
+    cache, rng = Cache(model.shape, len(tokens) + max(0, most)), np.random.default_rng(seed)
     fresh = np.asarray(tokens)
-    for _ in range(min(most, model.shape.context - len(tokens))):
-        logits = model(fresh, cache)[-1]
+    for _ in range(most):
+        logits = model.logits(model.hidden(fresh, cache)[-1])
         if temperature > 0:
             token = int(rng.choice(len(logits), p=softmax(logits.astype(np.float64) / temperature)))
         else:

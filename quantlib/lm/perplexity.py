@@ -7,7 +7,7 @@ from math import exp, sqrt
 import numpy as np
 
 from quantlib.errors import CheckpointError
-from quantlib.lm.model import Llama
+from quantlib.lm.model import Model
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Perplexity:
 
 
 def perplexity(
-    model: Llama,
+    model: Model,
     tokens: Sequence[int],
     context: int = 512,
     bos: int | None = None,

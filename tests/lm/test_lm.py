@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.lm import Llama, Tokenizer, generate, perplexity
-from quantlib.lm.model import Cache
+from quantlib.lm import Cache, Tokenizer, generate, load, perplexity
 
 TEXT = "The old king looked out of the window and said that the sea was very quiet that night."
 
@@ -13,7 +12,7 @@ TEXT = "The old king looked out of the window and said that the sea was very qui
 @pytest.fixture(scope="module")
 def demo(demo_model):
     checkpoint = ql.open_checkpoint(demo_model)
-    return Llama(checkpoint), Tokenizer.of(checkpoint)
+    return load(checkpoint), Tokenizer.of(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def test_a_folder_and_its_gguf_file_are_one_model(demo, f32_file):
     other = ql.open_checkpoint(f32_file)
     ids = tokenizer.encode(TEXT)
     assert Tokenizer.of(other).encode(TEXT) == ids
-    np.testing.assert_array_equal(Llama(other)(np.array(ids)), model(np.array(ids)))
+    np.testing.assert_array_equal(load(other)(np.array(ids)), model(np.array(ids)))
 
 
 def test_the_tokenizer_round_trips(demo):
@@ -49,7 +48,7 @@ def test_no_token_sees_a_later_one(demo):
 def test_a_cache_changes_nothing_but_speed(demo):
     model, tokenizer = demo
     ids = np.array(tokenizer.encode(TEXT))
-    cache = Cache()
+    cache = Cache(model.shape, len(ids))
     pieces = [model(part, cache) for part in np.split(ids, [1, 2, 9])]
     # The products are summed in another order for other shapes of matrices.
     np.testing.assert_allclose(np.concatenate(pieces), model(ids), atol=1e-3)
@@ -105,3 +104,42 @@ def test_a_trained_model_expects_english(demo):
 def test_texts_that_do_not_fit(demo, tokens, context, says):
     with pytest.raises(ql.CheckpointError, match=says):
         perplexity(demo[0], np.ones(tokens, int), context)
+
+
+def test_sequences_side_by_side_are_each_for_itself(demo):
+    model, tokenizer = demo
+    rows = np.array(tokenizer.encode(TEXT * 8))[:96].reshape(3, 32)
+    expected = np.stack([model(row) for row in rows])
+    np.testing.assert_allclose(model(rows), expected, atol=1e-3)
+
+
+def test_weights_read_at_each_use_give_the_same(demo, f32_file):
+    model, tokenizer = demo
+    ids = np.array(tokenizer.encode(TEXT))
+    np.testing.assert_array_equal(load(ql.open_checkpoint(f32_file), decoded=False)(ids), model(ids))
+
+
+def test_observers_see_what_each_matrix_is_multiplied_with(demo):
+    model, tokenizer = demo
+    ids = np.array(tokenizer.encode(TEXT))
+    seen = {}
+    logits = model(ids, observe=lambda name, x: seen.update({name: x.copy()}))
+    assert set(seen) == {n for n, w in model.weights.items() if w.ndim == 2 and n != "token_embd.weight"}
+    assert all(x.shape == (len(ids), model.weight(name).shape[1]) for name, x in seen.items())
+    np.testing.assert_array_equal(seen["output.weight"] @ model.weight("output.weight").T, logits)
+
+
+def test_replaced_weights_are_used_and_all_others_shared(demo):
+    model, tokenizer = demo
+    ids = np.array(tokenizer.encode(TEXT))
+    other = model.replaced({"output.weight": 2 * model.weight("output.weight")})
+    np.testing.assert_allclose(other(ids), 2 * model(ids), rtol=1e-6)
+    assert other.weight("blk.0.attn_q.weight") is model.weight("blk.0.attn_q.weight")
+    with pytest.raises(ql.CheckpointError, match="no tensor nothing"):
+        model.replaced({"nothing": np.zeros(3)})
+
+
+def test_a_full_cache_says_so(demo):
+    model, _ = demo
+    with pytest.raises(ql.CheckpointError, match="room for 3 tokens"):
+        model(np.arange(4), Cache(model.shape, 3))

@@ -5,7 +5,7 @@ import pytest
 
 import quantlib as ql
 from quantlib.checkpoints import ImportanceMatrix
-from quantlib.lm import Llama
+from quantlib.lm import load
 from quantlib.recipes import RECIPES
 
 pytestmark = pytest.mark.peer
@@ -49,7 +49,7 @@ def test_llama_cpp_runs_what_we_write(peer, tokenized, demo_model, tmp_path, rec
     llama.eval(ids)
     theirs = log_softmax(np.array(llama.scores[: len(ids)]))
     with ql.open_checkpoint(path) as written:
-        ours = log_softmax(Llama(written)(np.array(ids)))
+        ours = log_softmax(load(written)(np.array(ids)))
     likely = ours > -8
     assert np.abs(theirs - ours)[likely].max() < TOLERANCE.get(recipe, BLOCKS)
     assert llama.create_completion(TEXT, max_tokens=8, temperature=0)["choices"][0]["text"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.lm import Llama, Tokenizer
+from quantlib.lm import Tokenizer, load
 
 pytestmark = pytest.mark.peer
 
@@ -19,4 +19,4 @@ def test_logits_are_those_of_transformers(peer, demo_model):
     model = transformers.AutoModelForCausalLM.from_pretrained(demo_model, dtype=torch.float32)
     with torch.no_grad():
         expected = model(torch.tensor([ids])).logits[0].numpy()
-    np.testing.assert_allclose(Llama(checkpoint)(np.array(ids)), expected, atol=1e-3)
+    np.testing.assert_allclose(load(checkpoint)(np.array(ids)), expected, atol=1e-3)
