@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -116,10 +115,10 @@ def plan(
     """
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     imatrix = read_imatrix(imatrix) if isinstance(imatrix, str | Path) else imatrix
-    view = _view(checkpoint)
+    view = gguf_view(checkpoint, recipe.file_type)
     converts_only = checkpoint.kind != "gguf" and not recipe.quantizes
     tensors = list(view.tensors.values()) if converts_only else _in_quantizer_order(view)
-    metadata = _converted(view.metadata, recipe) if converts_only else _requantized(view.metadata, recipe, imatrix)
+    metadata = view.metadata if converts_only else _requantized(view.metadata, recipe, imatrix)
     choices = choose_formats(
         [(t.name, t.shape, t.format) for t in tensors],
         recipe,
@@ -136,22 +135,6 @@ def plan(
     lacking = () if imatrix else tuple(t.name for t in planned if needs_importance(recipe, t.name, t.target))
     warnings = view.warnings + _requantizing_warning(planned) + _lacking_warning(recipe, lacking)
     return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint)
-
-
-_VIEWS: WeakKeyDictionary[Checkpoint, Checkpoint] = WeakKeyDictionary()
-
-
-def _view(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint as GGUF stores it, made once: a large tokenizer takes most of a second to convert."""
-    if checkpoint not in _VIEWS:
-        _VIEWS[checkpoint] = gguf_view(checkpoint, file_type=0)
-    return _VIEWS[checkpoint]
-
-
-def _converted(metadata: Mapping[str, MetadataValue], recipe: Recipe) -> dict[str, MetadataValue]:
-    """The metadata as llama.cpp's converter writes it: the file type in its place."""
-    file_type = MetadataValue("uint32", recipe.file_type)
-    return {key: file_type if key == "general.file_type" else value for key, value in metadata.items()}
 
 
 def _stored(tensor: Tensor, choice: Choice, from_gguf: bool) -> Choice:

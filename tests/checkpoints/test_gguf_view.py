@@ -79,6 +79,14 @@ def test_file_type_is_left_out_unless_given(golden_models):
     assert keys[keys.index("general.file_type") - 1] == "llama.attention.value_length"
 
 
+def test_the_view_of_a_checkpoint_is_made_once(golden_models, monkeypatch):
+    with open_checkpoint(golden_models["llama_bpe"]) as checkpoint:
+        first = gguf_view(checkpoint)
+        monkeypatch.setattr("quantlib.checkpoints.convert.tokenizer_metadata", None)
+        again = gguf_view(checkpoint, file_type=15)
+    assert list(again.tensors.values()) == list(first.tensors.values())
+
+
 def test_a_gguf_checkpoint_is_its_own_view(tmp_path):
     from quantlib.checkpoints import MetadataValue, write_gguf
 

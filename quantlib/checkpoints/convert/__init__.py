@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
 from quantlib.checkpoints.convert.config import read_llama_config
@@ -13,24 +15,42 @@ from quantlib.checkpoints.convert.tokenizer import tokenizer_metadata
 QUANTIZATION_VERSION = 2  # of the block formats; GGML_QNT_VERSION
 
 
+_VIEWS: WeakKeyDictionary[Checkpoint, Checkpoint] = WeakKeyDictionary()  # with their file type still a placeholder
+FILE_TYPE = "general.file_type"
+
+
 def gguf_view(checkpoint: Checkpoint, file_type: int | None = None) -> Checkpoint:
     """The checkpoint as a GGUF file would hold it, tensors still in their source's formats and read lazily.
 
     A GGUF checkpoint is its own view. A Llama or Mistral folder gets GGUF's names, permuted q and k rows, and the
     metadata of llama.cpp's converter, key for key and in its order; general.file_type stands in the converter's place
     where it is given. A bare safetensors file keeps unknown names and the order of all rows, and carries a warning.
+    The view is made once for each opened checkpoint: a large tokenizer takes most of a second to convert.
     Raises CheckpointError for other architectures and for what contradicts config.json.
     """
     if checkpoint.kind == "gguf":
         return checkpoint
-    if checkpoint.kind == "safetensors":
-        return _bare(checkpoint)
+    view = _VIEWS.get(checkpoint)
+    if view is None:
+        view = _VIEWS[checkpoint] = _bare(checkpoint) if checkpoint.kind == "safetensors" else _converted(checkpoint)
+    return replace(view, metadata=_with_file_type(view.metadata, file_type))
+
+
+def _with_file_type(metadata: Mapping[str, MetadataValue], file_type: int | None) -> dict[str, MetadataValue]:
+    """The metadata with the file type in its place, or without any."""
+    if file_type is None:
+        return {key: value for key, value in metadata.items() if key != FILE_TYPE}
+    given = MetadataValue("uint32", file_type)
+    return {key: given if key == FILE_TYPE else value for key, value in metadata.items()}
+
+
+def _converted(checkpoint: Checkpoint) -> Checkpoint:
     folder = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
     values = checkpoint.metadata["config"]
     config = read_llama_config(folder / "config.json", values)
     tensors = view_tensors(folder / "config.json", config, checkpoint.tensors)
     size = sum(tensor.size for tensor in tensors.values())
-    hyper, rope_warnings = hyperparameters(config, file_type)
+    hyper, rope_warnings = hyperparameters(config, file_type=0)
     tokens, token_warnings = tokenizer_metadata(folder, values, config.vocab)
     metadata = {
         "general.architecture": MetadataValue("string", "llama"),
