@@ -14,7 +14,8 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"loss_kernel"},
     {"metrics"},
     {"methods", "checkpoints", "recipes"},
-    {"jobs", "lm"},
+    {"jobs"},
+    {"lm"},  # it measures what plans leave of a model
     {"tables"},
     {"figures", "cli", "__main__", "__init__"},
 ]

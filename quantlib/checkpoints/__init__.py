@@ -11,7 +11,7 @@ from quantlib.checkpoints.gguf_writer import (
     gguf_size,
     write_gguf,
 )
-from quantlib.checkpoints.imatrix import ImportanceMatrix, read_imatrix
+from quantlib.checkpoints.imatrix import ImportanceMatrix, ImportanceSums, read_imatrix, write_imatrix
 from quantlib.checkpoints.opening import open_checkpoint
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
@@ -22,6 +22,7 @@ __all__ = [
     "CheckpointError",
     "GGUFWriter",
     "ImportanceMatrix",
+    "ImportanceSums",
     "Layout",
     "MappedFile",
     "MetadataValue",
@@ -35,4 +36,5 @@ __all__ = [
     "open_safetensors",
     "read_imatrix",
     "write_gguf",
+    "write_imatrix",
 ]

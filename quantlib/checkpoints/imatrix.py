@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from quantlib.checkpoints.base import Checkpoint, fault
+from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault
 from quantlib.checkpoints.gguf_file import open_gguf
+from quantlib.checkpoints.gguf_writer import write_gguf
 from quantlib.errors import CheckpointError
 
 MAX_BYTES = 2**31
@@ -44,6 +47,58 @@ class ImportanceMatrix:
                 f"{experts * shape[-1]:,} input channels; it was made for another model."
             )
         return found.reshape(experts, shape[-1])
+
+
+@dataclass(frozen=True)
+class ImportanceSums:
+    """What llama-imatrix stores: sums of squares of each input channel's activations, and over how many tokens.
+
+    sums: float32 (experts, n) by the tensor's GGUF name; counts: float32 (experts,). chunks: how many windows of
+    chunk_size tokens the text gave.
+    """
+
+    sums: Mapping[str, np.ndarray]
+    counts: Mapping[str, np.ndarray]
+    datasets: tuple[str, ...]
+    chunks: int
+    chunk_size: int
+
+    def matrix(self, source: str) -> ImportanceMatrix:
+        """The mean squares; source: the name that the matrix goes by."""
+        means = {name: _means(total, self.counts[name]) for name, total in self.sums.items()}
+        return ImportanceMatrix(source, means, self.datasets, self.chunks)
+
+
+def write_imatrix(sums: ImportanceSums, path: str | Path) -> None:
+    """Write an importance matrix file in llama-imatrix's GGUF form, byte for byte as it does.
+
+    The file is written beside its final name and renamed. Raises CheckpointError where it cannot be written.
+    Source: IMatrixCollector::save_imatrix() in llama.cpp's tools/imatrix.
+    """
+    path = Path(path)
+    metadata = {
+        "general.type": MetadataValue("string", "imatrix"),
+        "imatrix.datasets": MetadataValue("array[string]", sums.datasets),
+        "imatrix.chunk_count": MetadataValue("uint32", sums.chunks),
+        "imatrix.chunk_size": MetadataValue("uint32", sums.chunk_size),
+    }
+    tensors = []
+    for name in sorted(sums.sums):
+        total, count = sums.sums[name], sums.counts[name].reshape(-1, 1)
+        tensors += [((name + SUMS, total.shape, "FP32"), [total.astype("<f4")])]
+        tensors += [((name + COUNTS, count.shape, "FP32"), [count.astype("<f4")])]
+    partial = None
+    try:
+        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".partial", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            write_gguf(file, metadata, tensors)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
+    finally:
+        if partial is not None and os.path.exists(partial):
+            os.unlink(partial)
 
 
 def read_imatrix(path: str | Path) -> ImportanceMatrix:
@@ -80,14 +135,18 @@ def _read_gguf(path: Path) -> ImportanceMatrix:
 
 
 def _mean_squares(path: Path, file: Checkpoint, name: str) -> np.ndarray:
-    """Sums over counts, expert by expert; an expert that saw no token counts all its channels alike."""
     sums, counts = file.tensors[name + SUMS], file.tensors.get(name + COUNTS)
     if counts is None or sums.format != "FP32" or counts.format != "FP32":
         raise fault(path, f"lacks the counts of {name}, or keeps them in another format than FP32.")
-    count = np.rint(counts.rows().reshape(-1, 1))  # (experts, 1)
-    total = sums.rows()
+    count, total = counts.rows(), sums.rows()
     if count.size == 0 or total.size % count.size:
         raise fault(path, f"has {total.size} sums and {count.size} counts for {name}, which do not fit.")
+    return _means(total, count)
+
+
+def _means(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Sums over counts, expert by expert; an expert that saw no token counts all its channels alike."""
+    count = np.rint(count.reshape(-1, 1))  # (experts, 1)
     with np.errstate(all="ignore"):
         mean = total.reshape(count.size, -1) / count.astype(np.float32)
     return np.where(count > 0, mean, np.float32(1))

@@ -5,7 +5,7 @@ from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json
 
 
 def add(commands) -> None:
-    write = command(commands, "generate", run, "let a Llama model write on")
+    write = command(commands, "generate", run, "let a model write on")
     write.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
     write.add_argument("prompt", metavar="PROMPT")
     write.add_argument("--tokens", type=positive, default=64, metavar="N", help="at most so many, default %(default)s")

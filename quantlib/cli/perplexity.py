@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import quantlib as ql
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json
+from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line, read_text
 
 
 def add(commands) -> None:
-    measure = command(commands, "perplexity", run, "measure a Llama model's perplexity on a text")
+    measure = command(commands, "perplexity", run, "measure a model's perplexity on a text")
     measure.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
     measure.add_argument("--text", required=True, type=Path, metavar="FILE", help="a UTF-8 text")
     measure.add_argument(
@@ -19,15 +19,14 @@ def add(commands) -> None:
 def run(options) -> int:
     from quantlib.lm import Tokenizer, load, perplexity
 
-    try:
-        text = options.text.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ql.QuantlibError(f"{options.text} cannot be read as UTF-8 text: {error}.") from None
+    text = read_text(options.text)
 
     def measure(source: str):
         with ql.open_checkpoint(source) as checkpoint:
             tokenizer = Tokenizer.of(checkpoint)
-            return perplexity(load(checkpoint), tokenizer.encode(text), options.context, tokenizer.bos)
+            return perplexity(
+                load(checkpoint), tokenizer.encode(text), options.context, tokenizer.bos, progress_line(source)
+            )
 
     found = measure(options.model)
     document = {"perplexity": found.value, "stderr": found.stderr, "tokens": found.tokens, "context": options.context}

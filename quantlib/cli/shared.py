@@ -4,6 +4,9 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+from quantlib.errors import QuantlibError
 
 SOURCE_HELP = "a safetensors file, a Hugging Face folder or a GGUF file"
 
@@ -28,3 +31,23 @@ def print_json(document) -> int:
     json.dump(document, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
     print()
     return 0
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file. Raises QuantlibError where it is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QuantlibError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+
+
+def progress_line(doing: str) -> Callable[[float], None] | None:
+    """Shows how far something is on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(fraction: float) -> None:
+        end = "\n" if fraction >= 1 else ""
+        print(f"\r\033[K{fraction:4.0%}  {doing}", end=end, file=sys.stderr, flush=True)
+
+    return show

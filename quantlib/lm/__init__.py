@@ -2,6 +2,7 @@
 
 from quantlib.lm.architectures import ARCHITECTURES, Architecture, Shape
 from quantlib.lm.cache import Cache
+from quantlib.lm.calibration import imatrix
 from quantlib.lm.generation import generate
 from quantlib.lm.model import Model, load
 from quantlib.lm.perplexity import Perplexity, perplexity
@@ -16,6 +17,7 @@ __all__ = [
     "Shape",
     "Tokenizer",
     "generate",
+    "imatrix",
     "load",
     "perplexity",
 ]

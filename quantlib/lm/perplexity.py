@@ -1,13 +1,15 @@
 """Perplexity: how many tokens the model hesitates between, on average, where a text goes on."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
 
 import numpy as np
 
-from quantlib.errors import CheckpointError
 from quantlib.lm.model import Model
+from quantlib.lm.windows import Windows, cut
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,23 @@ def perplexity(
     becomes `bos` where the model has one. Scored are the tokens of the second half, from context/2 + 1 on.
     Raises CheckpointError where the text has fewer than two windows, or the context is longer than the model's.
     """
-    tokens = np.asarray(tokens)
-    if context > model.shape.context:
-        raise CheckpointError(f"A context of {context:,} tokens is longer than this model's {model.shape.context:,}.")
-    if len(tokens) < 2 * context:
-        raise CheckpointError(
-            f"The text has {len(tokens):,} tokens; perplexity with a context of {context:,} needs "
-            f"{2 * context:,} or more."
-        )
-    count, first = len(tokens) // context, context // 2
+    windows = cut(model, tokens, context, bos, least=2)
     losses = []
-    for i in range(count):
-        window = tokens[i * context : (i + 1) * context].copy()
-        targets = window[first + 1 :].copy()
-        if bos is not None:
-            window[0] = bos
-        logits = model(window)[first:-1].astype(np.float64)  # (context - first - 1, vocabulary)
-        likely = logits[np.arange(len(targets)), targets]
-        top = logits.max(axis=-1)
-        losses.append(np.log(np.exp(logits - top[:, None]).sum(axis=-1)) + top - likely)
-        if progress:
-            progress((i + 1) / count)
+    for scored, logits in scored_logits(model, windows, progress):
+        top = logits.max(axis=-1, keepdims=True)
+        likely = np.take_along_axis(logits, scored[:, None], axis=-1)
+        total = np.exp(logits - top).sum(axis=-1, keepdims=True, dtype=np.float64)
+        losses.append((np.log(total) + top - likely)[:, 0])
     return Perplexity(np.concatenate(losses))
+
+
+def scored_logits(
+    model: Model, windows: Windows, progress: Callable[[float], None] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some windows at a time: the scored tokens, int (n,), and the logits before them, float32 (n, vocabulary)."""
+    for start, some in windows.batches():
+        hidden = model.hidden(some)[:, windows.first : -1]  # (some, scored, hidden)
+        targets = windows.targets[start : start + len(some)]
+        yield targets.ravel(), model.logits(hidden.reshape(-1, hidden.shape[-1]))
+        if progress:
+            progress((start + len(some)) / len(windows))

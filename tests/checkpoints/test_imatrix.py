@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantlib.checkpoints import read_imatrix
+from quantlib.checkpoints import ImportanceSums, open_gguf, read_imatrix, write_imatrix
 from quantlib.errors import CheckpointError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "imatrix"
@@ -27,6 +27,32 @@ def test_both_forms_of_one_matrix_agree():
     assert (new.chunks, len(new.datasets)) == (old.chunks, 1)
     for name in new.entries:
         np.testing.assert_allclose(new.entries[name], old.entries[name], rtol=1e-6)
+
+
+def test_a_file_is_written_as_llama_imatrix_writes_it(tmp_path):
+    """The golden file, taken apart and written again: the same bytes."""
+    golden = GOLDEN / "llama_bpe.imatrix.gguf"
+    with open_gguf(golden) as file:
+        names = [name.removesuffix(".in_sum2") for name in file.tensors if name.endswith(".in_sum2")]
+        sums = ImportanceSums(
+            {name: file.tensors[name + ".in_sum2"].rows() for name in names},
+            {name: file.tensors[name + ".counts"].rows() for name in names},
+            tuple(file.value("imatrix.datasets")),
+            file.value("imatrix.chunk_count"),
+            file.value("imatrix.chunk_size"),
+        )
+    write_imatrix(sums, tmp_path / "again.gguf")
+    assert (tmp_path / "again.gguf").read_bytes() == golden.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["again.gguf"]
+    read, held = read_imatrix(golden), sums.matrix(str(golden))
+    assert (read.datasets, read.chunks) == (held.datasets, held.chunks)
+    for name in read.entries:
+        np.testing.assert_array_equal(held.entries[name], read.entries[name])
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        write_imatrix(ImportanceSums({}, {}, (), 0, 512), tmp_path / "none" / "m.gguf")
 
 
 def test_the_older_form_divides_by_its_calls(tmp_path):

@@ -1,0 +1,49 @@
+"""What a model's matrices are multiplied with, summed up over a text: the importance matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from quantlib.checkpoints import ImportanceSums
+from quantlib.lm.model import Model
+from quantlib.lm.windows import cut
+
+
+def imatrix(
+    model: Model,
+    tokens: Sequence[int],
+    context: int = 512,
+    bos: int | None = None,
+    output: bool = False,
+    dataset: str = "",
+    progress: Callable[[float], None] | None = None,
+) -> ImportanceSums:
+    """Sums of squares of each input channel of every matrix inside the layers, as llama-imatrix collects them.
+
+    The text is cut into windows of `context` tokens, a rest is dropped, and each window's first token becomes `bos`
+    where the model has one. output: collect for the output matrix too. dataset: the text's name, for the file.
+    Raises CheckpointError where the text is shorter than a window.
+    Source: IMatrixCollector::collect_imatrix() in llama.cpp's tools/imatrix.
+    """
+    windows = cut(model, tokens, context, bos)
+    sums: dict[str, np.ndarray] = {}
+
+    def observe(name: str, x: np.ndarray) -> None:
+        squares = np.einsum("ti,ti->i", x, x, dtype=np.float64)
+        sums[name] = sums.get(name, 0) + squares
+
+    for start, some in windows.batches():
+        hidden = model.hidden(some, observe=observe)
+        if output:
+            observe(model.output_name, hidden.reshape(-1, hidden.shape[-1]))
+        if progress:
+            progress((start + len(some)) / len(windows))
+    return ImportanceSums(
+        {name: total.astype(np.float32)[None] for name, total in sorted(sums.items())},
+        {name: np.array([windows.tokens.size], np.float32) for name in sorted(sums)},
+        (dataset,) if dataset else (),
+        len(windows),
+        context,
+    )
