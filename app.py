@@ -14,12 +14,12 @@ if str(ROOT) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from pages.ui import routes, security, warmup  # noqa: E402
+from pages.ui import routes, security, sharing, warmup  # noqa: E402
 
 app = st.App(
     ROOT / "pages" / "ui" / "entry.py",
     lifespan=warmup.lifespan,
-    routes=routes.ROUTES,
+    routes=[*routes.ROUTES, *sharing.ROUTES],
     middleware=security.MIDDLEWARE,
     on_script_error=security.show_sentence,
 )

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import captions, model
+from pages.ui import captions, menu, model
+from pages.ui.chapter import chapter
 from quantlib.lm import perplexity
 from quantlib.recipes import RECIPES
 
@@ -15,7 +16,11 @@ CONTEXT = 256
 
 
 def main() -> None:
-    st.title("What it costs")
+    with chapter(menu.COST):
+        show()
+
+
+def show() -> None:
     st.markdown(
         "Errors of weights are not what a reader meets. Here the demo model runs with the weights that a recipe "
         "leaves: once over two texts that it has never seen, and once writing on by itself."

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from pages.ui import captions, component, model
+from pages.ui import address, captions, component, menu, model
+from pages.ui.chapter import chapter
+from pages.ui.chrome import theme
+from pages.ui.guess import guess, verdict
 from quantlib import Tensor
 from quantlib.figures import floats, weights
 from quantlib.formats import FORMATS
@@ -15,16 +18,18 @@ DEFAULT = "model.layers.0.mlp.down_proj.weight"
 
 
 def main() -> None:
-    st.title("What a float stores")
-    st.markdown(
-        "A weight is a number, and a file has only bits for it. A float spends them on three things: a **sign** (S), "
-        "an **exponent** (E) that says between which two powers of two the number lies, and a **fraction** (F) that "
-        "says where between them. Formats differ only in how many bits each part gets. Here is one weight of a trained "
-        "language model: flip its bits."
-    )
-    tensor, row, column = choose_weight()
-    show_strip(tensor, row, column)
-    show_tensor(tensor)
+    with chapter(menu.FLOAT) as page:
+        with page.step(printed=True):
+            st.markdown(
+                "A weight is a number, and a file has only bits for it. A float spends them on three things: a "
+                "**sign** (S), an **exponent** (E) that says between which two powers of two the number lies, and a "
+                "**fraction** (F) that says where between them. Formats differ only in how many bits each part gets. "
+                "Here is one weight of a trained language model: flip its bits."
+            )
+            tensor, row, column = choose_weight()
+            show_strip(tensor, row, column)
+        with page.step("Two ways to spend sixteen bits"):
+            show_tensor(tensor)
 
 
 def choose_weight() -> tuple[Tensor, int, int]:
@@ -68,42 +73,30 @@ def show_strip(tensor: Tensor, row: int, column: int) -> None:
 
 def bits_from_address(token: str, weight: int) -> int:
     """The FP32 pattern that `?bits=` holds, unless it was about another weight; else the weight's own."""
-    if st.session_state.setdefault("strip_token", token) != token:
-        st.session_state["strip_token"] = token
-        forget_bits()
-    bits = weights.parse_bits(st.query_params.get("bits"))
+    bits = weights.parse_bits(address.about(token, "bits", "set")["bits"])
     return weight if bits is None else bits
 
 
 def bits_to_address(token: str, weight: int) -> None:
     """Keep what the strip shows in the address; the weight itself needs no mention."""
-    said = st.session_state["strip"].get("bits")
-    if not said or said["token"] != token:
-        return
-    if said["bits"] == weight:
-        forget_bits()
-    else:
+    said = address.reported("strip", "bits", token)
+    if said and said["bits"] == weight:
+        address.forget("bits", "set")
+    elif said:
         st.query_params.update(bits=f"{said['bits']:08x}", set=said["set"])
-
-
-def forget_bits() -> None:
-    for name in ("bits", "set"):
-        st.query_params.pop(name, None)
 
 
 def show_tensor(tensor: Tensor) -> None:
     """The whole tensor: a guess, then what each format would keep of it."""
-    st.header("Two ways to spend sixteen bits", anchor=False)
     st.markdown(
         "BF16 gives eight bits to the exponent and seven to the fraction; FP16 gives five and ten. Take the weights of "
-        "this tensor one by one. Around a weight, in which of the two formats is the next number nearer?"
+        "this tensor one by one."
     )
     counted, kept, seen, total = measure(str(model.current_checkpoint().source), tensor.name, tensor)
-    guess = st.segmented_control("Your guess", GUESSES, key="guess", bind="query-params")
-    if guess is None:
-        st.caption("Guess first; the tensor's numbers appear then.")
+    said = guess("Around a weight, in which of the two formats is the next number nearer?", GUESSES)
+    if said is None:
         return
-    reveal(guess, tensor, {k.name: k for k in kept})
+    reveal(said, tensor, {k.name: k for k in kept})
     figure = floats.exponent_figure(counted, FORMATS_SHOWN, theme())
     st.plotly_chart(figure, theme=None, config=component.PLOT, key="exponents")
     scope = f"all {total:,} weights" if seen == total else f"{seen:,} of {total:,} weights, evenly spaced rows"
@@ -112,7 +105,7 @@ def show_tensor(tensor: Tensor) -> None:
         f"{scope} of the tensor, by power of two. Below, the powers that each format holds: solid with all its "
         "fraction bits, hatched (subnormal) with fewer and fewer; FP32 and BF16 go on to 2⁻¹²⁶ and 2¹²⁷.",
     )
-    st.download_button("Data (CSV)", floats.exponents_csv(counted), "exponents.csv", "text/csv", on_click="ignore")
+    captions.data(floats.exponents_csv(counted), "exponents.csv")
     captions.show_python(tensor_snippet(tensor), floats.kept, floats.exponents)
 
 
@@ -124,13 +117,13 @@ def measure(source: str, name: str, _tensor: Tensor) -> tuple[floats.Exponents, 
     return floats.exponents(taken.values), floats.kept(taken.values, compared), taken.seen, taken.total
 
 
-def reveal(guess: str, tensor: Tensor, kept: dict[str, floats.Kept]) -> None:
+def reveal(said: str, tensor: Tensor, kept: dict[str, floats.Kept]) -> None:
     """The answer, in this tensor's numbers."""
     bf16, fp16 = kept["BF16"], kept["FP16"]
     share = fp16.finer / max(1, fp16.count)
     answer = "FP16" if share > 0.5 else "BF16" if bf16.finer > fp16.finer else "neither"
     st.markdown(
-        f"{'Yes' if guess == answer else 'No'}: **{answer}**. For {share:.2%} of these weights FP16's next number is "
+        f"{verdict(said, answer)} For {share:.2%} of these weights FP16's next number is "
         "nearer: it has three more fraction bits, so its numbers lie eight times as close. What BF16 has instead is "
         "range. FP16 ends at 65,504 and loses bits below 2⁻¹⁴; BF16 reaches as far as FP32, so hardly anything that "
         "happens in training is too large or too small for it."
@@ -140,10 +133,6 @@ def reveal(guess: str, tensor: Tensor, kept: dict[str, floats.Kept]) -> None:
         f"Stored as BF16, **{bf16.changed:,}** change, {bf16.vanished:,} of them to zero."
         + (" This file already holds BF16, so BF16 has nothing left to lose." if tensor.format == "BF16" else "")
     )
-
-
-def theme() -> str:
-    return st.context.theme.type or "light"
 
 
 def snippet(tensor: Tensor, row: int, column: int, bits: int | None) -> str:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.ui import captions, drawing, menu, model
+from pages.ui.chapter import chapter
 from quantlib.figures import levels, runs
 
 TENSOR = "model.layers.3.mlp.down_proj.weight"
@@ -12,7 +13,11 @@ FORMATS = {"As trained": "BF16", "256 levels": "Q8_0", "16 levels": "Q4_K"}
 
 
 def main() -> None:
-    st.title("What does quantization do to a number?")
+    with chapter(menu.HOME, "What does quantization do to a number?"):
+        show()
+
+
+def show() -> None:
     st.markdown(
         "A language model is a long list of numbers. Quantization stores each of them with fewer bits, so that "
         "the model fits into less memory. Below are **real weights of a trained model**, stored by the real quantizer. "

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import captions, component, model
+from pages.ui import address, captions, component, menu, model
+from pages.ui.chapter import Chapter, chapter
+from pages.ui.chrome import theme
 from quantlib import Tensor
 from quantlib.figures import block as blocks
 from quantlib.figures import weights
@@ -25,21 +27,28 @@ STORY = {
 
 
 def main() -> None:
-    st.title("Inside a super-block")
-    st.markdown(
-        "Real weights as a quantized file holds them. Point at a weight: the bits that it is made of light up. Point "
-        "at a bit: the weights that depend on it do."
-    )
-    tensor, fmt, index = choose_block()
-    st.markdown(STORY.get(fmt.name, fmt.summary))
-    if tensor.n % fmt.values:
-        st.info(
-            f"{fmt.name} needs rows of a multiple of {fmt.values} weights; this tensor's have {tensor.n}.", icon="📏"
+    with chapter(menu.SUPER_BLOCK) as page:
+        show(page)
+
+
+def show(page: Chapter) -> None:
+    with page.step(printed=True):
+        st.markdown(
+            "Real weights as a quantized file holds them. Point at a weight: the bits that it is made of light up. "
+            "Point at a bit: the weights that depend on it do."
         )
-        return
-    block = blocks.store(fmt, weights.block_at(tensor, fmt.values, index))
-    show_block(tensor, block, index)
-    show_size(fmt)
+        tensor, fmt, index = choose_block()
+        st.markdown(STORY.get(fmt.name, fmt.summary))
+        if tensor.n % fmt.values:
+            st.info(
+                f"{fmt.name} needs rows of a multiple of {fmt.values} weights; this tensor's have {tensor.n}.",
+                icon="📏",
+            )
+            return
+        block = blocks.store(fmt, weights.block_at(tensor, fmt.values, index))
+        show_block(tensor, block, index)
+    with page.step(f"Where {fmt.bpw:g} bits per weight come from"):
+        show_size(fmt)
 
 
 def choose_block() -> tuple[Tensor, BlockFormat, int]:
@@ -77,24 +86,18 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
     show_group(block, group, before_after)
     if block.trace.scales.shape[1] > 1:
         show_search(block, search)
-    st.download_button(
-        "Data (CSV)", blocks.to_csv(block), f"{block.format.name}-block.csv", "text/csv", on_click="ignore"
-    )
+    captions.data(blocks.to_csv(block), f"{block.format.name}-block.csv", key="block-csv")
     captions.show_python(snippet(tensor, block.format, index), *block.format.reference, block.format.decode)
 
 
 def weight_from_address(token: str, values: int) -> int:
     """The weight that `?weight=` names, unless it was about another block; else the first."""
-    if st.session_state.setdefault("brush_token", token) != token:
-        st.session_state["brush_token"] = token
-        st.query_params.pop("weight", None)
-    said = st.query_params.get("weight", "0")
-    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 and int(said) < values else 0
+    return address.whole(address.about(token, "weight")["weight"], 0, values - 1, 0)
 
 
 def weight_to_address(token: str) -> None:
-    said = st.session_state["brush"].get("weight")
-    if said and said["token"] == token:
+    said = address.reported("brush", "weight", token)
+    if said:
         st.query_params["weight"] = str(said["weight"])
 
 
@@ -131,13 +134,8 @@ def show_search(block: blocks.StoredBlock, figure) -> None:
 
 
 def show_size(fmt: BlockFormat) -> None:
-    st.subheader(f"Where {fmt.bpw:g} bits per weight come from", anchor=False)
     st.html(blocks.size_html(fmt))
     captions.receipt("exact", "Counted from the declaration that also packs and unpacks the bytes above.")
-
-
-def theme() -> str:
-    return st.context.theme.type or "light"
 
 
 def snippet(tensor: Tensor, fmt: BlockFormat, index: int) -> str:

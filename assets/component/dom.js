@@ -28,3 +28,34 @@ export function debounced(send, wait = 80) {
     timer = setTimeout(() => send(...args), wait);
   };
 }
+
+// The same for SVG: s("path", {d: "…"}).
+export function s(tag, props = {}, ...children) {
+  const node = set(document.createElementNS("http://www.w3.org/2000/svg", tag), props);
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+// Calls `draw` once a frame at most, however often the pointer moves.
+export function framed(draw) {
+  let waiting = 0;
+  return () => {
+    if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; draw(); });
+  };
+}
+
+// Calls `move(x, y, event)` with the pointer's place in the node, as shares of its box, from press to release.
+export function dragged(node, move, done = () => {}) {
+  const tell = (event) => {
+    const box = node.getBoundingClientRect();
+    move((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, event);
+  };
+  node.style.touchAction = "none";
+  node.onpointerdown = (event) => {
+    if (event.button) return;
+    node.setPointerCapture(event.pointerId);
+    node.onpointermove = tell;
+    tell(event);
+  };
+  node.onpointerup = node.onpointercancel = () => { node.onpointermove = null; done(); };
+}

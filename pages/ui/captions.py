@@ -20,6 +20,11 @@ def receipt(kind: Literal["measured", "exact", "published", "estimated"], source
     st.caption(f":gray-badge[{KINDS[kind]}] {source}")
 
 
+def data(csv: str | Callable[[], str], file_name: str, key: str | None = None) -> None:
+    """The numbers of a figure as CSV; a function makes them when somebody asks."""
+    st.download_button("Data (CSV)", csv, file_name, "text/csv", on_click="ignore", key=key or f"csv-{file_name}")
+
+
 def show_python(snippet: str, *sources: Callable, shell: str | None = None) -> None:
     """The snippet that reproduces a page's numbers, the same from a shell, and the code that ran."""
     with st.expander("Show the Python"):

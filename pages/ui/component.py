@@ -1,7 +1,7 @@
-"""The two components that move with the pointer: the bit strip and the block brush.
+"""What moves with the pointer: components that run wholly in the browser.
 
-They run wholly in the browser. Python sends integers and bit patterns (never floats: a NaN would break the message)
-and hears, at most every 80 ms, where the reader stands.
+Python sends integers and bit patterns (never floats: a NaN would break the message), bytes only at the top level of
+the message, and hears where the reader stands once the pointer has rested for 80 ms.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,22 +34,24 @@ def _without_imports(source: str) -> str:
     return "\n".join(kept)
 
 
-def _style(name: str) -> str:
-    return palette.css() + "".join((ASSETS / part).read_text(encoding="utf-8") for part in ("base.css", name))
+def make(name: str, *scripts: str) -> Callable:
+    """Register the component `name`: its style sheet is `name`.css, its modules `scripts`, the last with the export.
+
+    Call it once, when a module is imported. The root element has the classes "ql" and `name`.
+    """
+    sheets = ("base.css", "plot.css", f"{name}.css")
+    return st.components.v2.component(
+        f"quantlib.{name}",
+        html=f'<div class="ql {name}"></div>',
+        css=palette.css() + "".join((ASSETS / sheet).read_text(encoding="utf-8") for sheet in sheets),
+        js=bundle(*scripts),
+    )
 
 
-_bits = st.components.v2.component(
-    "quantlib.bits",
-    html='<div class="ql bits"></div>',
-    css=_style("bits.css"),
-    js=bundle("float_math.js", "dom.js", "bits.js"),
-)
-_block = st.components.v2.component(
-    "quantlib.block",
-    html='<div class="ql block"></div>',
-    css=_style("block.css"),
-    js=bundle("float_math.js", "dom.js", "block.js"),
-)
+_bits = make("bits", "float_math.js", "dom.js", "bits.js")
+_block = make("block", "float_math.js", "dom.js", "block.js")
+_scrubber = make("scrubber", "float_math.js", "dom.js", "plot.js", "scrubber.js")
+_presenter = make("presenter", "dom.js", "presenter.js")
 
 
 def bit_strip(
@@ -85,7 +87,54 @@ def bit_strip(
 def block_brush(*, key: str, block: dict, start: int, on_change: Callable[[], None]) -> None:
     """One stored block: its weights, its bytes, and how they depend on each other.
 
-    `block` comes from `quantlib.figures.block.block_data`; `start` is the weight pointed at first.
+    `block` comes from `quantlib.figures.block.message`; `start` is the weight pointed at first.
     `st.session_state[key]["weight"]` is then {"token", "weight"}.
     """
     _block(key=key, data={**block, "start": start}, on_weight_change=on_change)
+
+
+def scrubber(
+    *,
+    key: str,
+    token: str,
+    name: str,
+    labels: Sequence[str],
+    curve: Sequence[int] = (),
+    measure: str = "",
+    steps: str = "step",
+    frames: bytes | None = None,
+    shape: tuple[int, int] = (0, 0),
+    picture: str = "",
+    colours: str = "diverging",
+    start: int = 0,
+    on_change: Callable[[], None] = lambda: None,
+) -> None:
+    """A trace, step by step, moved by hand: what is said at each step, what was lost so far, a picture of each.
+
+    `labels`: a sentence for each step. `curve`: FP32 bit patterns, the `measure` after each step, over an axis named
+    `steps`. `frames`: bytes (steps, rows, columns) with `shape` = (rows, columns), captioned `picture`; `colours` is
+    "diverging" (byte 127 is zero, 0 and 254 the ends) or the name of a role (0 is nothing, 255 the full colour).
+    A new `token` starts at `start`. `st.session_state[key]["step"]` is then {"token", "step"}.
+    """
+    rows, columns = shape
+    data = {
+        "token": token,
+        "name": name,
+        "labels": list(labels),
+        "curve": list(curve),
+        "measure": measure,
+        "steps": steps,
+        "frames": frames,
+        "rows": rows,
+        "columns": columns,
+        "picture": picture,
+        "colours": colours,
+        "start": start,
+    }
+    _scrubber(key=key, data=data, on_step_change=on_change)
+
+
+def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:
+    """The bar at a chapter's foot; while `presenting`, it shows one step at a time and listens to keys."""
+    data = {"title": title, "address": address, "steps": steps, "presenting": presenting, "step": step}
+    _presenter(key=key, data=data)

@@ -10,29 +10,91 @@ FOLDER = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Entry:
-    """A page: its file in `pages/`, what the menu and the address call it."""
+    """A page: its file in `pages/`, what the menu and the address call it.
+
+    A chapter also has a promise, one sentence on what its reader will see, and the minutes that reading takes.
+    """
 
     file: str
     title: str
     icon: str
     address: str = ""
+    promise: str = ""
+    minutes: int = 0
 
     @property
     def path(self) -> str:
         return str(FOLDER / self.file)
 
+    @property
+    def written(self) -> bool:
+        return (FOLDER / self.file).exists()
+
     def page(self) -> st.Page:
         return st.Page(self.path, title=self.title, icon=self.icon, url_path=self.address, default=not self.address)
 
-    def link(self) -> None:
+    def link(self, label: str | None = None) -> None:
         """A link to this page, by its title."""
-        st.page_link(self.path, label=f"**{self.title}**", icon=self.icon)
+        st.page_link(self.path, label=label or f"**{self.title}**", icon=self.icon)
 
 
-HOME = Entry("home.py", "Start", "🔬")
-FLOAT = Entry("float.py", "What a float stores", "🎚️", "what-a-float-stores")
-SUPER_BLOCK = Entry("super_block.py", "Inside a super-block", "🧱", "inside-a-super-block")
+HOME = Entry(
+    "home.py", "Start here", "🔬", "", "One model, written with fewer and fewer bits, until it falls apart.", 3
+)
+FLOAT = Entry(
+    "float.py", "What a float stores", "🎚️", "what-a-float-stores",
+    "Flip the bits of a real weight, and see what each format keeps of it.", 8,
+)  # fmt: skip
+LEVELS = Entry(
+    "levels.py", "256 levels, then 16", "🪜", "256-levels-then-16",
+    "Take hold of the scale, and see why eight bits are easy and four are not.", 9,
+)  # fmt: skip
+OUTLIERS = Entry(
+    "outliers.py", "One outlier ruins the row", "📌", "one-outlier-ruins-the-row",
+    "Grow one weight and watch all its neighbours lose their digits.", 10,
+)  # fmt: skip
+SUPER_BLOCK = Entry(
+    "super_block.py", "Inside a super-block", "🧱", "inside-a-super-block",
+    "Point at a weight and see its bits; then race the quantizer for the best scale.", 10,
+)  # fmt: skip
+CODEBOOKS = Entry(
+    "codebooks.py", "Codebooks", "📖", "codebooks",
+    "Levels need not lie evenly, and eight weights can share one code.", 9,
+)  # fmt: skip
+NAMES = Entry(
+    "names.py", "What the name says", "🏷️", "what-the-name-says",
+    "Q4_K_M, letter by letter and tensor by tensor.", 8,
+)  # fmt: skip
+ROUNDING = Entry(
+    "rounding.py", "Smarter rounding", "🧭", "smarter-rounding",
+    "GPTQ, AWQ and importance matrices: the same bits, better spent.", 10,
+)  # fmt: skip
+COST = Entry(
+    "cost.py", "What it does to the model", "⚖️", "what-it-costs",
+    "The model reads, and writes, with fewer bits: what changes, in numbers and in words.", 10,
+)  # fmt: skip
+FIT = Entry(
+    "fit.py", "Which one should I run?", "🎯", "which-one-should-i-run",
+    "Your memory and a model's shape in; what fits, how fast and how well, out.", 7,
+)  # fmt: skip
+CLAIMS = Entry(
+    "claims.py", "Claims, checked", "☑️", "claims-checked",
+    "Ten things commonly said of quantization, each with a verdict.", 8,
+)  # fmt: skip
 QUANTIZE = Entry("quantize.py", "Quantize", "📦", "quantize")
-COST = Entry("cost.py", "What it costs", "⚖️", "what-it-costs")
 
-SECTIONS = {"": [HOME], "Learn": [FLOAT, SUPER_BLOCK, COST], "Use": [QUANTIZE]}
+# The chapters in reading order; their numbers and their previous and next links follow from it.
+CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
+SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [QUANTIZE]}
+
+
+def number(chapter: Entry) -> int:
+    """A chapter's number, from 1."""
+    return CHAPTERS.index(chapter) + 1
+
+
+def around(chapter: Entry) -> tuple[Entry | None, Entry | None]:
+    """The chapters before and after this one."""
+    written = SECTIONS["Learn"]
+    at = written.index(chapter)
+    return (written[at - 1] if at else None), (written[at + 1] if at + 1 < len(written) else None)

@@ -1,0 +1,41 @@
+"""The state of a page lives in its address, so that a link shows what is on the screen.
+
+Widgets keep their own value there (`bind="query-params"`). What components report is kept here: it belongs to a thing
+that a token names (a weight, a block), and goes when the page turns to another thing.
+"""
+
+import re
+
+import streamlit as st
+
+
+def about(token: str, *names: str) -> dict[str, str | None]:
+    """What the address says under `names` of the thing that `token` names; nothing if it spoke of another thing."""
+    remembered = f"about:{','.join(names)}"
+    if st.session_state.setdefault(remembered, token) != token:
+        st.session_state[remembered] = token
+        forget(*names)
+    return {name: st.query_params.get(name) for name in names}
+
+
+def forget(*names: str) -> None:
+    for name in names:
+        st.query_params.pop(name, None)
+
+
+def whole(said: str | None, low: int, high: int, default: int) -> int:
+    """A whole number from low to high that the address spells; anything else is the default."""
+    if said is None or not re.fullmatch(r"-?[0-9]{1,9}", said):
+        return default
+    return int(said) if low <= int(said) <= high else default
+
+
+def reported(key: str, name: str, token: str) -> dict | None:
+    """What the component `key` last reported under `name`, if it was about the thing that `token` names."""
+    said = st.session_state[key].get(name)
+    return said if said and said.get("token") == token else None
+
+
+def flag(name: str) -> bool:
+    """Whether the address says `?name=1`."""
+    return st.query_params.get(name) == "1"

@@ -1,0 +1,74 @@
+"""What frames every chapter: number, title, promise and minutes; steps; what to remember; where to go next.
+
+    with chapter(menu.FLOAT) as page:
+        with page.step("Bits", printed=True):
+            ...
+        page.in_short("A float is a sign, an exponent and a fraction.")
+
+Steps are sections. With `?present=1` one of them is on the screen at a time and keys turn them; printing leaves those
+that are `printed`, and what to remember, on one sheet.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from pages.ui import address, component, menu
+
+
+class Chapter:
+    """A chapter while its page runs; counts its steps."""
+
+    def __init__(self, entry: menu.Entry):
+        self.entry = entry
+        self.steps = 0
+
+    @contextmanager
+    def step(self, title: str | None = None, *, printed: bool = False) -> Iterator[None]:
+        """A section. A chapter's summary in print holds those that are `printed`."""
+        self.steps += 1
+        with st.container(key=f"step-{self.steps}" + ("-printed" if printed else "")):
+            if title:
+                st.header(title, anchor=False)
+            yield
+
+    def in_short(self, *sentences: str) -> None:
+        """What to remember: the last step, and the text of the printed summary."""
+        with self.step(printed=True), st.container(key="in-short"):
+            st.header("In short", anchor=False)
+            st.markdown("\n".join(f"- {sentence}" for sentence in sentences))
+
+
+@contextmanager
+def chapter(entry: menu.Entry, title: str | None = None) -> Iterator[Chapter]:
+    """Draw the head, then whatever the page draws, then the foot. `title` where it is more than the menu says."""
+    page = Chapter(entry)
+    with st.container(key="chapter-head"):
+        st.markdown(f":small[Chapter {menu.number(entry)} of {len(menu.CHAPTERS)} · {entry.minutes} minutes]")
+        st.title(title or entry.title, anchor=False)
+        st.markdown(f"*{entry.promise}*")
+    yield page
+    foot(page)
+
+
+def foot(page: Chapter) -> None:
+    """Previous and next, and the ways to show this page to others."""
+    before, after = menu.around(page.entry)
+    with st.container(key="chapter-foot"):
+        st.divider()
+        left, right = st.columns(2)
+        if before:
+            with left:
+                before.link(f"Previous: **{before.title}**")
+        if after:
+            with right:
+                after.link(f"Next: **{after.title}**")
+    component.presenter(
+        key="presenter",
+        title=page.entry.title,
+        address=page.entry.address,
+        steps=page.steps,
+        presenting=address.flag("present"),
+        step=address.whole(st.query_params.get("step"), 1, page.steps, 1),
+    )
