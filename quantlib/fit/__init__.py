@@ -1,0 +1,23 @@
+"""Which recipe fits: a model's shape, its memory by recipe and context, its speed as an estimate, and plain advice."""
+
+from quantlib.fit.advice import Advice, advise
+from quantlib.fit.attention import CacheLayer, attention_of
+from quantlib.fit.memory import Need, cache_bytes, needs, read_bytes, tokens_per_second
+from quantlib.fit.shapes import KNOWN, Shape
+from quantlib.fit.sources import Subject, subject
+
+__all__ = [
+    "KNOWN",
+    "Advice",
+    "CacheLayer",
+    "Need",
+    "Shape",
+    "Subject",
+    "advise",
+    "attention_of",
+    "cache_bytes",
+    "needs",
+    "read_bytes",
+    "subject",
+    "tokens_per_second",
+]

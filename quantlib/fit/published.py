@@ -1,0 +1,139 @@
+"""What others have measured or stated, as data with its source: nothing in this file was measured here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a recipe cost Llama-3-8B. gib: the file; delta: perplexity added to FP16's 6.2332; kl: mean KL divergence.
+
+    imatrix: whether an importance matrix was used.
+    """
+
+    recipe: str
+    imatrix: bool
+    gib: float
+    delta: float
+    delta_error: float
+    kl: float
+
+
+QUALITY_SOURCE = (
+    "llama.cpp, tools/perplexity/README.md, “LLaMA 3 8b Scoreboard”: Wikitext-2 test set, revision f364eb6f, CUDA"
+)
+LLAMA_3_8B = (
+    Quality("F16", False, 14.97, 0.001524, 0.000755, 0.000551),
+    Quality("Q8_0", False, 7.96, 0.002650, 0.001006, 0.001355),
+    Quality("Q6_K", False, 6.14, 0.021748, 0.001852, 0.005452),
+    Quality("Q5_K_M", False, 5.33, 0.056974, 0.002598, 0.010762),
+    Quality("Q5_K_S", False, 5.21, 0.104964, 0.003331, 0.016595),
+    Quality("Q5_1", False, 5.65, 0.106223, 0.003476, 0.018045),
+    Quality("Q5_0", False, 5.21, 0.131591, 0.003894, 0.022239),
+    Quality("Q4_K_M", True, 4.58, 0.151303, 0.004429, 0.028152),
+    Quality("Q4_K_M", False, 4.58, 0.175482, 0.004620, 0.031273),
+    Quality("Q4_K_S", True, 4.37, 0.178064, 0.004744, 0.031951),
+    Quality("IQ4_NL", True, 4.35, 0.223959, 0.005201, 0.035742),
+    Quality("IQ4_XS", True, 4.14, 0.228071, 0.005207, 0.036334),
+    Quality("Q4_K_S", False, 4.37, 0.268895, 0.005638, 0.043136),
+    Quality("Q4_1", False, 4.78, 0.451103, 0.008030, 0.071683),
+    Quality("Q4_0", False, 4.34, 0.468514, 0.007951, 0.071940),
+    Quality("Q3_K_L", True, 4.03, 0.439590, 0.008154, 0.073077),
+    Quality("Q3_K_M", True, 3.74, 0.502622, 0.008901, 0.084358),
+    Quality("Q3_K_L", False, 4.03, 0.556242, 0.009171, 0.087176),
+    Quality("Q3_K_M", False, 3.74, 0.656864, 0.010071, 0.101913),
+    Quality("IQ3_M", True, 3.53, 0.666694, 0.009449, 0.102534),
+    Quality("IQ3_S", True, 3.42, 0.733867, 0.010245, 0.111278),
+    Quality("IQ3_XS", True, 3.28, 0.931409, 0.012084, 0.138693),
+    Quality("IQ3_XXS", True, 3.05, 1.226803, 0.015234, 0.183625),
+    Quality("Q3_K_S", True, 3.41, 1.371244, 0.015688, 0.199821),
+    Quality("Q3_K_S", False, 3.41, 1.632152, 0.017733, 0.228217),
+    Quality("IQ2_M", True, 2.74, 2.369166, 0.025244, 0.325989),
+    Quality("Q2_K", True, 2.96, 2.416191, 0.025683, 0.332223),
+    Quality("Q2_K_S", True, 2.96, 3.092145, 0.031914, 0.403360),
+    Quality("IQ2_S", True, 2.56, 3.419148, 0.034017, 0.439197),
+    Quality("Q2_K", False, 2.96, 3.519934, 0.033863, 0.445132),
+    Quality("IQ2_XS", True, 2.43, 4.529791, 0.042229, 0.546290),
+    Quality("IQ2_XXS", True, 2.24, 7.860148, 0.070752, 0.812022),
+    Quality("IQ1_M", True, 2.01, 19.262089, 0.152396, 1.393084),
+    Quality("IQ1_S", True, 1.88, 54.462959, 0.449644, 2.254554),
+)
+
+# Bits per weight of Llama-3.1-8B under every recipe, as llama.cpp's tools/quantize/README.md lists them.
+BPW_SOURCE = "llama.cpp, tools/quantize/README.md"
+LLAMA_3_8B_BPW = {
+    "IQ1_S": 2.0042, "IQ1_M": 2.1460, "IQ2_XXS": 2.3824, "IQ2_XS": 2.5882, "IQ2_S": 2.7403, "IQ2_M": 2.9294,
+    "IQ3_XXS": 3.2548, "IQ3_XS": 3.4977, "IQ3_S": 3.6606, "IQ3_M": 3.7628, "IQ4_XS": 4.4597, "IQ4_NL": 4.6818,
+    "Q2_K_S": 2.9697, "Q2_K": 3.1593, "Q3_K_S": 3.6429, "Q3_K_M": 3.9960, "Q3_K_L": 4.2979, "Q4_K_S": 4.6672,
+    "Q4_K_M": 4.8944, "Q5_K_S": 5.5704, "Q5_K_M": 5.7036, "Q6_K": 6.5633, "Q8_0": 8.5008, "F16": 16.0005,
+}  # fmt: skip
+
+
+def quality_of(recipe: str) -> Quality | None:
+    """The published cost of a recipe, without an importance matrix where it was measured so."""
+    rows = sorted((q for q in LLAMA_3_8B if q.recipe == recipe), key=lambda q: q.imatrix)
+    return rows[0] if rows else None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A memory that models run from: its size and how many bytes a second it delivers, as its maker states them."""
+
+    name: str
+    memory: float  # bytes
+    bandwidth: float  # bytes a second
+
+
+def _dimms(name: str, gigabytes: int, transfers: float) -> Machine:
+    """Two channels of eight bytes, so many million transfers a second."""
+    return Machine(name, gigabytes * 1e9, 2 * 8 * transfers * 1e6)
+
+
+MACHINES_SOURCE = "memory size and bandwidth as the makers' data sheets state them; DDR: two channels of 8 bytes"
+MACHINES = {
+    machine.name: machine
+    for machine in (
+        Machine("GeForce RTX 3060, 12 GB", 12e9, 360e9),
+        Machine("GeForce RTX 4060, 8 GB", 8e9, 272e9),
+        Machine("GeForce RTX 3090, 24 GB", 24e9, 936e9),
+        Machine("GeForce RTX 4090, 24 GB", 24e9, 1008e9),
+        Machine("GeForce RTX 5090, 32 GB", 32e9, 1792e9),
+        Machine("Apple M2, 16 GB", 16e9, 100e9),
+        Machine("Apple M4 Pro, 48 GB", 48e9, 273e9),
+        Machine("Apple M2 Ultra, 192 GB", 192e9, 800e9),
+        _dimms("Laptop, DDR4-3200, 16 GB", 16, 3200),
+        _dimms("Desktop, DDR5-5600, 64 GB", 64, 5600),
+        Machine("A100 SXM, 80 GB", 80e9, 2039e9),
+        Machine("H100 SXM, 80 GB", 80e9, 3350e9),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Which files a program runs. takes: by kind of file; note: a limit worth knowing. source: where it says so."""
+
+    name: str
+    runs_on: str
+    takes: tuple[str, ...]
+    note: str
+    source: str
+
+
+FILE_KINDS = ("GGUF", "GPTQ", "AWQ", "bitsandbytes", "compressed-tensors", "FP8", "MLX")
+LOADERS = (
+    Loader("llama.cpp", "CPU, CUDA, Metal, Vulkan, ROCm, SYCL", ("GGUF",),
+           "every recipe of this chapter; layers may be split between GPU and CPU", "llama.cpp README.md"),
+    Loader("Ollama", "CPU, CUDA, Metal, ROCm", ("GGUF",),
+           "llama.cpp's engine and one of its own; a Modelfile names the GGUF file", "Ollama docs, import.md"),
+    Loader("LM Studio", "CPU, CUDA, Metal, Vulkan", ("GGUF", "MLX"), "MLX on Apple machines only",
+           "LM Studio documentation"),
+    Loader("transformers", "CUDA, CPU, ROCm, XPU",
+           ("GGUF", "GPTQ", "AWQ", "bitsandbytes", "compressed-tensors", "FP8"),
+           "a GGUF file is decoded to floats when it is loaded, so it saves no memory there",
+           "transformers documentation, Quantization overview"),
+    Loader("vLLM", "CUDA, ROCm, CPU",
+           ("GGUF", "GPTQ", "AWQ", "bitsandbytes", "compressed-tensors", "FP8"),
+           "GGUF is experimental there, and one file only", "vLLM documentation, Quantization"),
+    Loader("MLX", "Metal", ("MLX",), "groups of 64 weights with a scale and a bias of 16 bits each",
+           "MLX documentation, quantize"),
+)  # fmt: skip
