@@ -10,7 +10,8 @@ Where architectures differ is declared in architectures.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -81,18 +82,25 @@ class Model:
 
     def hidden(self, tokens: np.ndarray, cache: Cache | None = None, observe: Observe | None = None) -> np.ndarray:
         """The last layer's values, normalized: int (..., n) -> float32 (..., n, hidden)."""
-        tokens = np.asarray(tokens)
-        rows = tokens.reshape(-1, tokens.shape[-1])  # (sequences, n)
+        x = deque(self.stream(tokens, cache, observe), maxlen=1).pop()
+        return self._norm(x, "output_norm").reshape(*np.shape(tokens), -1)
+
+    def stream(
+        self, tokens: np.ndarray, cache: Cache | None = None, observe: Observe | None = None
+    ) -> Iterator[np.ndarray]:
+        """What runs through the layers, which each add to it: the embedding, then after each layer (tokens, hidden)."""
+        rows = np.asarray(tokens).reshape(-1, np.shape(tokens)[-1])  # (sequences, n)
         start = cache.length if cache is not None else 0
         here = Pass(len(rows), cache, observe, self._turn(start + np.arange(rows.shape[1])))
         x = self._embedding(rows.ravel())  # (sequences * n, hidden)
+        yield x
         for layer in range(self.shape.layers):
             w = f"blk.{layer}."
             x = x + self._attention(self._norm(x, w + "attn_norm"), layer, here)
             x = x + self._feed_forward(self._norm(x, w + "ffn_norm"), w, here)
+            yield x
         if cache is not None:
             cache.length += rows.shape[1]
-        return self._norm(x, "output_norm").reshape(*tokens.shape, -1)
 
     def _embedding(self, tokens: np.ndarray) -> np.ndarray:
         table = self.weights["token_embd.weight"]
