@@ -9,13 +9,15 @@ from numba import njit
 # Sums of float64 may be taken in any order, so that they run in vector registers; nothing else is relaxed.
 @njit(nogil=True, cache=True, fastmath={"reassoc"})
 def sums(x, xhat):
-    """sum x², sum (x - x̂)², max |x - x̂|, max |x| over two float32 arrays (n,). NaN in either makes the sums NaN."""
-    squared = squared_error = largest_error = largest = 0.0
+    """sum x², sum (x - x̂)², max |x - x̂|, max |x|, sum x̂² over two float32 arrays (n,); NaN in either spreads."""
+    squared = squared_error = largest_error = largest = squared_stored = 0.0
     for i in range(x.size):
         value = np.float64(x[i])
-        error = value - np.float64(xhat[i])
+        stored = np.float64(xhat[i])
+        error = value - stored
         squared += value * value
         squared_error += error * error
+        squared_stored += stored * stored
         largest_error = max(largest_error, abs(error))
         largest = max(largest, abs(value))
-    return squared, squared_error, largest_error, largest
+    return squared, squared_error, largest_error, largest, squared_stored

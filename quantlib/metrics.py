@@ -11,6 +11,7 @@ class Loss:
     """Sums over pairs (x, x̂), from which every measure follows; losses of parts add up to the loss of the whole.
 
     count: pairs. squared: sum x². squared_error: sum (x - x̂)². largest_error: max |x - x̂|. largest: max |x|.
+    squared_stored: sum x̂².
     """
 
     count: int = 0
@@ -18,6 +19,7 @@ class Loss:
     squared_error: float = 0.0
     largest_error: float = 0.0
     largest: float = 0.0
+    squared_stored: float = 0.0
 
     def __add__(self, other: "Loss") -> "Loss":
         return Loss(
@@ -26,6 +28,7 @@ class Loss:
             self.squared_error + other.squared_error,
             max(self.largest_error, other.largest_error),
             max(self.largest, other.largest),
+            self.squared_stored + other.squared_stored,
         )
 
     @property
@@ -47,6 +50,14 @@ class Loss:
     def sqnr(self) -> float:
         """Signal to quantization noise ratio, 10 log10(sum x² / sum (x - x̂)²), in dB; infinite without error."""
         return 10 * log10(self.squared / self.squared_error) if self.squared_error and self.squared else inf
+
+    @property
+    def cosine(self) -> float:
+        """sum x·x̂ / sqrt(sum x² · sum x̂²), from 2 sum x·x̂ = sum x² + sum x̂² - sum (x - x̂)²; 1 between zeros."""
+        if not self.squared or not self.squared_stored:
+            return 1.0 if self.squared == self.squared_stored else 0.0
+        product = (self.squared + self.squared_stored - self.squared_error) / 2
+        return max(-1.0, min(1.0, product / sqrt(self.squared) / sqrt(self.squared_stored)))
 
 
 def compare(x: np.ndarray, xhat: np.ndarray) -> Loss:

@@ -1,5 +1,7 @@
 """What there is to say of formats, checkpoints, plans and results as rows of plain values: for text, JSON, pages."""
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Mapping
 from math import isinf, prod
@@ -7,7 +9,8 @@ from math import isinf, prod
 import numpy as np
 
 from quantlib import formats as _formats
-from quantlib.checkpoints import Checkpoint, MetadataValue, Tensor
+from quantlib.checkpoints import Checkpoint, MetadataValue
+from quantlib.inspection import Statistics, TensorComparison
 from quantlib.jobs import Plan, RunResult
 from quantlib.metrics import Loss
 
@@ -77,33 +80,40 @@ def tensors(ckpt: Checkpoint) -> list[dict]:
     ]
 
 
-def statistics(tensor: Tensor, chunk_weights: int = 1 << 22) -> dict:
-    """Statistics of a tensor's decoded weights, taken in chunks: range, mean, deviation, zeros, what is not finite."""
-    step = max(1, chunk_weights // max(1, tensor.n))
-    count = finite = zeros = 0
-    total = squares = 0.0
-    low, high = np.inf, -np.inf
-    for start in range(0, tensor.nrows, step):
-        x = tensor.rows(start, min(start + step, tensor.nrows)).astype(np.float64).reshape(-1)
-        count += x.size
-        x = x[np.isfinite(x)]
-        if x.size:
-            finite, zeros = finite + x.size, zeros + int((x == 0).sum())
-            total, squares = total + float(x.sum()), squares + float(x @ x)
-            low, high = min(low, float(x.min())), max(high, float(x.max()))
-    mean = total / finite if finite else None
+def statistics(found: Statistics) -> dict:
+    """Statistics of one tensor."""
     return {
-        "name": tensor.name,
-        "shape": list(tensor.shape),
-        "format": tensor.format,
-        "nbytes": tensor.nbytes,
-        "weights": count,
-        "smallest": low if finite else None,
-        "largest": high if finite else None,
-        "mean": mean,
-        "standard deviation": max(0.0, squares / finite - mean * mean) ** 0.5 if finite else None,
-        "zeros": zeros,
-        "not finite": count - finite,
+        "name": found.name,
+        "shape": list(found.shape),
+        "format": found.format,
+        "nbytes": found.nbytes,
+        "weights": found.weights,
+        "smallest": found.smallest,
+        "largest": found.largest,
+        "mean": found.mean,
+        "standard deviation": found.deviation,
+        "root mean square": found.rms,
+        "largest / rms": found.peak,
+        "excess kurtosis": found.kurtosis,
+        "zeros": found.zeros,
+        "not finite": found.not_finite,
+        "note": found.note,
+    }
+
+
+def comparison(row: TensorComparison) -> dict:
+    """One tensor in two checkpoints."""
+    measures = loss(row.loss) if row.loss else dict.fromkeys(loss(Loss()))
+    shape = row.shape or row.other_shape
+    return {
+        "name": row.name,
+        "shape": list(shape or ()),
+        "format": row.format,
+        "other format": row.other_format,
+        "nbytes": row.nbytes,
+        "other nbytes": row.other_nbytes,
+        **measures,
+        "note": row.note,
     }
 
 
@@ -151,7 +161,27 @@ def loss(loss: Loss) -> dict:
         "relative": loss.relative,
         "largest_error": loss.largest_error,
         "sqnr": None if isinf(loss.sqnr) else loss.sqnr,
+        "cosine": loss.cosine,
     }
+
+
+def as_csv(rows: list[dict]) -> str:
+    """Rows as comma-separated values under their names; nothing where there is none, and no cell starts a formula."""
+    if not rows:
+        return ""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow([_csv_cell(value) for value in row.values()])
+    return out.getvalue()
+
+
+def _csv_cell(value):
+    if value is None or isinstance(value, int | float):
+        return value
+    text = _cell(value)
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text  # names come from files, and sheets compute
 
 
 def as_text(rows: list[dict]) -> str:

@@ -16,6 +16,7 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"methods", "checkpoints", "recipes"},
     {"jobs"},
     {"lm"},  # it measures what plans leave of a model
+    {"inspection"},
     {"tables"},
     {"fit"},
     {"figures", "cli", "__main__", "__init__"},
@@ -29,6 +30,7 @@ OUTSIDE = {
     "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers"},
     "jobs": {"numpy"},
     "lm": {"numpy", "numba", "tokenizers"},
+    "inspection": {"numpy", "numba"},
     "tables": {"numpy"},
     "fit": {"numpy"},
     "figures": {"numpy", "plotly"},

@@ -50,6 +50,14 @@ def test_inspect_a_tensor(demo_model):
     assert shown["standard deviation"] == pytest.approx(float(x.std(dtype="float64")))
 
 
+def test_inspect_against_another_with_a_report(demo_model, tmp_path):
+    done = call("inspect", demo_model, "--against", demo_model, "--report", tmp_path / "r.csv", "--json")
+    document = json.loads(done.stdout)
+    assert {row["note"] for row in document["tensors"]} == {"the same values"}
+    assert document["total"]["rmse"] == 0
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == len(document["tensors"]) + 1
+
+
 def test_quantize_writes_what_the_dry_run_says(demo_model, tmp_path):
     plan = json.loads(call("quantize", demo_model, tmp_path / "o.gguf", "--dry-run", "--json").stdout)
     assert not list(tmp_path.iterdir())
@@ -68,6 +76,7 @@ def test_quantize_writes_what_the_dry_run_says(demo_model, tmp_path):
         (("quantize", "a", "b", "--threads", "0"), 2),
         (("inspect", "no-such-file.gguf"), 1),
         (("inspect", "README.md"), 1),
+        (("inspect", "README.md", "--report", "report.docx"), 2),
         (("inspect", "hf://owner/name"), 1),
         (("inspect", "assets/demo_model", "--tensor", "nothing"), 1),
         (("quantize", "assets/demo_model", "no/such/folder/x.gguf"), 1),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantlib.metrics import Loss, compare
@@ -16,15 +16,21 @@ def test_definitions():
     assert loss.relative == pytest.approx(0.2)
     assert loss.sqnr == pytest.approx(10 * np.log10(25))
     assert (loss.largest_error, loss.largest) == (1.0, 4.0)
+    assert loss.cosine == pytest.approx(21 / np.sqrt(25 * 18))
 
 
 def test_nothing_lost():
     x = np.ones(5, np.float32)
     assert compare(x, x).sqnr == np.inf
     assert compare(x, x).relative == 0
+    assert compare(x, x).cosine == 1
+    assert compare(x, -x).cosine == -1
+    assert compare(x, 0 * x).cosine == 0
+    assert compare(0 * x, 0 * x).cosine == 1
     assert compare(x[:0], x[:0]) == Loss()
 
 
+@settings(deadline=None)  # the first example loads compiled code
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 2**32 - 1))
 def test_parts_add_up(n, cut, seed):
     x, xhat = np.random.default_rng(seed).standard_normal((2, n))

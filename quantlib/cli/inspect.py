@@ -1,34 +1,93 @@
-"""inspect: what a checkpoint holds."""
+"""inspect: what a checkpoint holds, what its weights are like, and how it differs from another."""
+
+from pathlib import Path
 
 import quantlib as ql
-from quantlib import tables
+from quantlib import inspection, tables
+from quantlib.cli.reports import report_path, write_report
 from quantlib.cli.shared import SOURCE_HELP, command, print_json
 
 
 def add(commands) -> None:
     inspect = command(commands, "inspect", run, "show what a checkpoint holds, reading only its header")
     inspect.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
-    inspect.add_argument("--tensor", metavar="NAME", help="read this tensor too and show its statistics")
+    what = inspect.add_mutually_exclusive_group()
+    what.add_argument("--tensor", metavar="NAME", help="read this tensor too and show its statistics")
+    what.add_argument("--statistics", action="store_true", help="read every tensor and show its statistics")
+    what.add_argument(
+        "--against", metavar="OTHER", help="compare with another checkpoint, tensor by tensor: formats, sizes, error"
+    )
+    inspect.add_argument(
+        "--report", type=report_path, metavar="FILE", help="write the table to a .html, .csv or .json file, too"
+    )
 
 
 def run(options) -> int:
     with ql.open_checkpoint(options.source) as checkpoint:
-        tensor = _named(checkpoint, options.tensor) if options.tensor else None
-        if options.json:
-            document = tables.checkpoint(checkpoint) | {"tensors": tables.tensors(checkpoint)}
-            return print_json(document | ({"tensor": tables.statistics(tensor)} if tensor else {}))
-        if tensor:
-            print(tables.as_text([{"": k, "value": v} for k, v in tables.statistics(tensor).items()]))
-        else:
-            print(tables.as_text([{"": k, "value": v} for k, v in tables.checkpoint(checkpoint).items()]))
-            print()
-            print(tables.as_text(tables.tensors(checkpoint)))
+        if options.against:
+            return _compare(checkpoint, options)
+        if options.tensor:
+            return _one(checkpoint, options)
+        return _list(checkpoint, options)
+
+
+def _list(checkpoint: ql.Checkpoint, options) -> int:
+    """All tensors, with statistics on request."""
+    about = tables.checkpoint(checkpoint)
+    rows = (
+        [tables.statistics(found) for found in inspection.all_statistics(checkpoint)]
+        if options.statistics
+        else tables.tensors(checkpoint)
+    )
+    if options.report:
+        facts = [(key, str(about[key])) for key in ("source", "kind", "architecture", "weights", "nbytes", "bpw")]
+        write_report(options.report, "What the checkpoint holds", facts, rows, bar="nbytes")
+    if options.json:
+        return print_json(about | {"tensors": rows})
+    print(tables.as_text([{"": k, "value": v} for k, v in about.items()]))
+    print()
+    print(tables.as_text(rows))
+    return 0
+
+
+def _one(checkpoint: ql.Checkpoint, options) -> int:
+    """One tensor's statistics."""
+    row = tables.statistics(inspection.statistics(_named(checkpoint, options.tensor)))
+    if options.report:
+        write_report(options.report, options.tensor, [("source", str(checkpoint.source))], [row])
+    if options.json:
+        return print_json(tables.checkpoint(checkpoint) | {"tensors": tables.tensors(checkpoint), "tensor": row})
+    print(tables.as_text([{"": k, "value": v} for k, v in row.items()]))
+    return 0
+
+
+def _compare(checkpoint: ql.Checkpoint, options) -> int:
+    """The checkpoint against another one."""
+    with ql.open_checkpoint(options.against) as other:
+        found = list(inspection.comparisons(checkpoint, other))
+        total = tables.loss(inspection.total_loss(found))
+        nbytes = checkpoint.nbytes, other.nbytes
+    rows = [tables.comparison(row) for row in found]
+    if options.report:
+        facts = [
+            ("first", f"{checkpoint.source}, {tables.size(nbytes[0])}"),
+            ("other", f"{other.source}, {tables.size(nbytes[1])}"),
+            *((what, "–" if value is None else f"{value:.6g}") for what, value in total.items()),
+        ]
+        write_report(options.report, "Two checkpoints compared", facts, rows, bar="relative")
+    if options.json:
+        sides = {"source": str(checkpoint.source), "other": str(other.source)}
+        sizes = {"nbytes": nbytes[0], "other nbytes": nbytes[1]}
+        return print_json(sides | sizes | {"total": total, "tensors": rows})
+    print(tables.as_text(rows))
+    print()
+    print(tables.as_text([{"over all weights of both": k, "": v} for k, v in total.items()]))
     return 0
 
 
 def _named(checkpoint: ql.Checkpoint, name: str) -> ql.Tensor:
     if name not in checkpoint.tensors:
         raise ql.CheckpointError(
-            f"There is no tensor {name!r} in {checkpoint.source}; `inspect` without --tensor lists them."
+            f"There is no tensor {name!r} in {Path(str(checkpoint.source))}; `inspect` without --tensor lists them."
         )
     return checkpoint.tensors[name]

@@ -174,7 +174,7 @@ def _quantize_chunk(planned: PlannedTensor, start: int, stop: int) -> tuple[np.n
     x = tensor.rows(start, stop)
     _refuse_not_finite(planned, x, start)
     if planned.copied:
-        return np.ascontiguousarray(tensor.raw(start, stop)).reshape(-1), Loss(weights, float(np.vdot(x, x))), weights
+        return np.ascontiguousarray(tensor.raw(start, stop)).reshape(-1), compare(x, x), weights
     target = formats.get(planned.target)
     data = target.quantize(x, planned.importance_of(start))
     xhat = target.dequantize(data)

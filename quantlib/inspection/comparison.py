@@ -1,0 +1,74 @@
+"""Two checkpoints of one model compared tensor by tensor: formats, sizes, and how far the weights lie apart."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from math import isfinite
+
+from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
+from quantlib.inspection.chunks import over_chunks
+from quantlib.metrics import Loss, compare
+
+
+@dataclass(frozen=True)
+class TensorComparison:
+    """One tensor in both checkpoints, or in one. loss: of the other's weights against the first's, where comparable.
+
+    shape, format and nbytes are None on the side that lacks the tensor. note: what to know of the pair, in words.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    other_shape: tuple[int, ...] | None
+    format: str | None
+    other_format: str | None
+    nbytes: int | None
+    other_nbytes: int | None
+    loss: Loss | None = None
+    note: str = ""
+
+
+def comparisons(
+    checkpoint: Checkpoint, other: Checkpoint, executor: Executor | None = None
+) -> Iterator[TensorComparison]:
+    """Every tensor of both, each compared when it is asked for: the first's in its order, then what only other has.
+
+    Where one is a GGUF file and the other is not, both are seen as GGUF stores them (names, order of rows).
+    Raises CheckpointError where that view cannot be made or a file cannot be read.
+    """
+    if checkpoint.kind != other.kind and "gguf" in (checkpoint.kind, other.kind):
+        checkpoint, other = gguf_view(checkpoint), gguf_view(other)
+    names = dict.fromkeys((*checkpoint.tensors, *other.tensors))
+    for name in names:
+        yield _compared(name, checkpoint.tensors.get(name), other.tensors.get(name), executor)
+        checkpoint.forget()
+        other.forget()
+
+
+def total_loss(rows: Iterable[TensorComparison]) -> Loss:
+    """The loss over all weights that both have."""
+    return sum((row.loss for row in rows if row.loss is not None), Loss())
+
+
+def _compared(name: str, a: Tensor | None, b: Tensor | None, executor: Executor | None) -> TensorComparison:
+    sides = [(tuple(t.shape), t.format, t.nbytes) if t else (None, None, None) for t in (a, b)]
+    about = (name, *(value for pair in zip(*sides, strict=True) for value in pair))
+    if a is None or b is None:
+        return TensorComparison(*about, note="only in the first" if b is None else "only in the other")
+    if _without_ones(a.shape) != _without_ones(b.shape):
+        return TensorComparison(*about, note="shapes differ")
+    unknown = next((t.format for t in (a, b) if not t.decodable), None)
+    if unknown:
+        return TensorComparison(*about, note=f"{unknown} cannot be decoded yet")
+    parts = over_chunks(a, lambda start, stop: compare(a.rows(start, stop), b.rows(start, stop)), executor)
+    loss = sum(parts, Loss())
+    if not isfinite(loss.squared_error):
+        return TensorComparison(*about, note="holds values that are not finite")
+    return TensorComparison(*about, loss, "the same values" if not loss.squared_error else "")
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """GGUF stores no leading dimensions of one row."""
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return tuple(shape)
