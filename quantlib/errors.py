@@ -13,6 +13,10 @@ class CheckpointError(QuantlibError):
     """A file that cannot be read as the checkpoint it claims to be."""
 
 
+class MethodError(QuantlibError):
+    """Weights or activations that a method of choosing codes cannot work with."""
+
+
 class RecipeError(QuantlibError):
     """A recipe that is not known, or that cannot be applied to this checkpoint."""
 

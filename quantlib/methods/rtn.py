@@ -18,6 +18,8 @@ Range = tuple[np.ndarray, np.ndarray]
 class AbsMax:
     """The range that just covers the weights: nothing is clipped."""
 
+    power = 2.0  # of the errors that a trace counts
+
     def ranges(self, groups: np.ndarray, symmetric: bool) -> Iterator[Range]:
         """Ranges worth trying for groups (..., values): the lowest and highest weight to cover, (..., 1) each."""
         yield groups.min(-1, keepdims=True), groups.max(-1, keepdims=True)
@@ -31,6 +33,7 @@ class Percentile:
     """
 
     p: float
+    power = 2.0
 
     def __post_init__(self) -> None:
         if not 0 < self.p <= 100:
@@ -54,6 +57,7 @@ class LeastSquares:
 
     steps: int = 40
     smallest: float = 0.5
+    power = 2.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not 0 < self.smallest < 1:
@@ -69,14 +73,26 @@ class LeastSquares:
                 yield low * factor, high * factor
 
 
-ScaleChoice = AbsMax | Percentile | LeastSquares
+@dataclass(frozen=True)
+class LeastPower(LeastSquares):
+    """As `LeastSquares`, for the least sum of |error|^power: the search of the GPTQ reference's quantizer.
+
+    Defaults: that quantizer's, `mse` on: the power 2.4 and every hundredth of the range from 1 to 0.21.
+    """
+
+    steps: int = 79
+    smallest: float = 0.21
+    power: float = 2.4
+
+
+ScaleChoice = AbsMax | Percentile | LeastSquares | LeastPower
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Every grid that was tried: scales, zeros and errors (candidates, ...), winner (...), an index of the first axis.
 
-    The axes behind are those of `Rounded.scales`. errors: sums of squared errors, float64.
+    The axes behind are those of `Rounded.scales`. errors: sums of |x − x̂|², float64 (of another power in LeastPower).
     """
 
     scales: np.ndarray
@@ -84,13 +100,18 @@ class Candidates:
     errors: np.ndarray
     winner: np.ndarray
 
+    @property
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and zero of each group's winner."""
+        return tuple(np.take_along_axis(part, self.winner[None], 0)[0] for part in (self.scales, self.zeros))
+
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
     """A tensor on an integer grid: x̂ = scale · (code − zero).
 
     codes: int16, decoded: float32, of the tensor's shape. scales: float32, zeros: int32, of shape () per tensor,
-    (channels,) per channel, (..., groups) per group.
+    (channels,) per channel, (..., groups) per group. squared_error: Σ (x − x̂)² over the tensor.
     """
 
     format: IntegerFormat
@@ -99,17 +120,13 @@ class Rounded:
     scales: np.ndarray
     zeros: np.ndarray
     decoded: np.ndarray
+    squared_error: float
     trace: Candidates
 
     @property
     def bpw(self) -> float:
         """Bits per weight: bits + overhead · scales / weights, zero points counted with their scales."""
         return self.format.bits + self.format.overhead * self.scales.size / self.codes.size
-
-    @property
-    def squared_error(self) -> float:
-        """Σ (x − x̂)² over the tensor."""
-        return float(self.trace.errors.min(axis=0).sum())
 
 
 def round_to_nearest(
@@ -130,27 +147,34 @@ def round_to_nearest(
     check_finite(form.name, x)
     granularity = PerGroup(form.group) if granularity is None else granularity
     groups = granularity.split(x)  # (..., values)
-    tried = [_tried(groups, form, *limits) for limits in scale.ranges(groups, form.symmetric)]
-    scales, zeros, errors = (np.stack(part) for part in zip(*tried, strict=True))  # (candidates, ..., 1)
-    winner = errors.argmin(0)[None]  # (1, ..., 1)
-    best, zero = np.take_along_axis(scales, winner, 0)[0], np.take_along_axis(zeros, winner, 0)[0]
+    trace = candidates(groups, form, scale)
+    best, zero = (part[..., None] for part in trace.best)
     codes = form.encode(groups, best, zero)
+    decoded = form.value(codes, best, zero)
     return Rounded(
         format=form,
         granularity=granularity,
         codes=granularity.join(codes, x.shape),
         scales=best[..., 0],
         zeros=zero[..., 0],
-        decoded=granularity.join(form.value(codes, best, zero), x.shape),
-        trace=Candidates(scales[..., 0], zeros[..., 0], errors[..., 0], winner[0, ..., 0]),
+        decoded=granularity.join(decoded, x.shape),
+        squared_error=float(np.square(groups - decoded, dtype=np.float64).sum()),
+        trace=trace,
     )
 
 
-def _tried(groups: np.ndarray, form: IntegerFormat, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The grid that covers a range, and the squared error of rounding to it: scale, zero, error, (..., 1) each."""
+def candidates(groups: np.ndarray, form: IntegerFormat, scale: ScaleChoice) -> Candidates:
+    """The grids that `scale` tries for groups float32 (..., values), and the one of least error; the first on a tie."""
+    tried = [_tried(groups, form, scale.power, *limits) for limits in scale.ranges(groups, form.symmetric)]
+    scales, zeros, errors = (np.stack(part) for part in zip(*tried, strict=True))  # (candidates, ...)
+    return Candidates(scales, zeros, errors, errors.argmin(0))
+
+
+def _tried(groups: np.ndarray, form: IntegerFormat, power: float, low, high) -> tuple[np.ndarray, ...]:
+    """The grid that covers a range, and the error of rounding to it: scale, zero, error, (...) each."""
     scale, zero = form.scale_and_zero(low, high)
-    error = groups - form.value(form.encode(groups, scale, zero), scale, zero)
-    return scale, zero, np.square(error, dtype=np.float64).sum(-1, keepdims=True)
+    error = np.abs(groups - form.value(form.encode(groups, scale, zero), scale, zero), dtype=np.float64)
+    return scale[..., 0], zero[..., 0], (error**power).sum(-1)
 
 
 def _percentile(x: np.ndarray, p: float) -> np.ndarray:
