@@ -10,7 +10,7 @@ import pytest
 from quantlib.checkpoints import gguf_view, open_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hf"
-MODELS = ("llama_bpe", "llama_spm")
+MODELS = ("llama_bpe", "llama_spm", "qwen2", "gemma3", "phi3")
 
 
 def sha256(data: bytes) -> str:

@@ -261,6 +261,6 @@ NAMES = {
 @pytest.mark.parametrize("folder, name_or_path, size", NAMES)
 def test_general_names_come_from_config_or_folder(tmp_path, folder, name_or_path, size):
     (tmp_path / folder).mkdir()
-    found = general_metadata(tmp_path / folder, name_or_path, size)
+    found = general_metadata(tmp_path / folder, name_or_path, (size, size, 0, 0))
     want = {f"general.{key}": value for key, value in NAMES[folder, name_or_path, size].items()}
     assert {key: value.value for key, value in found.items()} == {"general.type": "model"} | want

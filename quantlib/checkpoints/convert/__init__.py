@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
-from quantlib.checkpoints.convert.config import read_llama_config
-from quantlib.checkpoints.convert.general import general_metadata
-from quantlib.checkpoints.convert.llama import gguf_name, hyperparameters, view_tensors
+from quantlib.checkpoints.convert.architecture import Architecture
+from quantlib.checkpoints.convert.architectures import ARCHITECTURES, LLAMA
+from quantlib.checkpoints.convert.config import read_config, text_values
+from quantlib.checkpoints.convert.general import count_weights, general_metadata
+from quantlib.checkpoints.convert.hyperparameters import metadata_of
+from quantlib.checkpoints.convert.tensors import gguf_name, view_tensors
 from quantlib.checkpoints.convert.tokenizer import tokenizer_metadata
+from quantlib.checkpoints.untrusted import Fields
 
 QUANTIZATION_VERSION = 2  # of the block formats; GGML_QNT_VERSION
 
@@ -22,10 +27,10 @@ FILE_TYPE = "general.file_type"
 def gguf_view(checkpoint: Checkpoint, file_type: int | None = None) -> Checkpoint:
     """The checkpoint as a GGUF file would hold it, tensors still in their source's formats and read lazily.
 
-    A GGUF checkpoint is its own view. A Llama or Mistral folder gets GGUF's names, permuted q and k rows, and the
-    metadata of llama.cpp's converter, key for key and in its order; general.file_type stands in the converter's place
-    where it is given. A bare safetensors file keeps unknown names and the order of all rows, and carries a warning.
-    The view is made once for each opened checkpoint: a large tokenizer takes most of a second to convert.
+    A GGUF checkpoint is its own view. A Hugging Face folder of a known architecture gets GGUF's names and row order,
+    and the metadata of llama.cpp's converter, key for key and in its order; general.file_type stands in the converter's
+    place where it is given. A bare safetensors file keeps unknown names and the order of all rows, and carries a
+    warning. The view is made once for each opened checkpoint: a large tokenizer takes most of a second to convert.
     Raises CheckpointError for other architectures and for what contradicts config.json.
     """
     if checkpoint.kind == "gguf":
@@ -46,32 +51,55 @@ def _with_file_type(metadata: Mapping[str, MetadataValue], file_type: int | None
 
 def _converted(checkpoint: Checkpoint) -> Checkpoint:
     folder = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
-    values = checkpoint.metadata["config"]
-    config = read_llama_config(folder / "config.json", values)
-    tensors = view_tensors(folder / "config.json", config, checkpoint.tensors)
-    size = sum(tensor.size for tensor in tensors.values())
-    hyper, rope_warnings = hyperparameters(config, file_type=0)
-    tokens, token_warnings = tokenizer_metadata(folder, values, config.vocab)
+    path, values = folder / "config.json", checkpoint.metadata["config"]
+    architecture = architecture_of(path, values)
+    config = read_config(path, values, architecture)
+    tensors = view_tensors(path, architecture, config, checkpoint.tensors)
+    text = text_values(path, values, architecture)
+    tokens, token_warnings = tokenizer_metadata(folder, text, config.vocab, architecture)
     metadata = {
-        "general.architecture": MetadataValue("string", "llama"),
-        **general_metadata(folder, config.name_or_path, size),
-        **hyper,
+        "general.architecture": MetadataValue("string", architecture.name),
+        **metadata_of(architecture.early, architecture, config),
+        **general_metadata(folder, config.name_or_path, count_weights(tensors.values())),
+        **metadata_of(architecture.keys, architecture, config, file_type=0),
         "general.quantization_version": MetadataValue("uint32", QUANTIZATION_VERSION),
         **tokens,
     }
+    warnings = tuple(warning for check in architecture.checks if (warning := check(config)))
     return replace(
         checkpoint,
         metadata=metadata,
-        architecture="llama",
+        architecture=architecture.name,
         tensors=tensors,
-        warnings=checkpoint.warnings + rope_warnings + token_warnings,
+        warnings=checkpoint.warnings + warnings + token_warnings,
     )
+
+
+def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
+    """The architecture that a config.json describes; CheckpointError, which names the known ones, for others."""
+    fields = Fields(path, values)
+    model_type = fields.str("model_type", limit=256)
+    classes = fields.list("architectures")
+    name = classes[0] if classes and isinstance(classes[0], str) else None
+    found = ARCHITECTURES.get(model_type)
+    if found is None or (name is not None and name not in found.classes):
+        known = sorted({architecture.title for architecture in ARCHITECTURES.values()})
+        raise fault(
+            path,
+            f"describes the architecture {shown(name or model_type)}, and only {', '.join(known[:-1])} and {known[-1]} "
+            "are converted; convert it to GGUF first (GGUF files of any architecture can be quantized).",
+        )
+    quantization = fields.object("quantization_config")
+    if quantization:
+        how = Fields(path, quantization).str("quant_method", "an unnamed method", limit=256)
+        raise fault(path, f"says its weights are already quantized ({shown(how)}); start from the original checkpoint.")
+    return found
 
 
 def _bare(checkpoint: Checkpoint) -> Checkpoint:
     tensors = {}
     for tensor in checkpoint:
-        name = gguf_name(tensor.name) or tensor.name
+        name = gguf_name(LLAMA, tensor.name) or tensor.name
         if name in tensors:
             raise fault(checkpoint.source, f"holds two tensors that GGUF calls {shown(name)}.")
         tensors[name] = replace(tensor, name=name)

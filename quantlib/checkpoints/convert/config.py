@@ -1,134 +1,160 @@
-"""config.json of a Llama or Mistral model, read with nothing taken on trust."""
+"""config.json of a model that GGUF knows, read with nothing taken on trust."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from quantlib.checkpoints.base import fault, shown
+from quantlib.checkpoints.convert.architecture import Architecture
+from quantlib.checkpoints.convert.rope import NO_ROPE, Rope, read_rope
 from quantlib.checkpoints.untrusted import Fields
-
-SUPPORTED = {"llama": ("LlamaForCausalLM",), "mistral": ("MistralForCausalLM",)}
 
 MAX_LAYERS = 1024
 MAX_WIDTH = 2**24
 MAX_VOCAB = 2**22
+MAX_HEADS = 2**16
+MAX_EXPERTS = 2**12
+
+# Name in Config -> (its names in config.json, lowest, highest value); floats where the bounds are.
+SETTINGS = {
+    "layers": (("num_hidden_layers", "n_layer"), 1, MAX_LAYERS),
+    "context": (("max_position_embeddings", "n_positions", "n_ctx"), 1, 2**31 - 1),
+    "width": (("hidden_size", "n_embd"), 1, MAX_WIDTH),
+    "heads": (("num_attention_heads", "n_head"), 1, MAX_HEADS),
+    "kv_heads": (("num_key_value_heads",), 1, MAX_HEADS),
+    "head_dim": (("head_dim",), 2, MAX_HEADS),
+    "ffn": (("intermediate_size", "n_inner"), 1, MAX_WIDTH),
+    "vocab": (("vocab_size",), 1, MAX_VOCAB),
+    "rms_eps": (("rms_norm_eps",), 0.0, 1.0),
+    "norm_eps": (("layer_norm_eps", "layer_norm_epsilon"), 0.0, 1.0),
+    "experts": (("num_local_experts", "num_experts"), 1, MAX_EXPERTS),
+    "experts_used": (("num_experts_per_tok",), 1, MAX_EXPERTS),
+    "expert_ffn": (("moe_intermediate_size",), 1, MAX_WIDTH),
+    "shared_ffn": (("shared_expert_intermediate_size",), 1, MAX_WIDTH),
+    "window": (("sliding_window",), 0, 2**31 - 1),
+    "attention_cap": (("attn_logit_softcapping",), 0.0, 1e6),
+    "final_cap": (("final_logit_softcapping",), 0.0, 1e6),
+    "query_scalar": (("query_pre_attn_scalar",), 1e-6, 1e9),
+    "token_types": (("type_vocab_size",), 1, MAX_VOCAB),
+}
 
 
 @dataclass(frozen=True)
-class RopeScaling:
-    """How a model's rotary positions are stretched: rope_type and its numbers, None where not given."""
-
-    type: str
-    factor: float | None = None
-    low_freq_factor: float | None = None
-    high_freq_factor: float | None = None
-    original_context: int | None = None
-    extrapolation_factor: float | None = None
-    attention_factor: float | None = None
-    beta_fast: float | None = None
-    beta_slow: float | None = None
-
-
-@dataclass(frozen=True)
-class LlamaConfig:
-    """The hyperparameters that a GGUF file of architecture "llama" states."""
+class Config:
+    """The hyperparameters of a model; None for those that its architecture does not have or state."""
 
     layers: int
     context: int
     width: int
-    ffn: int
     heads: int
-    kv_heads: int
-    head_dim: int
+    ffn: int
     vocab: int
-    rms_eps: float
-    rope_theta: float
-    rope: RopeScaling
-    tied: bool
+    kv_heads: int | None
+    head_dim: int | None
+    rms_eps: float | None
+    norm_eps: float | None
+    experts: int | None
+    experts_used: int | None
+    expert_ffn: int | None
+    shared_ffn: int | None
+    window: int | None
+    attention_cap: float | None
+    final_cap: float | None
+    query_scalar: float | None
+    token_types: int | None
+    rope: Rope
+    layer_types: tuple[str, ...]
     name_or_path: str | None
 
+    @property
+    def head_width(self) -> int:
+        """Values of a head: stated, or an equal share of the width."""
+        return self.head_dim or self.width // self.heads
 
-def read_llama_config(path: Path, values: dict[str, object]) -> LlamaConfig:
+    @property
+    def groups(self) -> int:
+        """Key-value heads: as many as heads where the architecture does not share them."""
+        return self.kv_heads or self.heads
+
+    @property
+    def sizes(self) -> Mapping[str, int | None]:
+        """The sizes by which weights are declared."""
+        q, kv = self.heads * self.head_width, self.groups * self.head_width
+        return MappingProxyType(
+            {
+                "vocab": self.vocab,
+                "context": self.context,
+                "width": self.width,
+                "head": self.head_width,
+                "q": q,
+                "kv": kv,
+                "qkv": q + 2 * kv,
+                "ffn": self.ffn,
+                "gate and up": 2 * self.ffn,
+                "experts": self.experts,
+                "expert ffn": self.expert_ffn or self.ffn,
+                "shared ffn": self.shared_ffn,
+                "token types": self.token_types,
+                "one": 1,
+            }
+        )
+
+
+def read_config(path: Path, values: dict[str, object], architecture: Architecture) -> Config:
     """The hyperparameters in a config.json at `path`, absent ones as transformers fills them in.
 
-    Raises CheckpointError for another architecture, for a value of the wrong type or out of range, and for numbers that
-    contradict each other.
+    Raises CheckpointError for a value of the wrong type or out of range, for numbers that contradict each other, and
+    for what llama.cpp does otherwise than the model.
     """
-    fields = Fields(path, values)
-    model_type = _model_type(path, fields)
-    width = fields.int("hidden_size", 1, MAX_WIDTH, 4096)
-    heads = fields.int("num_attention_heads", 1, 2**16, 32)
-    kv_heads = fields.int("num_key_value_heads", 1, 2**16, 8 if model_type == "mistral" else heads)
-    head_dim = fields.int("head_dim", 2, 2**16)
-    if head_dim is None:
-        if width % heads:
-            raise fault(path, f"divides hidden_size {width:,} by {heads:,} attention heads, which leaves a remainder.")
-        head_dim = width // heads
-    if heads % kv_heads:
+    fields = Fields(path, text_values(path, values, architecture))
+    found: dict[str, object] = {}
+    for name, (keys, low, high) in SETTINGS.items():
+        default = architecture.defaults.get(name)
+        found[name] = _first(fields, keys, low, high, default(found) if callable(default) else default)
+    if not architecture.has_experts and found["experts"] is not None:
+        raise fault(path, f"describes a mixture of experts, which {architecture.title} models in GGUF are not.")
+    _check_assumed(path, fields, architecture)
+    layer_types = tuple(kind for kind in fields.list("layer_types")[:MAX_LAYERS] if isinstance(kind, str))
+    name = fields.str("_name_or_path", limit=4096)
+    rope = read_rope(path, fields, architecture.theta) if architecture.theta else NO_ROPE
+    config = Config(**found, rope=rope, layer_types=layer_types, name_or_path=name)
+    _check_heads(path, config, rotary=architecture.theta is not None)
+    return config
+
+
+def text_values(path: Path, values: dict[str, object], architecture: Architecture) -> dict[str, object]:
+    """config.json with what it says of the language model within it brought to the top."""
+    return {**values, **Fields(path, values).object(architecture.nested)} if architecture.nested else values
+
+
+def _first(fields: Fields, keys: tuple[str, ...], low: float, high: float, default: object) -> object:
+    read = fields.int if isinstance(low, int) else fields.float
+    values = (read(key, low, high) for key in keys)
+    return next((value for value in values if value is not None), default)
+
+
+def _check_assumed(path: Path, fields: Fields, architecture: Architecture) -> None:
+    for assumed in architecture.assumed:
+        value = fields.values.get(assumed.key)
+        if value is not None and value not in assumed.allowed:
+            allowed = " or ".join(shown(value) for value in assumed.allowed)
+            raise fault(
+                path,
+                f"says {shown(assumed.key)} is {shown(value)}, and llama.cpp runs {architecture.title} models only "
+                f"with {allowed}.",
+            )
+
+
+def _check_heads(path: Path, config: Config, rotary: bool) -> None:
+    width, heads, groups = config.width, config.heads, config.groups
+    if config.head_dim is None and width % heads:
+        raise fault(path, f"divides hidden_size {width:,} by {heads:,} attention heads, which leaves a remainder.")
+    if heads % groups:
         raise fault(
-            path, f"shares {kv_heads:,} key-value heads among {heads:,} attention heads, which leaves a remainder."
+            path, f"shares {groups:,} key-value heads among {heads:,} attention heads, which leaves a remainder."
         )
-    if head_dim % 2:
-        raise fault(path, f"has a head_dim of {head_dim:,}; rotary positions need an even one.")
-    return LlamaConfig(
-        layers=fields.int("num_hidden_layers", 1, MAX_LAYERS, 32),
-        context=fields.int("max_position_embeddings", 1, 2**31 - 1, 131_072 if model_type == "mistral" else 2048),
-        width=width,
-        ffn=fields.int("intermediate_size", 1, MAX_WIDTH, 14_336 if model_type == "mistral" else 11_008),
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        vocab=fields.int("vocab_size", 1, MAX_VOCAB, 32_000),
-        rms_eps=fields.float("rms_norm_eps", 0.0, 1.0, 1e-6),
-        rope_theta=_rope_fields(path, fields)[1],
-        rope=_rope_fields(path, fields)[0],
-        tied=fields.bool("tie_word_embeddings", False),
-        name_or_path=fields.str("_name_or_path", limit=4096),
-    )
-
-
-def _model_type(path: Path, fields: Fields) -> str:
-    model_type = fields.str("model_type", limit=256)
-    architectures = fields.list("architectures")
-    name = architectures[0] if architectures and isinstance(architectures[0], str) else None
-    supported = SUPPORTED.get(model_type, ())
-    if not supported or (name is not None and name not in supported):
-        raise fault(
-            path,
-            f"describes the architecture {shown(name or model_type)}, and only LlamaForCausalLM and MistralForCausalLM "
-            "are converted; convert it to GGUF first (GGUF files of any architecture can be quantized).",
-        )
-    if fields.values.get("num_local_experts") is not None:
-        raise fault(path, "describes a mixture of experts, which is not converted; convert it to GGUF first.")
-    quantization = fields.object("quantization_config")
-    if quantization:
-        how = Fields(path, quantization).str("quant_method", "an unnamed method", limit=256)
-        raise fault(path, f"says its weights are already quantized ({shown(how)}); start from the original checkpoint.")
-    return model_type
-
-
-def _rope_fields(path: Path, fields: Fields) -> tuple[RopeScaling, float]:
-    """Rope scaling and base frequency: rope_parameters as of transformers 5, rope_scaling and rope_theta before."""
-    key = "rope_parameters" if fields.values.get("rope_parameters") is not None else "rope_scaling"
-    rope = Fields(path, fields.object(key), f"in {shown(key)} that ")
-    theta = rope.float("rope_theta", 1e-3, 1e12, fields.float("rope_theta", 1e-3, 1e12, 10_000.0))
-    original = rope.int("original_max_position_embeddings", 1, 2**31 - 1)
-    if original is None:
-        original = fields.int("original_max_position_embeddings", 1, 2**31 - 1)
-    kind = rope.str("rope_type", rope.str("type", "default", limit=64), limit=64)
-    attention = rope.float("attention_factor", -1e6, 1e6, rope.float("attn_factor", -1e6, 1e6))
-    scaling = RopeScaling(
-        type=kind.lower(),
-        factor=rope.float("factor", 1e-6, 1e6),
-        low_freq_factor=rope.float("low_freq_factor", 1e-6, 1e6),
-        high_freq_factor=rope.float("high_freq_factor", 1e-6, 1e6),
-        original_context=original,
-        extrapolation_factor=rope.float("extrapolation_factor", -1e6, 1e6),
-        attention_factor=attention,
-        beta_fast=rope.float("beta_fast", -1e6, 1e6),
-        beta_slow=rope.float("beta_slow", -1e6, 1e6),
-    )
-    if scaling.type == "yarn" and scaling.factor is not None and original is None:
-        raise fault(path, "scales its positions by yarn, but does not say 'original_max_position_embeddings'.")
-    return scaling, theta
+    if rotary and config.head_width % 2:
+        raise fault(path, f"has a head_dim of {config.head_width:,}; rotary positions need an even one.")

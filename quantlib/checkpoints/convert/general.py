@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gguf
 
-from quantlib.checkpoints.base import MetadataValue
+from quantlib.checkpoints.base import MetadataValue, Tensor
 from quantlib.checkpoints.untrusted import Fields, read_json_if_there
 from quantlib.errors import CheckpointError
 
@@ -30,8 +30,26 @@ SAMPLING = {
 MAX_ID = 256  # characters of a model's name that are taken apart
 
 
-def general_metadata(folder: Path, name_or_path: str | None, size: int) -> dict[str, MetadataValue]:
-    """general.type to general.size_label as llama.cpp's converter derives them; `size` is the number of weights."""
+Counts = tuple[int, int, int, int]  # weights in all, outside experts, of one expert of each stack; experts
+
+
+def count_weights(tensors: Iterable[Tensor]) -> Counts:
+    """What the size label tells, such as 7B or 8x7B; stacks of experts have three dimensions."""
+    total = shared = each = stacks = experts = 0
+    for tensor in tensors:
+        total += tensor.size
+        if "_exps." in tensor.name and len(tensor.shape) >= 3:
+            each += tensor.size // max(1, tensor.shape[-3])
+            experts += tensor.shape[-3]
+            stacks += 1
+        else:
+            shared += tensor.size
+    return total, shared, each, experts // stacks if stacks else 0
+
+
+def general_metadata(folder: Path, name_or_path: str | None, counts: Counts) -> dict[str, MetadataValue]:
+    """general.type to general.size_label as llama.cpp's converter derives them."""
+    size = counts[0]
     out = {"general.type": MetadataValue("string", "model")} | _sampling(folder)
     parts: dict[str, str] = {}
     for model_id in _ids(folder, name_or_path):
@@ -47,7 +65,7 @@ def general_metadata(folder: Path, name_or_path: str | None, size: int) -> dict[
         parts = {key: value for key, value in found.items() if value is not None} | parts
     parts.setdefault("name", _folder_name(folder))
     if size:
-        parts.setdefault("size_label", gguf.size_label(size, size, 0, 0))
+        parts.setdefault("size_label", gguf.size_label(*counts))
     for key in ("name", "version", "organization", "finetune", "basename", "size_label"):
         if key in parts:
             out[f"general.{key}"] = MetadataValue("string", parts[key])

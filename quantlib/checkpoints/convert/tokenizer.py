@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantlib.checkpoints.base import MetadataValue
+from quantlib.checkpoints.convert.architecture import Architecture
 from quantlib.checkpoints.convert.special_tokens import special_metadata
 from quantlib.checkpoints.convert.vocabulary import (
+    added_tokens,
     byte_level_vocabulary,
     fallback_vocabulary,
     is_byte_level,
@@ -14,28 +16,31 @@ from quantlib.checkpoints.convert.vocabulary import (
 )
 from quantlib.checkpoints.untrusted import Fields, read_json_if_there
 
+SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
 CODE_LLAMA_SIZE, SMALL_GRANITE_SIZE = 32_016, 49_152
 CODE_LLAMA_IDS = {"prefix": 32_007, "suffix": 32_008, "middle": 32_009, "eot": 32_010}
 
 
 def tokenizer_metadata(
-    folder: Path, model: dict[str, object], size: int
+    folder: Path, model: dict[str, object], size: int, architecture: Architecture
 ) -> tuple[dict[str, MetadataValue], tuple[str, ...]]:
     """The tokenizer.* keys in the converter's order, and warnings; `model` is config.json, `size` its vocabulary.
 
     tokenizer.model (SentencePiece) goes before tokenizer.json; without either there are no keys, and a warning.
     """
+    how = architecture.tokenizer
     config_path, tokenizer_path = folder / "tokenizer_config.json", folder / "tokenizer.json"
     config = read_json_if_there(config_path) or {}
     tokenizer = read_json_if_there(tokenizer_path)
     out: dict[str, MetadataValue] = {}
-    prefix_space = Fields(config_path, config).bool("add_prefix_space")
+    prefix_space = Fields(config_path, config).bool("add_prefix_space") if how.space_prefix == "config" else None
     if prefix_space is not None:
-        out["tokenizer.ggml.add_space_prefix"] = MetadataValue("bool", prefix_space)
+        out[SPACE_PREFIX] = MetadataValue("bool", prefix_space)
     merges, bound = False, None
-    if (folder / "tokenizer.model").is_file():
+    if (folder / "tokenizer.model").is_file() and how.kind == "any":
         added = read_json_if_there(folder / "added_tokens.json")
-        vocabulary = sentencepiece_vocabulary(folder / "tokenizer.model", size, added, config)
+        further = added_tokens(tokenizer_path, tokenizer) if tokenizer is not None and how.json_tokens else []
+        vocabulary = sentencepiece_vocabulary(folder / "tokenizer.model", size, added, config, further)
         bound = len(vocabulary.tokens)
     elif tokenizer is None:
         missing = (
@@ -49,9 +54,11 @@ def tokenizer_metadata(
         bound = len(vocabulary.tokens)
     out |= vocabulary.metadata()
     out |= special_metadata(folder, tokenizer, config, model, merges, bound)
-    if size == CODE_LLAMA_SIZE:
+    if how.vocab_size and size == CODE_LLAMA_SIZE:
         for kind, number in CODE_LLAMA_IDS.items():
             out.setdefault(f"tokenizer.ggml.{kind}_token_id", MetadataValue("uint32", number))
-    if size == SMALL_GRANITE_SIZE:
+    if how.vocab_size and size == SMALL_GRANITE_SIZE:
         out["tokenizer.ggml.add_bos_token"] = MetadataValue("bool", False)
+    if how.space_prefix is False and vocabulary.model == "llama":
+        out[SPACE_PREFIX] = MetadataValue("bool", False)
     return out, vocabulary.warnings

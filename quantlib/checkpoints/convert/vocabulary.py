@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,9 +136,16 @@ def fallback_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[s
 
 
 def sentencepiece_vocabulary(
-    path: Path, size: int, added: dict[str, object] | None, config: dict[str, object]
+    path: Path,
+    size: int,
+    added: dict[str, object] | None,
+    config: dict[str, object],
+    further: Sequence[AddedToken] = (),
 ) -> Vocabulary:
-    """The vocabulary of a tokenizer.model, padded to `size`, with added_tokens.json and the config's added tokens."""
+    """The vocabulary of a tokenizer.model, padded to `size`, with added_tokens.json and the config's added tokens.
+
+    further: added tokens of tokenizer.json, which some architectures take over as they are marked there.
+    """
     tokens = [f"[PAD{i}]" for i in range(size)]
     scores, types = [-10000.0] * size, [UNUSED] * size
     warnings: list[str] = []
@@ -165,6 +173,10 @@ def sentencepiece_vocabulary(
         special = entry.bool("special", False) or looks_special(text)
         tokens[number] = text if special else text.replace("▁", " ")
         scores[number], types[number] = -1000.0, CONTROL if special else USER_DEFINED
+    for token in further:
+        if token.id < size:
+            kind = CONTROL if token.special else USER_DEFINED
+            tokens[token.id], scores[token.id], types[token.id] = token.content, -1000.0, kind
     return Vocabulary("llama", "default", tokens, types, scores, tuple(warnings))
 
 

@@ -1,0 +1,114 @@
+"""Llama and the architectures that GGUF knows by its name or that are made like it.
+
+Source: conversion/llama.py of llama.cpp; defaults of transformers' configurations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quantlib.checkpoints.convert.architecture import Architecture, Assumed, Key, Tokenizer
+from quantlib.checkpoints.convert.architectures.parts import (
+    FEED_FORWARD,
+    NORMS,
+    STANDARD,
+    attention,
+    experts,
+    outer,
+    window_ignored,
+)
+from quantlib.checkpoints.convert.rope import llama3_factors, unknown_scaling
+
+
+def all_heads(found: dict) -> int:
+    """As many key-value heads as heads."""
+    return found["heads"]
+
+
+def even_share(found: dict) -> int | None:
+    """An equal share of the width for each head, where it divides."""
+    return None if found["width"] % found["heads"] else found["width"] // found["heads"]
+
+
+SILU = Assumed("hidden_act", ("silu",))
+
+LLAMA = Architecture(
+    name="llama",
+    title="Llama",
+    model_type="llama",
+    classes=("LlamaForCausalLM",),
+    defaults={
+        "layers": 32,
+        "context": 2048,
+        "width": 4096,
+        "heads": 32,
+        "kv_heads": all_heads,
+        "head_dim": even_share,
+        "ffn": 11_008,
+        "vocab": 32_000,
+        "rms_eps": 1e-6,
+    },
+    weights=(*outer(), *NORMS, *attention(permuted=True), *FEED_FORWARD),
+    keys=(
+        *STANDARD,
+        Key("vocab_size", "uint32", "vocab"),
+        Key("rope.dimension_count", "uint32", "head_width"),
+    ),
+    extra=llama3_factors,
+    assumed=(SILU,),
+    checks=(unknown_scaling,),
+    tokenizer=Tokenizer(space_prefix="config", vocab_size=True),
+)
+
+MISTRAL = replace(
+    LLAMA,
+    title="Mistral",
+    model_type="mistral",
+    classes=("MistralForCausalLM",),
+    defaults={**LLAMA.defaults, "context": 131_072, "ffn": 14_336, "kv_heads": 8},
+    checks=(unknown_scaling, window_ignored),
+)
+
+# The experts of Mixtral's own files are called w1 (gate), w3 (up) and w2 (down).
+MIXTRAL = replace(
+    MISTRAL,
+    title="Mixtral",
+    model_type="mixtral",
+    classes=("MixtralForCausalLM",),
+    defaults={**MISTRAL.defaults, "head_dim": None, "rms_eps": 1e-5, "experts": 8, "experts_used": 2},
+    theta=1_000_000.0,
+    weights=(
+        *outer(),
+        *NORMS,
+        *attention(permuted=True),
+        *experts(
+            "layers.{}.block_sparse_moe.gate",
+            "layers.{}.block_sparse_moe.experts.{}",
+            gate="w1",
+            up="w3",
+            down="w2",
+            order="gate down up",
+        ),
+    ),
+)
+
+# Every fourth layer has no positions, which llama.cpp knows of the architecture and no key says.
+SMOLLM3 = replace(
+    LLAMA,
+    name="smollm3",
+    title="SmolLM3",
+    model_type="smollm3",
+    classes=("SmolLM3ForCausalLM",),
+    defaults={
+        "layers": 36,
+        "context": 32_768,
+        "width": 2048,
+        "heads": 16,
+        "kv_heads": 4,
+        "ffn": 11_008,
+        "vocab": 128_256,
+        "rms_eps": 1e-6,
+    },
+    theta=2_000_000.0,
+    assumed=(SILU, Assumed("no_rope_layer_interval", (4,)), Assumed("use_sliding_window", (False,))),
+)
