@@ -33,12 +33,17 @@ class Cell:
     depth: float
 
 
+def depth_of(bpw: float) -> float:
+    """How deep the colour of a format is, 0..1: one scale for all pictures, from 2 to 8.5 bits per weight."""
+    return min(1.0, max(0.0, (bpw - 2) / 6.5))
+
+
 def format_map(plan: Plan) -> str:
     """Which matrix gets which format: layers from left to right, kinds of tensor from top to bottom."""
 
     def cell(t: PlannedTensor) -> Cell:
         words = f"{t.name}: {t.source} → {t.target}, {t.bpw:.4g} bits per weight. {t.reason[0].upper()}{t.reason[1:]}."
-        return Cell(t.target, words, min(1.0, max(0.0, (t.bpw - 2) / 8)))
+        return Cell(t.target, words, depth_of(t.bpw))
 
     return _map([t for t in plan.tensors if quantizable(t.name, t.shape)], cell, "format", "Formats by layer")
 
@@ -65,7 +70,7 @@ def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str)
     layers = [n for t in tensors if (n := layer_of(t.name)) is not None]
     columns = max(layers, default=0) + 1
     wide = (WIDTH - LEFT) / columns
-    rows = {name: row for row, name in enumerate(_row_names(tensors))}
+    rows = {name: row for row, name in enumerate(row_names(tensors))}
     marks = [
         f'<text class="name" x="{LEFT - 8}" y="{row * (TALL + GAP) + 18}">{escape(name)}</text>'
         for name, row in rows.items()
@@ -73,7 +78,7 @@ def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str)
     for tensor in tensors:
         layer, cell = layer_of(tensor.name), cell_of(tensor)
         x, w = (LEFT, WIDTH - LEFT) if layer is None else (LEFT + layer * wide, wide)
-        y = rows[_row_name(tensor.name)] * (TALL + GAP)
+        y = rows[kind_of(tensor.name)] * (TALL + GAP)
         marks.append(
             f'<g class="{kind}" style="--depth:{cell.depth:.3f}"><title>{escape(cell.words)}</title>'
             f'<rect x="{x:.1f}" y="{y}" width="{w - GAP:.1f}" height="{TALL}" rx="3"/>'
@@ -91,17 +96,17 @@ def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str)
     return f'<svg class="map" {view}>{"".join(marks)}</svg>'
 
 
-def _row_name(name: str) -> str:
+def kind_of(name: str) -> str:
     """What a tensor is called beside its row: the part of its name behind the layer."""
     stem = name.removesuffix(".weight")
     return stem if layer_of(name) is None else stem.split(".", 2)[2]
 
 
-def _row_names(tensors: Sequence) -> list[str]:
+def row_names(tensors: Sequence) -> list[str]:
     """token_embd first, the kinds of a layer in the order of computation, the output last."""
 
     def key(name: str) -> tuple[int, str]:
         order = {"token_embd": -1, "output": len(ROWS) + 1} | {kind: i for i, kind in enumerate(ROWS)}
         return order.get(name, len(ROWS)), name
 
-    return sorted({_row_name(t.name) for t in tensors}, key=key)
+    return sorted({kind_of(t.name) for t in tensors}, key=key)

@@ -1,0 +1,41 @@
+"""What the name says, in a browser: a pressed letter picks out the tensors that it decides."""
+
+import re
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
+pytestmark = pytest.mark.browser
+
+
+def settle(page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.locator(".ql.presenter .bar").wait_for()
+
+
+def test_a_letter_picks_out_the_tensors_that_it_decides(server, page, shoot):
+    page.goto(f"{server}/what-the-name-says?model=Llama-3-8B&bits=4.5&letters=how+precise+the+scales+are")
+    settle(page)
+    page.get_by_text("4.9, not 4.5", exact=False).wait_for()
+    page.get_by_text("which tensors get more bits, not how precise").wait_for()
+    shoot(page, "what-the-name-says")
+    name = page.locator(".st-key-name, .ql.pointing").first
+    cells = name.locator(".treemap .cell")
+    playwright.expect(cells).to_have_count(291)
+    name.get_by_role("button", name=re.compile("^M")).click()
+    playwright.expect(name.locator(".treemap .cell:not(.dim)")).to_have_count(33)  # 16 values, 16 ffn_down, the output
+    page.wait_for_url(re.compile("piece=3"))
+    name.locator('.treemap [data-words^="blk.31.ffn_down.weight"]').hover()
+    said = name.locator(".say")
+    playwright.expect(said).to_contain_text("blk.31.ffn_down.weight")
+    playwright.expect(said).to_contain_text("48,168,960 bytes")
+    playwright.expect(said).to_contain_text("the last eighth")
+    name.locator("svg").press("ArrowRight")
+    playwright.expect(said).not_to_contain_text("blk.31.ffn_down.weight")
+
+
+def test_the_bytes_add_up(server, page):
+    page.goto(f"{server}/what-the-name-says?recipe=Q8_0&piece=1")
+    settle(page)
+    page.get_by_text(re.compile(r"these add up to the file: [\d,]+ bytes")).wait_for()
+    playwright.expect(page.locator(".ql.pointing button[aria-pressed=true]")).to_contain_text("8")
