@@ -9,14 +9,15 @@ from quantlib.formats.rows import as_float32
 
 
 class Gram:
-    """Sums over the input activations x of a layer, one vector for each token: all that GPTQ and an imatrix need.
+    """Sums over the input activations x of a layer, one vector for each token: all that the methods need of a text.
 
-    products: Σ x xᵀ, float32 (inputs, inputs). tokens: how many were added. It grows in place, batch by batch, so that
-    activations need not be kept.
+    products: Σ x xᵀ, float32 (inputs, inputs). magnitudes: Σ |x|, largest: max |x|, float32 (inputs,). tokens: how many
+    were added. It grows in place, batch by batch, so that activations need not be kept.
     """
 
     def __init__(self, inputs: int):
         self.products = np.zeros((inputs, inputs), np.float32)
+        self.magnitudes, self.largest = np.zeros(inputs, np.float32), np.zeros(inputs, np.float32)
         self.tokens = 0
 
     @classmethod
@@ -37,6 +38,9 @@ class Gram:
                 "model on this text before quantizing it."
             )
         self.products += products
+        size = np.abs(x)
+        self.magnitudes += size.sum(0)
+        np.maximum(self.largest, size.max(0, initial=0), out=self.largest)
         self.tokens += len(x)
         return self
 
@@ -46,6 +50,11 @@ class Gram:
         if not self.tokens:
             raise MethodError("There are no calibration activations for this layer: give a text.")
         return self.products * np.float32(2 / self.tokens)
+
+    @property
+    def mean_magnitudes(self) -> np.ndarray:
+        """Σ |x| / tokens of each input channel, float32 (inputs,): what AWQ's scales follow."""
+        return self.magnitudes / np.float32(max(1, self.tokens))
 
     @property
     def mean_squares(self) -> np.ndarray:
