@@ -59,3 +59,6 @@ export function dragged(node, move, done = () => {}) {
   };
   node.onpointerup = node.onpointercancel = () => { node.onpointermove = null; done(); };
 }
+
+// The bytes that Python packed as base64.
+export const unpacked = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

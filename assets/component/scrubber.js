@@ -1,6 +1,6 @@
 // A trace, step by step: a picture for each step, what has been lost so far, and a handle to move by hand.
 import { decode, pretty } from "./float_math.js";
-import { debounced, dragged, framed, h, s, set } from "./dom.js";
+import { debounced, dragged, framed, h, s, set, unpacked } from "./dom.js";
 import { axis, clamp, colours, linear, paint } from "./plot.js";
 
 const WIDE = { e: 8, m: 23 };
@@ -33,9 +33,10 @@ class Scrubber {
     this.data = data;
     if (moved) {
       this.at = data.start;
+      this.frames = data.frames && unpacked(data.frames);
       this.curve = data.curve.map((bits) => decode(WIDE, bits));
       set(this.range, { max: data.labels.length - 1, "aria-label": data.name });
-      set(this.picture, { hidden: !data.frames });
+      set(this.picture, { hidden: !this.frames });
       this.title.textContent = data.picture;
       this.drawCurve();
     }
@@ -58,8 +59,8 @@ class Scrubber {
     this.y = linear(Math.min(0, ...finite), Math.max(...finite) * 1.06 || 1, HEIGHT - FOOT, 12);
     const path = this.curve.map((value, i) => (Number.isFinite(value) ? `${i && Number.isFinite(this.curve[i - 1]) ? "L" : "M"}${this.x(i).toFixed(1)} ${this.y(value).toFixed(1)}` : "")).join("");
     this.marker = s("g", { class: "marker" }, s("path", { d: `M0 ${HEIGHT - FOOT}V8` }), this.dot = s("circle", { r: 5 }));
-    this.plot.replaceChildren(axis(this.x, 0, last, HEIGHT - FOOT, 6, this.data.steps), s("path", { class: "curve", d: path }),
-      s("text", { x: LEFT, y: 10 }, this.data.measure), this.marker);
+    this.plot.replaceChildren(...[axis(this.x, 0, last, HEIGHT - FOOT, 6, this.data.steps), s("path", { class: "curve", d: path }),
+      s("text", { x: LEFT, y: 10 }, this.data.measure), this.marker]);
   }
 
   render() {
@@ -67,8 +68,8 @@ class Scrubber {
     this.range.value = at;
     set(this.range, { "aria-valuetext": `${data.labels[at]}` });
     this.say.replaceChildren(data.labels[at], this.curve.length ? h("b", {}, ` ${pretty(this.curve[at], 4)} `) : "", this.curve.length ? data.measure : "");
-    if (data.frames) {
-      paint(this.canvas, data.frames, data.rows, data.columns, colours(this.root, data.colours), at * data.rows * data.columns);
+    if (this.frames) {
+      paint(this.canvas, this.frames, data.rows, data.columns, colours(this.root, data.colours), at * data.rows * data.columns);
       set(this.canvas, { "aria-label": `${data.picture}, ${data.labels[at]}` });
     }
     if (this.marker) {

@@ -1,9 +1,10 @@
 """What moves with the pointer: components that run wholly in the browser.
 
-Python sends integers and bit patterns (never floats: a NaN would break the message), bytes only at the top level of
-the message, and hears where the reader stands once the pointer has rested for 80 ms.
+Python sends integers and bit patterns (never floats: a NaN would break the message) and bytes as base64. It hears where
+the reader stands once the pointer has rested for 80 ms.
 """
 
+import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -51,7 +52,17 @@ def make(name: str, *scripts: str) -> Callable:
 _bits = make("bits", "float_math.js", "dom.js", "bits.js")
 _block = make("block", "float_math.js", "dom.js", "block.js")
 _scrubber = make("scrubber", "float_math.js", "dom.js", "plot.js", "scrubber.js")
+_stairs = make("stairs", "float_math.js", "dom.js", "plot.js", "grid_math.js", "stairs.js")
+_zooms = make("zooms", "float_math.js", "dom.js", "plot.js", "zooms.js")
 _presenter = make("presenter", "dom.js", "presenter.js")
+
+
+def packed(data: dict) -> dict:
+    """The message with its bytes as base64: JSON has none (`unpacked` of dom.js undoes it)."""
+    return {
+        name: base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+        for name, value in data.items()
+    }
 
 
 def bit_strip(
@@ -131,7 +142,24 @@ def scrubber(
         "colours": colours,
         "start": start,
     }
-    _scrubber(key=key, data=data, on_step_change=on_change)
+    _scrubber(key=key, data=packed(data), on_step_change=on_change)
+
+
+def stairs(*, key: str, row: dict, on_change: Callable[[], None]) -> None:
+    """A row of weights on an integer grid whose scale the reader holds.
+
+    `row` comes from `quantlib.figures.rounding.row_message`. `st.session_state[key]["grid"]` is then {"token", "bits",
+    "symmetric", "share"}: the share of the covering scale in thousandths.
+    """
+    _stairs(key=key, data=row, on_grid_change=on_change)
+
+
+def zooms(*, key: str, tile: dict, on_change: Callable[[], None]) -> None:
+    """Four zooms into a tensor. `tile` comes from `quantlib.figures.tiles.message`.
+
+    `st.session_state[key]["tile"]` is then {"token", "row", "column"}: where the reader moved the tile.
+    """
+    _zooms(key=key, data=packed(tile), on_tile_change=on_change)
 
 
 def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:
