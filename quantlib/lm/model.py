@@ -90,19 +90,26 @@ class Model:
     ) -> Iterator[np.ndarray]:
         """What runs through the layers, which each add to it: the embedding, then after each layer (tokens, hidden)."""
         rows = np.asarray(tokens).reshape(-1, np.shape(tokens)[-1])  # (sequences, n)
-        start = cache.length if cache is not None else 0
-        here = Pass(len(rows), cache, observe, self._turn(start + np.arange(rows.shape[1])))
-        x = self._embedding(rows.ravel())  # (sequences * n, hidden)
+        x = self.embedded(rows.ravel())  # (sequences * n, hidden)
         yield x
         for layer in range(self.shape.layers):
-            w = f"blk.{layer}."
-            x = x + self._attention(self._norm(x, w + "attn_norm"), layer, here)
-            x = x + self._feed_forward(self._norm(x, w + "ffn_norm"), w, here)
+            x = self.layer(layer, x, len(rows), cache, observe)
             yield x
         if cache is not None:
             cache.length += rows.shape[1]
 
-    def _embedding(self, tokens: np.ndarray) -> np.ndarray:
+    def layer(
+        self, layer: int, x: np.ndarray, sequences: int, cache: Cache | None = None, observe: Observe | None = None
+    ) -> np.ndarray:
+        """What runs through the layers, after one of them: (sequences * n, hidden) -> the same shape."""
+        start = cache.length if cache is not None else 0
+        here = Pass(sequences, cache, observe, self._turn(start + np.arange(len(x) // sequences)))
+        w = f"blk.{layer}."
+        x = x + self._attention(self._norm(x, w + "attn_norm"), layer, here)
+        return x + self._feed_forward(self._norm(x, w + "ffn_norm"), w, here)
+
+    def embedded(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens (n,) as vectors, float32 (n, hidden)."""
         table = self.weights["token_embd.weight"]
         if isinstance(table, np.ndarray):
             return table[tokens]
