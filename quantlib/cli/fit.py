@@ -5,7 +5,7 @@ import re
 
 from quantlib import tables
 from quantlib.cli.shared import command, positive, print_json
-from quantlib.fit import advise, needs, subject
+from quantlib.fit import advise, needs, subject, weigh
 from quantlib.fit.memory import CACHE_FORMATS
 from quantlib.fit.published import QUALITY_SOURCE, quality_of
 
@@ -38,7 +38,8 @@ def amount(text: str) -> int:
 def run(options) -> int:
     found = subject(options.source)
     with found.checkpoint:
-        rows = needs(found.checkpoint, found.view, options.context, options.cache_format)
+        weighed = weigh(found.checkpoint, found.view)
+        rows = needs(weighed, found.view, options.context, options.cache_format)
     advice = advise(rows, options.memory)
     table = [_row(need, options) for need in rows]
     if options.json:
@@ -57,8 +58,8 @@ def _row(need, options) -> dict:
     published = quality_of(need.recipe)
     row = {
         "recipe": need.recipe,
-        "bpw": round(need.bpw, 4),
-        "weights": need.weights,
+        "bpw": round(need.weighed.bpw, 4),
+        "weights": need.weighed.nbytes,
         "cache": need.cache,
         "work": need.work,
         "total": need.total,

@@ -2,7 +2,8 @@
 
 from quantlib.fit.advice import Advice, advise
 from quantlib.fit.attention import CacheLayer, attention_of
-from quantlib.fit.memory import Need, cache_bytes, needs, read_bytes, tokens_per_second
+from quantlib.fit.memory import Need, Weighed, cache_bytes, needs, read_bytes, tokens_per_second, weigh
+from quantlib.fit.published import Machine, machine
 from quantlib.fit.shapes import KNOWN, Shape
 from quantlib.fit.sources import Subject, subject
 
@@ -10,14 +11,18 @@ __all__ = [
     "KNOWN",
     "Advice",
     "CacheLayer",
+    "Machine",
     "Need",
     "Shape",
     "Subject",
+    "Weighed",
     "advise",
     "attention_of",
     "cache_bytes",
+    "machine",
     "needs",
     "read_bytes",
     "subject",
     "tokens_per_second",
+    "weigh",
 ]

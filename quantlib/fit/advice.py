@@ -43,6 +43,6 @@ def advise(found: Sequence[Need], memory: int) -> Advice:
         if need and need.fits(int(memory * rung.share)):
             return Advice(rung.recipe, rung.why)
     smallest = min(found, key=lambda need: need.total)
-    if smallest.cache > smallest.weights:
+    if smallest.cache > smallest.weighed.nbytes:
         return Advice(None, "the cache of this context is larger than the weights: shorten it, or keep it in Q8_0")
     return Advice(None, "nothing fits: take a smaller model, or a memory that is larger")

@@ -52,44 +52,57 @@ def tokens_per_second(bandwidth: float, read: int, cache: int) -> float:
 
 
 @dataclass(frozen=True)
-class Need:
-    """What one recipe needs, in bytes. read: weights that one token reads. bpw: of the tensors, everything counted."""
+class Weighed:
+    """A recipe's tensors, in bytes. read: weights that one token reads. bpw: everything counted."""
 
     recipe: str
     bpw: float
-    weights: int
+    nbytes: int
+    read: int
+
+
+def weigh(checkpoint: Checkpoint, view: Checkpoint, recipes: Iterable[str] = OFFERED) -> list[Weighed]:
+    """What the tensors of a model take under each recipe that can be run. view: the checkpoint as GGUF."""
+    experts, used = (int(view.value(f"{view.architecture}.{key}", 0)) for key in ("expert_count", "expert_used_count"))
+    found = []
+    for name in recipes:
+        if name in RECIPES:
+            planned = plan(checkpoint, name)
+            nbytes = sum(t.nbytes for t in planned.tensors)
+            found.append(Weighed(name, planned.bpw, nbytes, read_bytes(planned, experts, used)))
+    return found
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one recipe needs for so much context, in bytes."""
+
+    weighed: Weighed
     cache: int
     work: int
-    read: int
+
+    @property
+    def recipe(self) -> str:
+        return self.weighed.recipe
 
     @property
     def total(self) -> int:
-        return self.weights + self.cache + self.work
+        return self.weighed.nbytes + self.cache + self.work
 
     def fits(self, memory: int) -> bool:
         return self.total <= memory
 
     def speed(self, bandwidth: float) -> float:
         """Tokens a second at most, with the context full."""
-        return tokens_per_second(bandwidth, self.read, self.cache)
+        return tokens_per_second(bandwidth, self.weighed.read, self.cache)
 
 
-def needs(
-    checkpoint: Checkpoint, view: Checkpoint, context: int, cache_format: str = "FP16", recipes: Iterable[str] = OFFERED
-) -> list[Need]:
-    """What each recipe needs for this model with so many tokens of context. view: the checkpoint as GGUF.
+def needs(weighed: Iterable[Weighed], view: Checkpoint, context: int, cache_format: str = "FP16") -> list[Need]:
+    """What each recipe needs for this model with so many tokens of context.
 
     work: the scores of one batch of tokens over the whole vocabulary, the largest part of llama.cpp's compute buffer.
     """
     cache = cache_bytes(attention_of(view), context, cache_format)
-    experts, used = (int(view.value(f"{view.architecture}.{key}", 0)) for key in ("expert_count", "expert_used_count"))
     embedding = view.tensors.get("token_embd.weight")
     work = 4 * min(BATCH, context) * (embedding.shape[0] if embedding is not None else 0)
-    found = []
-    for name in recipes:
-        if name not in RECIPES:
-            continue
-        planned = plan(checkpoint, name)
-        weights = sum(t.nbytes for t in planned.tensors)
-        found.append(Need(name, planned.bpw, weights, cache, work, read_bytes(planned, experts, used)))
-    return found
+    return [Need(each, cache, work) for each in weighed]

@@ -88,6 +88,11 @@ def _dimms(name: str, gigabytes: int, transfers: float) -> Machine:
     return Machine(name, gigabytes * 1e9, 2 * 8 * transfers * 1e6)
 
 
+def machine(gigabytes: float, gigabytes_a_second: float) -> Machine:
+    """A memory of one's own."""
+    return Machine(f"{gigabytes:g} GB at {gigabytes_a_second:g} GB/s", gigabytes * 1e9, gigabytes_a_second * 1e9)
+
+
 MACHINES_SOURCE = "memory size and bandwidth as the makers' data sheets state them; DDR: two channels of 8 bytes"
 MACHINES = {
     machine.name: machine

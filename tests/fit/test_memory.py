@@ -8,8 +8,8 @@ import quantlib as ql
 from quantlib.checkpoints import gguf_view
 from quantlib.cli import main
 from quantlib.cli.fit import amount
-from quantlib.fit import KNOWN, advise, attention_of, cache_bytes, needs, read_bytes, subject
-from quantlib.fit.memory import OFFERED, Need
+from quantlib.fit import KNOWN, advise, attention_of, cache_bytes, needs, read_bytes, subject, weigh
+from quantlib.fit.memory import OFFERED, Need, Weighed
 
 
 def attention(name: str):
@@ -56,14 +56,15 @@ def test_an_opened_checkpoint_gives_its_own_shape(demo_model):
     checkpoint = ql.open_checkpoint(demo_model)
     layers = attention_of(gguf_view(checkpoint))
     assert cache_bytes(layers, 1) == 2 * 8 * 2 * 64 * 2
-    need = needs(checkpoint, gguf_view(checkpoint), 512, recipes=["Q4_K_M"])[0]
-    assert need.weights == sum(t.nbytes for t in ql.plan(checkpoint, "Q4_K_M").tensors)
+    weighed = weigh(checkpoint, gguf_view(checkpoint), ["Q4_K_M"])
+    need = needs(weighed, gguf_view(checkpoint), 512)[0]
+    assert need.weighed.nbytes == sum(t.nbytes for t in ql.plan(checkpoint, "Q4_K_M").tensors)
 
 
 @pytest.fixture(scope="module")
 def llama_3_8b():
     found = subject("Llama-3-8B")
-    return needs(found.checkpoint, found.view, 8192)
+    return needs(weigh(found.checkpoint, found.view), found.view, 8192)
 
 
 def test_fewer_bits_need_less_and_run_faster(llama_3_8b):
@@ -83,7 +84,7 @@ def test_plain_advice(llama_3_8b, gigabytes, recipe):
 
 
 def test_a_cache_larger_than_the_weights_is_told():
-    assert "cache" in advise([Need("Q8_0", 8.5, 10, 100, 0, 10)], 50).why
+    assert "cache" in advise([Need(Weighed("Q8_0", 8.5, 10, 10), 100, 0)], 50).why
 
 
 @pytest.mark.parametrize(
