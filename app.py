@@ -19,7 +19,7 @@ from pages.ui import routes, security, sharing, warmup  # noqa: E402
 app = st.App(
     ROOT / "pages" / "ui" / "entry.py",
     lifespan=warmup.lifespan,
-    routes=[*routes.ROUTES, *sharing.ROUTES],
+    routes=[*routes.routes(), *sharing.ROUTES],
     middleware=security.MIDDLEWARE,
     on_script_error=security.show_sentence,
 )

@@ -1,61 +1,49 @@
 """Quantize: a checkpoint, a recipe, the plan with its reasons, the run, the file."""
 
+import shlex
+from functools import partial
+
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, model, routes
-from pages.ui.jobs import Job, registry
+from pages.ui import captions, drawing, files, jobs, jobview, looking, menu, model, routes, uploads, visits
+from pages.ui.jobs import Job
+from pages.ui.opened import Opened, shelf
+from pages.ui.uploader import uploader
 from quantlib import tables
-from quantlib.checkpoints import ImportanceMatrix
+from quantlib.checkpoints import ImportanceMatrix, read_imatrix
 from quantlib.figures import runs
 from quantlib.recipes import RECIPES
 
-DEMO, OWN = "The demo model", "A file of mine"
+JOB = "job"
 
 
 def main() -> None:
     st.title("Quantize")
     st.markdown(
-        "Choose a model and a recipe. You get a GGUF file that llama.cpp and Ollama load, "
-        "and you see what each tensor lost."
+        "Choose a recipe. You get a GGUF file that llama.cpp and Ollama load, and you see what each tensor lost."
     )
-    checkpoint, name = choose_source()
-    if checkpoint is None:
-        return
+    opened = model.current()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(f"From: {model.plain(opened.name)}")
+        menu.OPEN.link()
     recipe = choose_recipe()
     imatrix = choose_imatrix()
-    plan = model.plan_of(checkpoint, recipe, imatrix)
-    show_plan(plan, model.plans(checkpoint, {*model.LADDER, recipe}))
-    show_job(plan, f"{name}-{recipe}.gguf")
+    plan = model.plan_of(opened, recipe, imatrix)
+    show_plan(plan, model.plans(opened, {*model.LADDER, recipe}))
+    file_name = f"{opened.stem}-{recipe}.gguf"
+    show_job(opened, plan, file_name)
+    with_imatrix = ', imatrix="imatrix.gguf"' if imatrix else ""
     captions.show_python(
         "import quantlib as ql\n\n"
-        f"checkpoint = ql.open_checkpoint({str(model.shown_path(checkpoint))!r})\n"
-        f"plan = ql.plan(checkpoint, recipe={recipe!r})\n"
-        f"result = ql.run(plan, {f'{name}-{recipe}.gguf'!r})\n"
+        f"checkpoint = ql.open_checkpoint({opened.source!r})\n"
+        f"plan = ql.plan(checkpoint, recipe={recipe!r}{with_imatrix})\n"
+        f"result = ql.run(plan, {file_name!r})\n"
         "for t in result.tensors:\n"
         '    print(f"{t.name:32} {t.source} -> {t.target:5} error {t.loss.relative:.2%}")',
-        shell=f"python -m quantlib quantize {model.shown_path(checkpoint)} {name}-{recipe}.gguf --recipe {recipe}",
+        shell=f"python -m quantlib quantize {shlex.quote(opened.source)} {file_name} --recipe {recipe}"
+        + (" --imatrix imatrix.gguf" if imatrix else ""),
     )
-
-
-def choose_source() -> tuple[ql.Checkpoint | None, str]:
-    """The checkpoint to quantize, and a name for the file that comes of it."""
-    source = st.segmented_control("Model", [DEMO, OWN], default=DEMO, key="source", bind="query-params", required=True)
-    if source == DEMO:
-        return model.demo_checkpoint(), "demo-model"
-    uploads = st.file_uploader(
-        "A safetensors or GGUF file; for safetensors add config.json and the tokenizer files beside it",
-        accept_multiple_files=True,
-        help="Nothing you bring leaves this server. It is deleted within two hours.",
-    )
-    if not uploads:
-        st.info("No file at hand? Take the demo model: every number below is measured on it.", icon="💡")
-        return None, ""
-    try:
-        return model.uploaded_checkpoint(uploads), model.plain_name(uploads)
-    except ql.QuantlibError as error:
-        st.error(str(error), icon="⚠️")
-        return None, ""
 
 
 def choose_recipe() -> str:
@@ -66,20 +54,32 @@ def choose_recipe() -> str:
 
 
 def choose_imatrix() -> ImportanceMatrix | None:
-    """An importance matrix, if the reader brings one."""
+    """An importance matrix, if the reader brings one; kept for the visit."""
     with st.expander("Importance matrix (optional)"):
         st.markdown(
             "The mean square of each input channel's activations. With it, errors on channels that carry much "
             "weigh more. `llama-imatrix` makes such files; recipes of about 2 bits need one."
         )
-        upload = st.file_uploader("An imatrix file (.gguf or .dat)", key="imatrix")
-        if upload is None:
-            return None
-        try:
-            return model.uploaded_imatrix(upload)
-        except ql.QuantlibError as error:
-            st.error(str(error), icon="⚠️")
-            return None
+        held = st.session_state.get("imatrix")
+        if held is None:
+            token = uploader(
+                "bring-imatrix", "imatrix", "Bring an imatrix file", ".gguf or .dat, as llama-imatrix writes"
+            )
+            if token is None:
+                return None
+            held = st.session_state["imatrix"] = read_upload(token)
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        left.text(f"In use: {held.chunks} chunks, {len(held.entries)} tensors")
+        right.button("Without it", on_click=st.session_state.pop, args=("imatrix",), width="stretch")
+        return held
+
+
+def read_upload(token: str) -> ImportanceMatrix:
+    path, _ = uploads.registry().take(token)
+    try:
+        return read_imatrix(path)
+    finally:
+        files.remove(path.parent)
 
 
 def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
@@ -101,54 +101,46 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
         )
 
 
-def show_job(plan: ql.Plan, file_name: str) -> None:
+def show_job(opened: Opened, plan: ql.Plan, file_name: str) -> None:
     """The button, then the job that it started: in line, running, done or failed."""
-    job = registry().get(st.session_state.get("job") or st.query_params.get("job"))
-    if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or (job is not None and not job.done)):
-        try:
-            job = registry().submit(plan, file_name)
-        except ql.QuantlibError as error:
-            st.error(str(error), icon="⚠️")
-            return
-        st.session_state["job"] = st.query_params["job"] = job.token
-        st.rerun()
-    if job is not None and job.done:
-        show_outcome(job)
+    job = jobview.job_of(JOB)
+    busy = job is not None and not job.done
+    if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or busy):
+        work = partial(quantize, plan=plan)
+        title = f"{opened.name} to {plan.recipe.name}"
+        made = Job("quantize", title, work, visits.current(), nbytes=plan.nbytes, file_name=file_name)
+        jobview.launch(JOB, made)
+    if busy:
+        st.text(model.plain(job.title))
+        jobview.watch(job.token)
     elif job is not None:
-        watch(job.token)
+        show_outcome(job)
 
 
-@st.fragment(run_every=0.4)
-def watch(token: str) -> None:
-    """The progress of a living job; reruns the page once it is done."""
-    job = registry().get(token)
-    if job is None or job.done:
-        st.rerun()
-    progress, ahead = job.progress, registry().ahead_of(job)
-    if not job.started and ahead:
-        st.progress(0.0, f"In line: {ahead} before you")
-    elif progress is None:
-        st.progress(0.0, "Starting")
-    else:
-        st.progress(progress.fraction, f"Tensor {progress.index + 1} of {progress.count}, {progress.seconds:.0f} s")
-    if st.button("Cancel"):
-        job.stop.set()
+def quantize(job: Job, plan: ql.Plan) -> ql.RunResult:
+    """The work of the job: the run, with its progress in words."""
+
+    def show(p: ql.Progress) -> None:
+        speed = p.weights_done / p.seconds if p.seconds else 0
+        words = f"Tensor {p.index + 1} of {p.count}, {tables.count(int(speed))} weights a second"
+        job.show(p.fraction, words if p.weights_done < p.weights else "Reading the file back and verifying it")
+
+    result = ql.run(plan, job.new_file("model.gguf"), show, job.stop.is_set, jobs.pool())
+    job.path = result.path
+    return result
 
 
 def show_outcome(job: Job) -> None:
     """The file, and what each tensor lost; or why there is none."""
-    st.subheader(job.file_name)
+    st.subheader(job.file_name, anchor=False)
     if job.error:
-        st.error(job.error, icon="⚠️")
+        jobview.show_failure(job)
         return
     result = job.result
-    if job.path:
-        st.success(
-            f"{tables.size(result.nbytes)}, written in {result.seconds:.1f} s, read back and verified.", icon="✅"
-        )
-        st.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️")
-    else:
-        st.info("The file is no longer kept on the server; press Quantize to make it again.")
+    st.success(f"{tables.size(result.nbytes)}, written in {result.seconds:.1f} s, read back and verified.", icon="✅")
+    left, right = st.columns(2)
+    left.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️", width="stretch")
+    right.button("Look at it on every page", on_click=look_at_result, args=(job,), icon="🔎", width="stretch")
     st.markdown(
         "**What each tensor lost**: the root mean square of what changed, as a share of a typical weight. "
         "Each bit less doubles it, which is 6 dB of SQNR."
@@ -168,6 +160,10 @@ def show_outcome(job: Job) -> None:
             },
             hide_index=True,
         )
+
+
+def look_at_result(job: Job) -> None:
+    looking.look_at(shelf().result(visits.current(), job.token, job.path, job.file_name))
 
 
 main()

@@ -27,6 +27,21 @@ def size(nbytes: int) -> str:
     return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.3g} {unit}"
 
 
+def count(number: int) -> str:
+    """A count for people: 8.44 million."""
+    for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
+        if number >= size:
+            return f"{number / size:.3g} {word}"
+    return f"{number:,}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 40 s, 3 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def formats() -> list[dict]:
     """A row for each format of the catalogue."""
     return [

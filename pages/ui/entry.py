@@ -1,9 +1,11 @@
-"""The router: builds the menu, frames the page, runs it."""
+"""The router: builds the menu, frames the page, says what it looks at, runs it."""
 
 import streamlit as st
 
-from pages.ui import chrome, menu
+from pages.ui import chrome, looking, menu
 
 navigation = st.navigation({name: [entry.page() for entry in entries] for name, entries in menu.SECTIONS.items()})
 chrome.page_frame()
+looking.attach()
+looking.note()
 navigation.run()

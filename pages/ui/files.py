@@ -1,49 +1,79 @@
-"""Files of the app: a private folder, one sub-folder for each upload and each job, named by us and swept by age."""
+"""Files of the app: one private folder for this server, a sub-folder of our naming for each upload and each job.
+
+The folder is locked while its server lives, so the next start knows which ones are debris of servers that were killed.
+"""
 
 import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Protocol
 
-from quantlib.errors import CheckpointError
+from pages.ui.limits import LIMITS, Limits
+from quantlib import tables
+from quantlib.errors import JobError
 
-KEEP_SECONDS = 2 * 3600
-SPARE_BYTES = 1 << 30  # left free on the disk whatever users do
-CHECKPOINT_SUFFIXES = (".safetensors", ".gguf")
-SIDE_FILES = {
-    "config.json",
-    "generation_config.json",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-}
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+try:
+    import fcntl
+except ImportError:  # Windows keeps open files from being deleted by itself
+    fcntl = None
+
+ABANDONED_SECONDS = 24 * 3600  # where no lock can tell, and for folders that nobody owns
 
 
-class Upload(Protocol):
-    """What Streamlit's uploader hands over."""
-
-    name: str
-    size: int
-    file_id: str
-
-    def seek(self, offset: int) -> int: ...
-    def read(self, size: int) -> bytes: ...
-
-
-def root() -> Path:
-    """The private folder of this server: of this user, of this process, readable by nobody else."""
-    path = Path(tempfile.gettempdir()) / f"quantlib-app-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    path.mkdir(mode=0o700, exist_ok=True)
+def base() -> Path:
+    """The folder of all servers of this user: readable by nobody else."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    path = (LIMITS.folder or Path(tempfile.gettempdir())) / f"quantlib-app-{user}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.is_symlink() or (hasattr(os, "getuid") and path.stat().st_uid != os.getuid()):
         raise RuntimeError(f"{path} belongs to somebody else")
     return path
+
+
+def root() -> Path:
+    """The private folder of this server process."""
+    return _locked(base())
+
+
+@cache
+def _locked(parent: Path) -> Path:
+    path = Path(tempfile.mkdtemp(prefix="server-", dir=parent))
+    _lock(path)
+    return path
+
+
+_LOCKS: list[int] = []  # held open for as long as the process lives
+
+
+def _lock(path: Path) -> bool:
+    """Try to take the lock of a server's folder; it is taken by whoever still lives."""
+    if fcntl is None:
+        return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+    descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    _LOCKS.append(descriptor)
+    return True
+
+
+def clear_debris() -> None:
+    """Remove what servers that no longer run have left: called when a server starts."""
+    own = root()
+    for path in base().iterdir():
+        if path != own and path.is_dir() and not path.is_symlink() and _lock(path):
+            shutil.rmtree(path, ignore_errors=True)
+            if fcntl is not None:
+                os.close(_LOCKS.pop())
+
+
+def clear_own() -> None:
+    """Remove this server's folder: called when it stops in an orderly way."""
+    shutil.rmtree(root(), ignore_errors=True)
 
 
 def new_folder() -> Path:
@@ -51,62 +81,22 @@ def new_folder() -> Path:
     return Path(tempfile.mkdtemp(dir=root()))
 
 
-def sweep(keep_seconds: float = KEEP_SECONDS) -> None:
-    """Remove folders that nobody has touched for that long."""
-    for path in root().iterdir():
-        newest = max((p.stat().st_mtime for p in [path, *path.rglob("*")] if p.exists()), default=0)
-        if time.time() - newest > keep_seconds:
-            shutil.rmtree(path, ignore_errors=True)
+def remove(folder: Path | None) -> None:
+    """Remove a folder that new_folder made, with all that is in it."""
+    if folder is not None and folder.parent == root():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def store(uploads: Iterable[Upload]) -> Path:
-    """Copy uploaded files to a fresh folder; returns what to open: the one checkpoint file, or the folder.
+def used() -> int:
+    """Bytes of all uploads and results."""
+    return sum(path.stat().st_size for path in root().rglob("*") if path.is_file())
 
-    Names are checked against what a checkpoint consists of and never used as paths beyond that.
-    Raises CheckpointError where there is no checkpoint among them, or no room.
-    """
-    uploads = list(uploads)
-    for upload in uploads:
-        _check_name(upload.name)
-    if len({u.name for u in uploads}) < len(uploads):
-        raise CheckpointError("Two of these files have the same name; bring each file once.")
-    checkpoints = [u.name for u in uploads if u.name.endswith(CHECKPOINT_SUFFIXES)]
-    if not checkpoints:
-        raise CheckpointError("There is no .safetensors or .gguf file among these; add the one that holds the weights.")
-    sweep()
-    needed = sum(u.size for u in uploads)
-    free = shutil.disk_usage(root()).free - SPARE_BYTES
+
+def check_room(needed: int, promised: int = 0, limits: Limits = LIMITS) -> None:
+    """Raise JobError unless `needed` more bytes fit beside what lies here and what was promised to others."""
+    free = min(shutil.disk_usage(root()).free - limits.spare_bytes, limits.disk_bytes - used()) - promised
     if needed > free:
-        raise CheckpointError(f"The server has no room for {needed:,} bytes now; try a smaller file, or later.")
-    folder = new_folder()
-    for upload in uploads:
-        _copy(upload, folder / upload.name)
-    return folder if len(uploads) > 1 and len(checkpoints) != 1 else folder / checkpoints[0]
-
-
-def store_one(upload: Upload, name: str) -> Path:
-    """Copy one uploaded file to a fresh folder under a name of ours."""
-    path = new_folder() / name
-    _copy(upload, path)
-    return path
-
-
-def _copy(upload: Upload, path: Path) -> None:
-    upload.seek(0)
-    with open(path, "xb") as target:
-        shutil.copyfileobj(upload, target, 1 << 20)
-
-
-def _check_name(name: str) -> None:
-    if name.lower().endswith(PICKLES):
-        raise CheckpointError(
-            f"{name} is a pickle, and loading a pickle can run any code it holds, so it is not opened here; "
-            "save the weights as safetensors and bring that file."
-        )
-    if name in SIDE_FILES:
-        return
-    if not (name.endswith(CHECKPOINT_SUFFIXES) and re.fullmatch(r"\w[\w.+-]{0,120}", name)):
-        raise CheckpointError(
-            f"{name!r} is not part of a checkpoint; bring .safetensors or .gguf files, and the config.json and "
-            "tokenizer files that lie beside them, with names of letters, digits, dots and dashes."
+        raise JobError(
+            f"The server has no room for {tables.size(needed)} now ({tables.size(max(0, free))} are left); "
+            "try a smaller file, or later."
         )

@@ -1,100 +1,183 @@
-"""Quantize jobs: one at a time on this server, the others waiting in line; they outlive reruns and page changes."""
+"""Jobs: long work that waits in line and outlives reruns, page changes and reloads.
 
+A job knows nothing of Streamlit. Its worker writes what is known of it, pages read that, and the token in the address
+is the only key to it and to its file.
+"""
+
+import os
 import secrets
-import shutil
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import streamlit as st
-
-import quantlib as ql
 from pages.ui import files
+from pages.ui.limits import LIMITS, Limits
+from pages.ui.visits import VISITS
+from quantlib.errors import Cancelled, JobError, QuantlibError
 
-RUNNING_AT_ONCE = 1
-MOST_WAITING = 20
-KEPT = 40
+NICE = 5  # workers give way to the threads that answer people
 
 
 @dataclass
 class Job:
-    """A run and what is known of it; written by its worker, read by pages."""
+    """One piece of work. work(job) returns the result; it calls `show` as it goes and asks `stop` where it can end.
 
-    plan: ql.Plan
-    file_name: str
+    line: which line it waits in. nbytes: room on the disk that it needs. file_name: what its file is called when it
+    is downloaded.
+    """
+
+    kind: str
+    title: str
+    work: Callable[["Job"], Any]
+    visit: str
+    line: str = "long"
+    nbytes: int = 0
+    file_name: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(18))
-    created: float = field(default_factory=time.time)
-    progress: ql.Progress | None = None
-    result: ql.RunResult | None = None
+    created: float = field(default_factory=time.monotonic)
+    started: float | None = None
+    ended: float | None = None
+    fraction: float = 0.0
+    words: str = ""
+    result: Any = None
     error: str | None = None
-    started: bool = False
+    cancelled: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     folder: Path | None = None
+    path: Path | None = None
 
     @property
     def done(self) -> bool:
-        return self.result is not None or self.error is not None
+        return self.ended is not None
 
     @property
-    def path(self) -> Path | None:
-        return self.result.path if self.result and self.result.path.exists() else None
+    def seconds(self) -> float:
+        """How long it has been running, or ran."""
+        return 0.0 if self.started is None else (self.ended or time.monotonic()) - self.started
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it ends, if it goes on as it went; None where nothing can be said yet."""
+        return self.seconds * (1 / self.fraction - 1) if self.fraction > 0.01 and self.seconds > 1 else None
+
+    def show(self, fraction: float, words: str) -> None:
+        """Say how far it is."""
+        self.fraction, self.words = fraction, words
+
+    def new_file(self, name: str) -> Path:
+        """A path in a folder of this job's own, which goes with it."""
+        if self.folder is None:
+            self.folder = files.new_folder()
+        return self.folder / name
 
 
 class Registry:
-    """All jobs of the server, by token; the token is the only key to a job and to its file."""
+    """All jobs of the server, by token, and the lines they wait in."""
 
-    def __init__(self):
+    def __init__(self, limits: Limits = LIMITS):
+        self.limits = limits
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
-        self._workers = ThreadPoolExecutor(RUNNING_AT_ONCE, thread_name_prefix="job")
+        self._lines = {
+            "long": ThreadPoolExecutor(limits.jobs_at_once, thread_name_prefix="job", initializer=give_way),
+            "short": ThreadPoolExecutor(1, thread_name_prefix="look", initializer=give_way),
+        }
 
-    def submit(self, plan: ql.Plan, file_name: str) -> Job:
-        """Put a run in line. Raises JobError where the line is full."""
+    def submit(self, job: Job) -> Job:
+        """Put a job in line. Raises JobError where the line, this visit's share or the disk is full."""
         with self._lock:
-            if sum(not job.done for job in self._jobs.values()) >= MOST_WAITING:
-                raise ql.JobError(f"{MOST_WAITING} runs are waiting already; try again in a minute.")
-            self._forget_old()
-            job = Job(plan, file_name)
+            unfinished = [other for other in self._jobs.values() if not other.done]
+            if sum(other.visit == job.visit for other in unfinished) >= self.limits.jobs_per_session:
+                raise JobError(
+                    f"You have {self.limits.jobs_per_session} unfinished jobs on this server; wait for one of them, "
+                    "or cancel it."
+                )
+            if len(unfinished) >= self.limits.jobs_waiting:
+                raise JobError(f"{len(unfinished)} jobs are waiting already; try again in a few minutes.")
+            if job.nbytes:
+                files.check_room(job.nbytes, sum(other.nbytes for other in unfinished), self.limits)
             self._jobs[job.token] = job
-        self._workers.submit(self._work, job)
+        VISITS.keep(f"job/{job.token}", lambda: self.forget(job.token), job.visit)
+        self._lines[job.line].submit(self._work, job)
         return job
 
     def get(self, token: str | None) -> Job | None:
         return self._jobs.get(token or "")
 
+    def attach(self, visit: str, token: str | None) -> Job | None:
+        """The job of a token in the address, held by this visit too from now on."""
+        job = self.get(token)
+        if job is not None:
+            VISITS.join(f"job/{job.token}", visit)
+        return job
+
     def ahead_of(self, job: Job) -> int:
-        """How many unfinished jobs came before this one."""
-        return sum(not other.done for other in list(self._jobs.values()) if other.created < job.created)
+        """How many unfinished jobs of the same line came before this one."""
+        return sum(not o.done and o.line == job.line and o.created < job.created for o in list(self._jobs.values()))
+
+    def finished_of(self, visit: str, kind: str) -> list[Job]:
+        """Jobs of a kind that a visit holds and that ended well, the newest first."""
+        held = [j for j in list(self._jobs.values()) if j.kind == kind and VISITS.holds(f"job/{j.token}", visit)]
+        return [job for job in reversed(held) if job.done and not job.error]
+
+    def forget(self, token: str) -> None:
+        """Stop a job if it still runs, and delete what it made."""
+        with self._lock:
+            job = self._jobs.pop(token, None)
+        if job is not None:
+            job.stop.set()
+            if job.done:
+                files.remove(job.folder)
+
+    def expire(self, keep_seconds: float) -> None:
+        """Forget the jobs that ended longer ago than that."""
+        now = time.monotonic()
+        for job in list(self._jobs.values()):
+            if job.ended is not None and now - job.ended > keep_seconds:
+                self.forget(job.token)
 
     def _work(self, job: Job) -> None:
+        job.started = time.monotonic()
         try:
-            job.started = True
-            job.folder = files.new_folder()
-
-            def show(progress: ql.Progress) -> None:
-                job.progress = progress
-
-            job.result = ql.run(job.plan, job.folder / "model.gguf", show, job.stop.is_set)
-        except ql.QuantlibError as error:
+            if job.stop.is_set():
+                raise Cancelled("The job was cancelled before it began.")
+            job.result = job.work(job)
+        except Cancelled as error:
+            job.error, job.cancelled = str(error), True
+        except QuantlibError as error:
             job.error = str(error)
+        except MemoryError:
+            job.error = "The server ran out of memory; nothing was written."
         except Exception:
-            job.error = "The run met an error that it did not expect; nothing was written."
+            job.error = "The job met an error that it did not expect; nothing was written."
             raise
         finally:
-            if job.error and job.folder:
-                shutil.rmtree(job.folder, ignore_errors=True)
-
-    def _forget_old(self) -> None:
-        finished = [job for job in self._jobs.values() if job.done]
-        for job in finished[: max(0, len(finished) - KEPT)]:
-            del self._jobs[job.token]
-            if job.folder:
-                shutil.rmtree(job.folder, ignore_errors=True)
+            job.ended = time.monotonic()
+            if job.error or self.get(job.token) is None:
+                files.remove(job.folder)
 
 
-@st.cache_resource(show_spinner=False)
+def give_way() -> None:
+    """Let this thread's work yield to that of other threads, where the system knows such a thing."""
+    if hasattr(os, "setpriority") and hasattr(threading, "get_native_id"):
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        except OSError:
+            return
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """The threads on which jobs quantize: fewer than there are cores, and giving way to those that answer people."""
+    return ThreadPoolExecutor(LIMITS.threads, thread_name_prefix="work", initializer=give_way)
+
+
+@cache
 def registry() -> Registry:
     """The one registry of this server."""
     return Registry()

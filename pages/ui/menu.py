@@ -81,11 +81,12 @@ CLAIMS = Entry(
     "claims.py", "Claims, checked", "☑️", "claims-checked",
     "Ten things commonly said of quantization, each with a verdict.", 8,
 )  # fmt: skip
+OPEN = Entry("open.py", "Open", "📂", "open")
 QUANTIZE = Entry("quantize.py", "Quantize", "📦", "quantize")
 
 # The chapters in reading order; their numbers and their previous and next links follow from it.
 CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
-SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [QUANTIZE]}
+SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [OPEN, QUANTIZE]}
 
 
 def number(chapter: Entry) -> int:

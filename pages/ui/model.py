@@ -1,16 +1,18 @@
-"""The checkpoints that pages show: the demo model, and what this session uploaded."""
+"""The checkpoint that pages show: the demo model, or what this visit opened; and what is measured on it."""
 
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
 import quantlib as ql
 from pages.ui import files
+from pages.ui.opened import Opened, identity, shelf
 from quantlib import tables
-from quantlib.checkpoints import ImportanceMatrix, read_imatrix
+from quantlib.checkpoints import ImportanceMatrix
 from quantlib.lm import Model, Perplexity, Tokenizer, generate, load, perplexity
 from quantlib.recipes import RECIPES
 
@@ -20,67 +22,75 @@ EVALUATION = ("assets/evaluation/story.txt", "assets/evaluation/explanation.txt"
 # The recipes that sizes are compared on: one for each step down.
 LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 MOST_PLANS = 64
+# What Hugging Face and GGUF call the same matrix.
+SAME_WORK = (("down_proj", "ffn_down"), ("up_proj", "ffn_up"), ("q_proj", "attn_q"), ("embed_tokens", "token_embd"))
 TEMPERATURE, SEED = 0.7, 3  # of the texts that the demo model writes
 
 
-@st.cache_resource(show_spinner=False)
+@cache
+def demo() -> Opened:
+    """The demo model, which every visit looks at first."""
+    checkpoint = ql.open_checkpoint(DEMO_MODEL)
+    source = str(DEMO_MODEL.relative_to(ROOT))
+    return Opened("", checkpoint, "The demo model", source, identity(checkpoint), "demo")
+
+
 def demo_checkpoint() -> ql.Checkpoint:
-    return ql.open_checkpoint(DEMO_MODEL)
+    return demo().checkpoint
+
+
+def current() -> Opened:
+    """What this visit looks at: the demo model, or what it opened. The token in the address decides."""
+    return shelf().get(st.session_state.get("opened")) or demo()
 
 
 def current_checkpoint() -> ql.Checkpoint:
-    """The checkpoint that this session's Learn pages look at."""
-    return demo_checkpoint()
+    """The checkpoint that every page of this visit looks at."""
+    return current().checkpoint
 
 
 def tensor_picker(key: str, default: str, matrices_only: bool = True) -> ql.Tensor:
-    """A select box over the checkpoint's tensors, kept in the address under `key`."""
+    """A select box over the tensors whose values can be read, kept in the address under `key`.
+
+    Ends the page's run, with a sentence, where the checkpoint has none.
+    """
     tensors = current_checkpoint().tensors
-    names = [name for name, t in tensors.items() if len(t.shape) == 2 or not matrices_only]
-    index = names.index(default) if default in names else 0
-    name = st.selectbox("Tensor", names, index=index, key=key, bind="query-params")
+    names = [n for n, t in tensors.items() if t.decodable and t.size and (len(t.shape) == 2 or not matrices_only)]
+    if not names:
+        st.info("This checkpoint holds no matrix whose values can be read here; open another one.", icon="📏")
+        st.stop()
+    index = names.index(default) if default in names else _alike(names, default)
+    if st.session_state.get(key) not in (None, *names):
+        del st.session_state[key]  # chosen in another checkpoint
+    name = st.selectbox("Tensor", names, index=index, key=key, bind="query-params", format_func=plain)
     return tensors[name]
 
 
-def uploaded_checkpoint(uploads: Sequence[files.Upload]) -> ql.Checkpoint:
-    """What this session uploaded, stored once and opened once. Raises CheckpointError where it cannot be read."""
-    key = tuple((u.name, u.size, u.file_id) for u in uploads)
-    held = st.session_state.get("uploaded")
-    if held is None or held[0] != key:
-        held = (key, ql.open_checkpoint(files.store(uploads)))
-        st.session_state["uploaded"] = held
-    return held[1]
+def _alike(names: Sequence[str], default: str) -> int:
+    """Where the first tensor stands that does what `default` does, under either naming; else 0."""
+    wanted = [pair for pair in SAME_WORK if any(word in default for word in pair)]
+    return next((i for i, name in enumerate(names) for pair in wanted if any(word in name for word in pair)), 0)
 
 
-def uploaded_imatrix(upload: files.Upload) -> ImportanceMatrix:
-    """An uploaded importance matrix, read once. Raises CheckpointError where it is none."""
-    held = st.session_state.get("uploaded_imatrix")
-    if held is None or held[0] != upload.file_id:
-        held = (upload.file_id, read_imatrix(files.store_one(upload, "imatrix")))
-        st.session_state["uploaded_imatrix"] = held
-    return held[1]
+def plain(name: str) -> str:
+    """An untrusted name for a label: one printable line that no label takes for markup."""
+    return "".join(c if c.isprintable() else "�" for c in name)
 
 
-def plain_name(uploads: Sequence[files.Upload]) -> str:
-    """A name for the result, from the checkpoint file's own."""
-    names = [u.name for u in uploads if u.name.endswith(files.CHECKPOINT_SUFFIXES)]
-    return Path(names[0]).stem if names else "model"
-
-
-def plan_of(checkpoint: ql.Checkpoint, recipe: str, imatrix: ImportanceMatrix | None = None) -> ql.Plan:
-    """The plan, made once a session: a large vocabulary takes tenths of a second to write into a header."""
-    held = st.session_state.setdefault("plans", {})
-    key = (id(checkpoint), recipe, id(imatrix))  # the entry holds both, so that no other object gets their ids
+def plan_of(opened: Opened, recipe: str, imatrix: ImportanceMatrix | None = None) -> ql.Plan:
+    """The plan, made once for everybody: a large vocabulary takes tenths of a second to write into a header."""
+    key = (recipe, id(imatrix))  # the entry holds the imatrix, so that no other object gets its id
+    held = opened.plans
     if key not in held:
         if len(held) >= MOST_PLANS:
             held.clear()
-        held[key] = (ql.plan(checkpoint, recipe, imatrix), imatrix)
+        held[key] = (ql.plan(opened.checkpoint, recipe, imatrix), imatrix)
     return held[key][0]
 
 
-def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql.Plan]:
+def plans(opened: Opened, names: Collection[str] = LADDER) -> list[ql.Plan]:
     """Plans by these recipes, the largest file first."""
-    return sorted((plan_of(checkpoint, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
+    return sorted((plan_of(opened, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,5 @@ def continued(recipe: str, prompt: str, tokens: int = 48, context: int = 256) ->
 
 
 def shown_path(checkpoint: ql.Checkpoint) -> str:
-    """How a snippet names this checkpoint: the demo model by its place in the project, others by their file name."""
-    path = Path(checkpoint.source)
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+    """How a snippet names this checkpoint: the demo model by its place in the project, others as they were named."""
+    return next((o.source for o in (current(), demo()) if o.checkpoint is checkpoint), Path(checkpoint.source).name)

@@ -4,12 +4,14 @@ import gc
 import threading
 from contextlib import asynccontextmanager
 
-from pages.ui import files
+from pages.ui import files, jobs
+from pages.ui.limits import LIMITS
+from pages.ui.visits import VISITS
 
 # The formats that the first clicks need. Compiling holds the interpreter lock, so the others wait until they are asked
 # for: that takes seconds once, and the compiled code is kept on disk.
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")
-SWEEP_SECONDS = 600
+SWEEP_SECONDS = 15
 
 
 def warm_up() -> None:
@@ -29,10 +31,11 @@ def warm_up() -> None:
 
 
 def sweep_until(stopped: threading.Event) -> None:
-    """Remove old files at once and then every few minutes: uploads must not stay because nobody uploads any more."""
-    files.sweep()
+    """Clear what a killed server left, then release every few seconds what belongs to visits that have gone."""
+    files.clear_debris()
     while not stopped.wait(SWEEP_SECONDS):
-        files.sweep()
+        VISITS.sweep(LIMITS.away_seconds)
+        jobs.registry().expire(LIMITS.keep_seconds)
 
 
 @asynccontextmanager
@@ -42,3 +45,5 @@ async def lifespan(app):
     threading.Thread(target=sweep_until, args=(stopped,), name="sweep", daemon=True).start()
     yield
     stopped.set()
+    VISITS.sweep(0)
+    files.clear_own()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,13 +22,13 @@ QUIET = [  # no sandbox as root; nothing that calls out
 START_SECONDS = 60
 
 
-def start_server(port: int, folder: Path) -> subprocess.Popen:
+def start_server(port: int, folder: Path, **settings: str) -> subprocess.Popen:
+    """A server process whose temporary files lie in `folder`; `settings` go into its environment."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py"]
     command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    environment = {**os.environ, "TMPDIR": str(folder), **settings}
     with open(folder / "server.log", "w") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(folder)}
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -38,16 +40,29 @@ def start_server(port: int, folder: Path) -> subprocess.Popen:
     raise RuntimeError((folder / "server.log").read_text())
 
 
-@pytest.fixture
-def server(tmp_path) -> str:
-    """The address of a server that nobody has visited yet."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = start_server(port, tmp_path)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
+        return free.getsockname()[1]
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[str]:
+    """The address of a server that nobody has visited yet, for as long as the block lasts."""
+    port = free_port()
+    process = start_server(port, folder, **settings)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[str]:
+    """A fresh server for one test."""
+    with running(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

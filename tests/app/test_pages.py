@@ -40,65 +40,6 @@ def test_home_by_deep_link(server, page):
     assert page.locator("svg.levels path.level").count() == 0
 
 
-def test_quantize_the_demo_model(server, page, shoot, tmp_path):
-    page.goto(f"{server}/quantize?recipe=Q8_0")
-    page.get_by_role("button", name="Quantize", exact=True).wait_for()
-    settle(page)
-    assert page.get_by_role("combobox", name="Recipe").input_value() == "Q8_0"
-    shoot(page, "quantize-plan")
-    page.get_by_role("button", name="Quantize", exact=True).click()
-    link = page.get_by_role("link", name="Download the GGUF file")
-    link.wait_for(timeout=60_000)
-    settle(page)
-    shoot(page, "quantize-done")
-    response = page.request.get(link.evaluate("a => a.href"))
-    out = tmp_path / "out.gguf"
-    out.write_bytes(response.body())
-    assert 'filename="demo-model-Q8_0.gguf"' in response.headers["content-disposition"]
-
-    import quantlib as ql
-
-    with ql.open_checkpoint(out) as written:
-        assert written.tensors["blk.0.ffn_down.weight"].format == "Q8_0"
-    page.reload()
-    page.get_by_role("link", name="Download the GGUF file").wait_for()
-    assert page.request.get(f"{server}/files/not-a-token").status == 404
-
-
-def upload(page, files: list[dict]) -> None:
-    page.locator("input[type=file]").first.set_input_files(files)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("model.bin", b"\x80\x02}q\x00.", "pickle"),
-        ("cut.safetensors", b"\xff\xff\xff\x00\x00\x00\x00\x00{}", "cut.safetensors|header"),
-        ("lying.gguf", b"GGUF\x03\x00\x00\x00" + b"\xff" * 16, "lying.gguf|claims"),
-    ],
-)
-def test_bad_uploads_get_one_sentence(server, page, name, content, says):
-    page.goto(f"{server}/quantize?source=A+file+of+mine")
-    page.locator("input[type=file]").first.wait_for(state="attached")
-    settle(page)
-    upload(page, [{"name": name, "mimeType": "application/octet-stream", "buffer": content}])
-    alert = page.get_by_role("alert").filter(has_text=re.compile(says))
-    alert.wait_for()
-    assert "Traceback" not in page.locator("[data-testid=stMain]").inner_text()
-
-
-def test_quantize_an_upload(server, page, demo_model):
-    page.goto(f"{server}/quantize?source=A+file+of+mine&recipe=Q4_K_M")
-    page.locator("input[type=file]").first.wait_for(state="attached")
-    settle(page)
-    names = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
-    page.locator("input[type=file]").first.set_input_files([demo_model / name for name in names])
-    page.get_by_role("button", name="Quantize", exact=True).wait_for()
-    settle(page)
-    page.get_by_role("button", name="Quantize", exact=True).click()
-    page.get_by_role("link", name="Download the GGUF file").wait_for(timeout=60_000)
-
-
 def test_what_a_float_stores(server, page, shoot):
     page.goto(f"{server}/what-a-float-stores?row=3&column=5")
     strip = page.locator(".ql section")
@@ -158,24 +99,6 @@ def test_inside_a_super_block_by_deep_link(server, page):
     playwright.expect(page.locator(".ql .byte")).to_have_count(210)
 
 
-def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path):
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    x = np.ones((64, 256), np.float32)
-    x[3, 7] = np.nan
-    save_file({"model.layers.0.mlp.up_proj.weight": x}, tmp_path / "damaged.safetensors")
-    page.goto(f"{server}/quantize?source=A+file+of+mine&recipe=Q8_0")
-    page.locator("input[type=file]").first.wait_for(state="attached")
-    settle(page)
-    page.locator("input[type=file]").first.set_input_files([tmp_path / "damaged.safetensors"])
-    page.get_by_role("alert").filter(has_text="no config.json").wait_for()
-    page.get_by_role("button", name="Quantize", exact=True).click()
-    alert = page.get_by_role("alert").filter(has_text=re.compile("NaN.* at row 3, column 7"))
-    alert.wait_for()
-    assert page.get_by_role("link", name="Download the GGUF file").count() == 0
-
-
 def test_what_it_costs(server, page, shoot):
     page.goto(f"{server}/what-it-costs?recipe=Q8_0")
     page.get_by_text("The same sentence, twice").wait_for(timeout=90_000)
@@ -207,7 +130,7 @@ def test_no_page_calls_out(server, page):
     page.on(
         "request", lambda r: r.url.startswith((server, "data:", "blob:", "ws://127.0.0.1")) or outside.append(r.url)
     )
-    for address in ("", "what-a-float-stores", "inside-a-super-block", "what-it-costs", "quantize"):
+    for address in ("", "what-a-float-stores", "inside-a-super-block", "what-it-costs", "open", "quantize"):
         page.goto(f"{server}/{address}")
         settle(page)
     assert not outside

@@ -1,0 +1,128 @@
+"""Open: a checkpoint of the reader's own, which every page then looks at."""
+
+import streamlit as st
+
+import quantlib as ql
+from pages.ui import looking, menu, model, visits
+from pages.ui.limits import LIMITS
+from pages.ui.opened import Opened, listed, shelf
+from pages.ui.uploader import uploader
+from quantlib import tables
+
+UPLOAD, SERVER, HUB = "From your computer", "On this server", "From the hub"
+
+
+def main() -> None:
+    st.title("Open a checkpoint")
+    st.markdown(
+        "A safetensors or GGUF file, or a whole model folder. Every page then looks at it instead of the demo model: "
+        "the chapters show its weights, and you can inspect it, quantize it and measure it."
+    )
+    offered = [UPLOAD] + [SERVER] * bool(LIMITS.directories) + [HUB] * LIMITS.hub
+    where = st.segmented_control(
+        "Where it is", offered, default=UPLOAD, key="where", bind="query-params", required=True
+    )
+    try:
+        found = {UPLOAD: from_upload, SERVER: from_server, HUB: from_hub}[where]()
+    except ql.QuantlibError as error:
+        st.error(str(error), icon="⚠️")
+        found = None
+    if found is not None:
+        looking.look_at(found)
+        st.rerun()
+    show_current()
+    show_others()
+
+
+def from_upload() -> Opened | None:
+    token = uploader(
+        "checkpoint",
+        "checkpoint",
+        "Bring a checkpoint",
+        ".safetensors or .gguf; with safetensors also config.json and the tokenizer files beside it. At most "
+        f"{tables.size(LIMITS.upload_bytes)}. What you bring stays on this server and is deleted when you leave.",
+    )
+    return shelf().upload(visits.current(), token) if token else None
+
+
+def from_server() -> Opened | None:
+    st.caption("Directories that this server's operator allows.")
+    names = offered_paths()
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    path = left.selectbox(
+        "Path",
+        names,
+        index=None,
+        placeholder="Choose, or write a path",
+        accept_new_options=True,
+        format_func=model.plain,
+    )
+    pressed = right.button("Open", type="primary", disabled=not path, width="stretch", key="open-path")
+    return shelf().path(visits.current(), path) if pressed else None
+
+
+@st.cache_data(ttl=30, max_entries=1, show_spinner=False)
+def offered_paths() -> list[str]:
+    return listed()
+
+
+def from_hub() -> Opened | None:
+    with st.form("hub", border=False):
+        left, right = st.columns([4, 1], vertical_alignment="bottom")
+        name = left.text_input("Name on the hub", placeholder="owner/name", max_chars=200)
+        pressed = right.form_submit_button("Open", type="primary", width="stretch")
+    st.caption(
+        "Only headers are read, a few kilobytes even of a very large model; weights come when a page asks for them."
+    )
+    if not (pressed and name.strip()):
+        return None
+    with st.spinner("Reading headers"):
+        return shelf().hub(visits.current(), name)
+
+
+def show_current() -> None:
+    """What is looked at now."""
+    opened = model.current()
+    with st.container(border=True):
+        st.markdown("**Every page now looks at**")
+        st.text(model.plain(opened.name))
+        facts = tables.checkpoint(opened.checkpoint)
+        columns = st.columns(4)
+        columns[0].metric("Weights", tables.count(facts["weights"]))
+        columns[1].metric("Size of the tensors", tables.size(facts["nbytes"]))
+        columns[2].metric("Bits per weight", "–" if facts["bpw"] is None else f"{facts['bpw']:.2f}")
+        columns[3].metric("Tensors", f"{facts['tensor count']:,}")
+        st.text(f"{facts['kind']}, architecture {model.plain(str(facts['architecture'] or 'not stated'))}")
+        for warning in opened.checkpoint.warnings:
+            st.text(f"Note: {model.plain(warning)}")
+        left, right = st.columns(2)
+        with left:
+            menu.QUANTIZE.link()
+        with right:
+            menu.SUPER_BLOCK.link()
+
+
+def show_others() -> None:
+    """What this visit has opened besides, and how to let go of it."""
+    here = shelf().of(visits.current())
+    if not here:
+        return
+    st.subheader("Opened in this visit", anchor=False)
+    for opened in [model.demo(), *here]:
+        left, middle, right = st.columns([4, 1.2, 1.2], vertical_alignment="center")
+        left.text(model.plain(opened.name))
+        current = opened is model.current()
+        key = f"look-{opened.token}"
+        middle.button("Look at it", key, disabled=current, on_click=looking.look_at, args=(opened,), width="stretch")
+        if opened.token:
+            right.button("Close", key=f"close-{opened.token}", on_click=close, args=(opened,), width="stretch")
+
+
+def close(opened: Opened) -> None:
+    """Let go of it; its files are deleted."""
+    if model.current() is opened:
+        looking.look_at(model.demo())
+    shelf().close(visits.current(), opened.token)
+
+
+main()

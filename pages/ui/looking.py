@@ -1,0 +1,48 @@
+"""What this visit looks at: kept in the address, said in the sidebar of every page, with a way back."""
+
+import streamlit as st
+
+from pages.ui import model, visits
+from pages.ui.opened import Opened, shelf
+
+ADDRESS = "opened"
+
+
+def attach() -> None:
+    """Take over the checkpoint that the address names, and keep naming it: a reload or a link finds it again."""
+    visit = visits.current()
+    said = st.query_params.get(ADDRESS)
+    if said and said != st.session_state.get("opened"):
+        found = shelf().attach(visit, said)
+        st.session_state["opened"] = found.token if found else None
+        st.session_state["opened_gone"] = found is None
+    token = st.session_state.get("opened")
+    if token and shelf().get(token) is None:
+        token = st.session_state["opened"] = None
+        st.session_state["opened_gone"] = True
+    if token and said != token:
+        st.query_params[ADDRESS] = token
+    elif not token and said:
+        del st.query_params[ADDRESS]
+
+
+def look_at(opened: Opened) -> None:
+    """From now on every page of this visit looks at this checkpoint; the pages' own choices start anew."""
+    st.session_state["opened"] = opened.token or None
+    st.session_state["opened_gone"] = False
+    if opened.token:
+        st.query_params[ADDRESS] = opened.token
+    else:
+        st.query_params.pop(ADDRESS, None)
+
+
+def note() -> None:
+    """The line in the sidebar. Names come from files, so they are shown as plain text."""
+    found = model.current()
+    with st.sidebar, st.container(key="looking"):
+        st.caption("Every page looks at")
+        st.text(model.plain(found.name))
+        if st.session_state.get("opened_gone"):
+            st.caption("What you had opened is no longer on the server.")
+        if found.token:
+            st.button("Back to the demo model", on_click=look_at, args=(model.demo(),), width="stretch")

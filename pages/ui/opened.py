@@ -1,0 +1,196 @@
+"""Checkpoints that people opened: uploads, paths the operator allows, names of the hub, results of jobs.
+
+A token stands for each; it is in the address, so a reload finds the checkpoint again and a link shares it.
+"""
+
+import os
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import quantlib as ql
+from pages.ui import files, uploads
+from pages.ui.limits import LIMITS
+from pages.ui.visits import VISITS
+from quantlib.errors import CheckpointError
+
+HUB = "hf://"
+MOST_LISTED = 300
+DEEPEST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An opened checkpoint. name: what people call it. source: how a command names it. identity: the key of caches."""
+
+    token: str
+    checkpoint: ql.Checkpoint
+    name: str
+    source: str
+    identity: str
+    origin: str
+    folder: Path | None = None
+    plans: dict = field(default_factory=dict, repr=False)  # made by `model.plan_of`; they go when this goes
+
+    @property
+    def stem(self) -> str:
+        """What a file made from it is called, before the recipe."""
+        plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(self.source).name)
+        return plain.removesuffix(".gguf").removesuffix(".safetensors").strip(".-")[:80] or "model"
+
+
+class Shelf:
+    """All opened checkpoints of this server, by token."""
+
+    def __init__(self):
+        self._opened: dict[str, Opened] = {}
+        self._lock = threading.Lock()
+
+    def get(self, token: str | None) -> Opened | None:
+        return self._opened.get(token or "")
+
+    def upload(self, visit: str, token: str) -> Opened:
+        """Open what came complete under an upload's token. Raises CheckpointError; the files are gone then."""
+        if sum(o.origin == "upload" for o in self.of(visit)) >= LIMITS.uploads_per_session:
+            raise CheckpointError(
+                f"You hold {LIMITS.uploads_per_session} uploads already; close one of them before you bring another."
+            )
+        path, announced = uploads.registry().take(token)
+        folder = path if path.is_dir() else path.parent
+        try:
+            checkpoint = ql.open_checkpoint(path)
+        except BaseException:
+            files.remove(folder)
+            raise
+        weights = [f.name for f in announced if f.name.endswith(uploads.CHECKPOINT_SUFFIXES)]
+        name = weights[0] if len(weights) == 1 else f"{weights[0]} and {len(weights) - 1} more"
+        return self._put(visit, checkpoint, name, weights[0] if path.is_file() else "model", "upload", folder)
+
+    def path(self, visit: str, path: str) -> Opened:
+        """Open a path under one of the allowed directories. Raises CheckpointError for every other."""
+        allowed = allowed_path(path)
+        return self._put(visit, ql.open_checkpoint(allowed), allowed.name, str(allowed), "directory")
+
+    def hub(self, visit: str, name: str) -> Opened:
+        """Open a name of the hub, owner/name; only headers are read. Raises CheckpointError."""
+        if not LIMITS.hub:
+            raise CheckpointError("This server does not open checkpoints of the hub.")
+        name = name.strip().removeprefix(HUB).removeprefix("https://huggingface.co/").strip("/")
+        source = HUB + name
+        return self._put(visit, ql.open_checkpoint(source), name, source, "hub")
+
+    def result(self, visit: str, token: str, path: Path, name: str) -> Opened:
+        """Open the file that a job made; it shares the job's token, and lasts as long."""
+        found = self.get(token)
+        if found is None:
+            found = self._put(visit, ql.open_checkpoint(path), name, name, "result", token=token)
+        return found
+
+    def attach(self, visit: str, token: str | None) -> Opened | None:
+        """What a token in the address stands for, held by this visit too from now on."""
+        found = self.get(token)
+        if found is not None:
+            VISITS.join(_key(found.token), visit)
+        return found
+
+    def close(self, visit: str, token: str) -> None:
+        VISITS.drop(_key(token), visit)
+
+    def of(self, visit: str) -> list[Opened]:
+        """What a visit holds, in the order of opening."""
+        return [o for o in list(self._opened.values()) if VISITS.holds(_key(o.token), visit)]
+
+    def _put(self, visit, checkpoint, name, source, origin, folder=None, token=None) -> Opened:
+        token = token or secrets.token_urlsafe(18)
+        made = Opened(token, checkpoint, name, source, identity(checkpoint), origin, folder)
+        with self._lock:
+            self._opened[token] = made
+        VISITS.keep(_key(token), lambda: self._release(token), visit)
+        return made
+
+    def _release(self, token: str) -> None:
+        """Forget a checkpoint and delete its files. Jobs that still read it keep its mapping until they end."""
+        with self._lock:
+            found = self._opened.pop(token, None)
+        if found is not None:
+            files.remove(found.folder)
+
+
+def _key(token: str) -> str:
+    return f"opened/{token}"
+
+
+@cache
+def shelf() -> Shelf:
+    """The one shelf of this server."""
+    return Shelf()
+
+
+def identity(checkpoint: ql.Checkpoint) -> str:
+    """A text that changes with what is read: the files with their sizes and times, or the source as it was named."""
+    parts = [str(checkpoint.source)]
+    for file in checkpoint.files:
+        try:
+            found = os.stat(file.path)
+            parts.append(f"{file.path.name}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
+        except (OSError, AttributeError):
+            parts.append(repr(file))
+    return "|".join(parts)
+
+
+def allowed_path(path: str, directories: Iterable[Path] | None = None) -> Path:
+    """The path with its symbolic links resolved, if it and what is read beside it lie under an allowed directory.
+
+    Raises CheckpointError, in the same words for what is not there and what is not allowed: nobody learns from it
+    what lies elsewhere.
+    """
+    directories = LIMITS.directories if directories is None else directories
+    roots = [d.resolve() for d in directories]
+    refusal = CheckpointError("There is no checkpoint of that path under the directories that this server opens.")
+    try:
+        found = Path(path)
+        candidates = [found] if found.is_absolute() else [root / found for root in roots]
+        resolved = [c.resolve(strict=True) for c in candidates if _under(c, roots)]
+        if not resolved:
+            raise refusal
+        folder = resolved[0] if resolved[0].is_dir() else resolved[0].parent
+        if not all(_under(child, roots) for child in folder.iterdir() if child.is_symlink()):
+            raise CheckpointError("This folder holds links that lead out of the allowed directories; it is not opened.")
+    except (OSError, ValueError, RuntimeError):
+        raise refusal from None
+    return resolved[0]
+
+
+def _under(path: Path, roots: Iterable[Path]) -> bool:
+    try:
+        resolved = path.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return any(resolved.is_relative_to(root) for root in roots)
+
+
+def listed(directories: Iterable[Path] | None = None) -> list[str]:
+    """Checkpoints under the allowed directories, as paths below them: folders with a config.json, and single files."""
+    found: list[str] = []
+    for root in LIMITS.directories if directories is None else directories:
+        for folder, below, names in os.walk(root):
+            here = Path(folder)
+            if len(here.relative_to(root).parts) >= DEEPEST:
+                below.clear()
+            below[:] = sorted(d for d in below if not d.startswith("."))
+            if "config.json" in names and any(n.endswith(".safetensors") for n in names):
+                found.append(str(here))
+            parts = [n for n in sorted(names) if n.endswith(".gguf") and _first_part(n)]
+            found += [str(here / n) for n in parts]
+            if "config.json" not in names:
+                found += [str(here / n) for n in sorted(names) if n.endswith(".safetensors")]
+            if len(found) >= MOST_LISTED:
+                return found[:MOST_LISTED]
+    return found
+
+
+def _first_part(name: str) -> bool:
+    return "-of-" not in name or "-00001-of-" in name

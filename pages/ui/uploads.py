@@ -1,0 +1,224 @@
+"""Uploads in slices: a browser announces its files, then sends them piece by piece to our own route.
+
+Nothing is held in memory but the piece on its way, and everything is refused before it is written: a name that is no
+part of a checkpoint, a size above the limit, a full disk, an offset that is not where the file ends.
+"""
+
+import re
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from pages.ui import files
+from pages.ui.limits import LIMITS
+from pages.ui.visits import VISITS
+from quantlib import tables
+from quantlib.errors import CheckpointError, JobError
+
+SLICE_BYTES = 16 << 20
+MOST_FILES = 512
+CHECKPOINT_SUFFIXES = (".safetensors", ".gguf")
+# What lies beside the weights: the configuration, the tokenizer, and what quantizers leave.
+SIDE_FILE = re.compile(r"\w[\w.+-]{0,120}\.(json|model|txt|jinja)|Modelfile", re.ASCII)
+WEIGHTS_FILE = re.compile(r"\w[\w.+-]{0,120}\.(safetensors|gguf)", re.ASCII)
+# The same for the browser, which leaves out of a folder what is none of these.
+WANTED = r"^\w[\w.+-]*\.(safetensors|gguf|json|model|txt|jinja)$|^Modelfile$"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A file that is to come: its own name, its size, and the name it is stored under."""
+
+    name: str
+    size: int
+    stored: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an upload is for: how large it may be in all, and what its files may be called."""
+
+    name: str
+    most_bytes: int
+    one_file: bool = False
+
+    def announced(self, said: Sequence[tuple[str, int]]) -> tuple[Announced, ...]:
+        """The files as they will be stored. Raises CheckpointError for names and sizes that are not taken."""
+        if self.one_file:
+            if len(said) != 1:
+                raise CheckpointError("Bring one file here.")
+            found = (Announced(*said[0], self.name),)
+        else:
+            found = _of_checkpoint(said)
+        total = sum(f.size for f in found)
+        if total > self.most_bytes:
+            raise CheckpointError(
+                f"These files have {tables.size(total)}; at most {tables.size(self.most_bytes)} are taken here."
+            )
+        return found
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("checkpoint", LIMITS.upload_bytes),
+        Kind("imatrix", min(LIMITS.upload_bytes, 10**9), one_file=True),
+        Kind("text", min(LIMITS.upload_bytes, 4 * 10**6), one_file=True),
+    )
+}
+
+
+def _of_checkpoint(said: Sequence[tuple[str, int]]) -> tuple[Announced, ...]:
+    if len(said) > MOST_FILES:
+        raise CheckpointError(f"These are {len(said):,} files; a checkpoint has at most {MOST_FILES} here.")
+    for name, _ in said:
+        if name.lower().endswith(PICKLES):
+            raise CheckpointError(
+                f"{name!r} is a pickle, and loading a pickle can run any code it holds, so it is not opened here; "
+                "save the weights as safetensors and bring that file."
+            )
+    for name, _ in said:
+        if not (WEIGHTS_FILE.fullmatch(name) or SIDE_FILE.fullmatch(name)):
+            raise CheckpointError(
+                f"{name!r} is not part of a checkpoint; bring .safetensors or .gguf files, and the config.json and "
+                "tokenizer files that lie beside them, with names of letters, digits, dots and dashes."
+            )
+    names = [name for name, _ in said]
+    if len(set(names)) < len(names):
+        raise CheckpointError("Two of these files have the same name; bring each file once.")
+    if not any(name.endswith(CHECKPOINT_SUFFIXES) for name in names):
+        raise CheckpointError("There is no .safetensors or .gguf file among these; add the one that holds the weights.")
+    return tuple(Announced(name, size, name) for name, size in said)
+
+
+@dataclass
+class Incoming:
+    """An upload on its way. written: bytes so far, by the file's number."""
+
+    kind: Kind
+    visit: str
+    files: tuple[Announced, ...] = ()
+    folder: Path | None = None
+    written: list[int] = field(default_factory=list)
+    busy: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def missing(self) -> int:
+        """Bytes that were announced and have not come yet."""
+        return sum(f.size for f in self.files) - sum(self.written)
+
+    @property
+    def complete(self) -> bool:
+        return self.folder is not None and not self.missing
+
+    @property
+    def path(self) -> Path:
+        """What to open: the one file that holds weights, or the folder of several."""
+        weights = [f for f in self.files if self.kind.one_file or f.stored.endswith(CHECKPOINT_SUFFIXES)]
+        first_part = [f for f in weights if re.search(r"-00001-of-\d{5}\.gguf$", f.stored)]
+        one = first_part[:1] or weights
+        return self.folder / one[0].stored if len(one) == 1 else self.folder
+
+
+class Misplaced(Exception):
+    """A slice that does not start where the file ends; `offset` is where it does."""
+
+    def __init__(self, offset: int):
+        super().__init__(offset)
+        self.offset = offset
+
+
+class Uploads:
+    """All uploads on their way, by token: the only key to one."""
+
+    def __init__(self):
+        self._incoming: dict[str, Incoming] = {}
+        self._lock = threading.Lock()
+
+    def expect(self, kind: str, visit: str) -> str:
+        """A token under which this visit may bring something."""
+        token = secrets.token_urlsafe(18)
+        with self._lock:
+            self._incoming[token] = Incoming(KINDS[kind], visit)
+        VISITS.keep(token, lambda: self._abandon(token), visit)
+        return token
+
+    def get(self, token: str | None) -> Incoming | None:
+        return self._incoming.get(token or "")
+
+    def announce(self, token: str, said: Sequence[tuple[str, int]]) -> Incoming:
+        """The files that will come; an announcement under the same token takes the place of the one before.
+
+        Raises CheckpointError for names and sizes that are not taken, JobError where there is no room.
+        """
+        incoming = self._known(token)
+        announced = incoming.kind.announced(said)
+        with self._lock, incoming.busy:
+            files.remove(incoming.folder)
+            incoming.folder, incoming.files, incoming.written = None, (), []
+            promised = sum(other.missing for other in self._incoming.values())
+            files.check_room(sum(f.size for f in announced), promised)
+            incoming.folder, incoming.files = files.new_folder(), announced
+            incoming.written = [0] * len(announced)
+            for file in announced:
+                (incoming.folder / file.stored).touch(0o600)
+        return incoming
+
+    def append(self, token: str, number: int, offset: int, data: bytes) -> int:
+        """Add a slice to file `number`; returns where the file now ends.
+
+        Raises CheckpointError for what was not announced, JobError on a full disk, Misplaced for another offset.
+        """
+        incoming = self._known(token)
+        if not 0 <= number < len(incoming.files):
+            raise CheckpointError("This file was not announced; choose the files again.")
+        file = incoming.files[number]
+        with incoming.busy:
+            at = incoming.written[number]
+            if offset != at:
+                raise Misplaced(at)
+            if at + len(data) > file.size:
+                raise CheckpointError(f"{file.name!r} turned out larger than announced; choose the files again.")
+            try:
+                with open(incoming.folder / file.stored, "r+b") as target:
+                    target.seek(at)
+                    target.write(data)
+            except OSError as error:
+                raise JobError("The server could not store this file: its disk is full or failing.") from error
+            incoming.written[number] = at + len(data)
+            return incoming.written[number]
+
+    def take(self, token: str) -> tuple[Path, tuple[Announced, ...]]:
+        """What came complete under this token: what to open, and its files. The folder is the caller's from now on.
+
+        Raises CheckpointError where something is missing.
+        """
+        incoming = self._known(token)
+        if not incoming.complete:
+            raise CheckpointError("The upload is not complete; choose the files again.")
+        path, announced = incoming.path, incoming.files
+        incoming.folder = None
+        VISITS.drop(token, incoming.visit)
+        return path, announced
+
+    def _known(self, token: str) -> Incoming:
+        incoming = self.get(token)
+        if incoming is None:
+            raise CheckpointError("This upload is not known (any more); reload the page and choose the files again.")
+        return incoming
+
+    def _abandon(self, token: str) -> None:
+        with self._lock:
+            incoming = self._incoming.pop(token, None)
+        if incoming is not None:
+            files.remove(incoming.folder)
+
+
+@cache
+def registry() -> Uploads:
+    """The one registry of this server."""
+    return Uploads()

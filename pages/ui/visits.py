@@ -1,0 +1,105 @@
+"""Who is here: what a visit brought or started is released a while after its browser has gone.
+
+Streamlit ends a session lazily, so files must not wait for that. A visit is a session of a browser; it survives short
+losses of the connection. What it holds may have several holders: a reload is a new visit that takes over by the token
+in the address, and a shared link lets others hold the same thing.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+
+@dataclass
+class Belonging:
+    """Something to release once nobody holds it any more."""
+
+    release: Callable[[], None]
+    holders: set[str] = field(default_factory=set)
+
+
+class Visits:
+    """Which visits are here, since when the others have been away, and what each holds."""
+
+    def __init__(self):
+        self._away: dict[str, float | None] = {}
+        self._belongings: dict[str, Belonging] = {}
+        self._lock = threading.Lock()
+
+    def arrived(self, visit: str) -> None:
+        with self._lock:
+            self._away[visit] = None
+
+    def left(self, visit: str) -> None:
+        with self._lock:
+            self._away[visit] = time.monotonic()
+
+    @property
+    def here(self) -> int:
+        """How many visits have a browser now."""
+        with self._lock:
+            return sum(since is None for since in self._away.values())
+
+    def keep(self, key: str, release: Callable[[], None], visit: str) -> None:
+        """From now on `visit` holds `key`; `release` is called once the last holder has gone."""
+        with self._lock:
+            self._belongings.setdefault(key, Belonging(release)).holders.add(visit)
+
+    def join(self, key: str, visit: str) -> None:
+        """One more holder of what is held already."""
+        with self._lock:
+            if key in self._belongings:
+                self._belongings[key].holders.add(visit)
+
+    def drop(self, key: str, visit: str) -> None:
+        """`visit` lets go of `key`, which is released at once where nobody else holds it."""
+        with self._lock:
+            found = self._belongings.get(key)
+            if found is None:
+                return
+            found.holders.discard(visit)
+            if found.holders:
+                return
+            del self._belongings[key]
+        found.release()
+
+    def holds(self, key: str, visit: str) -> bool:
+        """Whether a visit is among the holders of `key`."""
+        with self._lock:
+            return key in self._belongings and visit in self._belongings[key].holders
+
+    def sweep(self, away_seconds: float) -> None:
+        """Forget visits that have been away for so long, and release what only they held."""
+        now = time.monotonic()
+        with self._lock:
+            gone = {v for v, since in self._away.items() if since is not None and now - since >= away_seconds}
+            for visit in gone:
+                del self._away[visit]
+            released = []
+            for key, found in list(self._belongings.items()):
+                found.holders &= self._away.keys()
+                if not found.holders:
+                    released.append(self._belongings.pop(key))
+        for found in released:
+            found.release()
+
+
+VISITS = Visits()
+
+
+def current() -> str:
+    """This visit; called on every run of a page, which is what says that its browser is here."""
+    visit = st.session_state.setdefault("visit", secrets.token_urlsafe(12))
+    _present(visit)
+    return visit
+
+
+@st.cache_resource(scope="session", on_release=VISITS.left, show_spinner=False)
+def _present(visit: str) -> str:
+    """Cached for as long as the browser is connected: Streamlit releases it with the connection."""
+    VISITS.arrived(visit)
+    return visit

@@ -1,0 +1,286 @@
+"""What the server keeps for its visitors: limits, files, uploads, jobs, and what ends with a visit."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pages.ui import files, opened, uploads
+from pages.ui.jobs import Job, Registry
+from pages.ui.limits import Limits
+from pages.ui.visits import Visits
+from quantlib.errors import CheckpointError, JobError
+
+
+@pytest.fixture(autouse=True)
+def own_root(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def incoming():
+    registry = uploads.Uploads()
+    return registry, registry.expect("checkpoint", "me")
+
+
+def test_limits_come_from_the_environment():
+    said = {"QUANTLIB_UPLOAD": "1.5GB", "QUANTLIB_HUB": "off", "QUANTLIB_JOBS": "3", "QUANTLIB_KEEP": ""}
+    found = Limits.of(said)
+    assert (found.upload_bytes, found.hub, found.jobs_at_once) == (1_500_000_000, False, 3)
+    assert found.keep_seconds == Limits().keep_seconds
+    for name, text in (("QUANTLIB_UPLOAD", "-1"), ("QUANTLIB_UPLOAD", "5 apples"), ("QUANTLIB_HUB", "perhaps")):
+        with pytest.raises(ValueError, match=name):
+            Limits.of({name: text})
+
+
+def test_files_are_private_and_debris_of_dead_servers_goes():
+    own = files.root()
+    assert own.stat().st_mode & 0o077 == 0
+    assert files.base().stat().st_mode & 0o077 == 0
+    dead = files.base() / "server-dead"
+    (dead / "job").mkdir(parents=True)
+    (dead / "job" / ".model.gguf.x.partial").write_bytes(b"half")
+    kept = files.new_folder()
+    files.clear_debris()
+    assert not dead.exists()
+    assert kept.exists()
+
+
+def test_only_folders_of_ours_are_removed(tmp_path):
+    files.remove(None)
+    files.remove(tmp_path)
+    assert tmp_path.exists()
+    folder = files.new_folder()
+    files.remove(folder)
+    assert not folder.exists()
+
+
+def test_a_full_server_says_so():
+    with pytest.raises(JobError, match="no room"):
+        files.check_room(10**18)
+    with pytest.raises(JobError, match="no room"):
+        files.check_room(1, limits=Limits(disk_bytes=0))
+    files.check_room(1)
+
+
+def test_an_upload_comes_in_slices(incoming):
+    registry, token = incoming
+    registry.announce(token, [("model.gguf", 5), ("tokenizer.json", 0)])
+    assert registry.append(token, 0, 0, b"abc") == 3
+    with pytest.raises(uploads.Misplaced) as misplaced:
+        registry.append(token, 0, 0, b"abc")
+    assert misplaced.value.offset == 3
+    with pytest.raises(CheckpointError, match="not complete"):
+        registry.take(token)
+    with pytest.raises(CheckpointError, match="larger"):
+        registry.append(token, 0, 3, b"too much")
+    assert registry.append(token, 0, 3, b"de") == 5
+    with pytest.raises(CheckpointError, match="not announced"):
+        registry.append(token, 7, 0, b"")
+    path, announced = registry.take(token)
+    assert path.name == "model.gguf"
+    assert path.read_bytes() == b"abcde"
+    assert [f.name for f in announced] == ["model.gguf", "tokenizer.json"]
+    with pytest.raises(CheckpointError, match="not known"):
+        registry.append(token, 0, 0, b"")
+
+
+@pytest.mark.parametrize(
+    ("names", "opens"),
+    [
+        (["model.gguf"], "model.gguf"),
+        (["model.safetensors", "config.json"], "model.safetensors"),
+        (["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"], "model-00001-of-00002.gguf"),
+        (["model-1-of-2.safetensors", "model-2-of-2.safetensors", "config.json"], None),
+    ],
+)
+def test_what_is_opened_of_several_files(incoming, names, opens):
+    registry, token = incoming
+    registry.announce(token, [(name, 0) for name in names])
+    path, _ = registry.take(token)
+    assert path.name == opens if opens else path.is_dir()
+
+
+BAD_NAMES = [
+    "../x.gguf", "a/b.gguf", ".hidden.gguf", "x\x00.gguf", "x.exe", "config.JSON", "<b>.gguf", "é.gguf", "x.gguf\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_are_not_part_of_a_checkpoint(incoming, name):
+    registry, token = incoming
+    with pytest.raises(CheckpointError, match="not part of a checkpoint"):
+        registry.announce(token, [("model.gguf", 1), (name, 1)])
+
+
+@given(st.text(max_size=40))
+def test_no_name_leads_out_of_the_folder(name):
+    try:
+        (found,) = uploads.KINDS["checkpoint"].announced([(name + ".gguf", 0)])
+    except CheckpointError:
+        return
+    assert Path(found.stored).name == found.stored
+    assert found.stored not in (".", "..")
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.pt", "MODEL.PTH", "x.ckpt"])
+def test_pickles_are_refused(incoming, name):
+    registry, token = incoming
+    with pytest.raises(CheckpointError, match="pickle"):
+        registry.announce(token, [(name, 1)])
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ([("config.json", 1)], "weights"),
+        ([("model.gguf", 1), ("model.gguf", 1)], "same name"),
+        ([("model.gguf", 10**15)], "at most"),
+        ([(f"m{i}.gguf", 0) for i in range(600)], "at most"),
+    ],
+)
+def test_other_announcements_that_are_refused(incoming, said, says):
+    registry, token = incoming
+    with pytest.raises(CheckpointError, match=says):
+        registry.announce(token, said)
+
+
+def test_announcements_count_against_the_room(monkeypatch):
+    monkeypatch.setattr(uploads.files, "check_room", lambda needed, promised: promised and pytest.fail("promised"))
+    registry = uploads.Uploads()
+    registry.announce(registry.expect("checkpoint", "me"), [("a.gguf", 5)])
+    with pytest.raises(pytest.fail.Exception):
+        registry.announce(registry.expect("checkpoint", "you"), [("b.gguf", 5)])
+
+
+def test_a_visit_that_has_gone_leaves_nothing():
+    visits, released = Visits(), []
+    for visit in ("me", "you"):
+        visits.arrived(visit)
+    visits.keep("mine", lambda: released.append("mine"), "me")
+    visits.keep("shared", lambda: released.append("shared"), "me")
+    visits.join("shared", "you")
+    visits.left("me")
+    visits.sweep(away_seconds=60)
+    assert not released, "a lost connection may come back"
+    visits.sweep(away_seconds=0)
+    assert released == ["mine"]
+    visits.drop("shared", "you")
+    assert released == ["mine", "shared"]
+
+
+def job(work, visit="me", **more) -> Job:
+    return Job("test", "a test", work, visit, **more)
+
+
+def test_jobs_wait_in_line_and_say_their_place():
+    registry, go = Registry(Limits(jobs_per_session=1)), threading.Event()
+    first = registry.submit(job(lambda j: go.wait(30)))
+    second = registry.submit(job(lambda j: "second", "you"))
+    assert (registry.ahead_of(first), registry.ahead_of(second)) == (0, 1)
+    with pytest.raises(JobError, match="unfinished"):
+        registry.submit(job(lambda j: None))
+    go.set()
+    wait_for(second)
+    assert second.result == "second"
+    assert registry.ahead_of(second) == 0
+
+
+def test_the_line_has_an_end():
+    registry, go = Registry(Limits(jobs_waiting=2, jobs_per_session=99)), threading.Event()
+    for _ in range(2):
+        registry.submit(job(lambda j: go.wait(30)))
+    with pytest.raises(JobError, match="waiting"):
+        registry.submit(job(lambda j: None))
+    go.set()
+
+
+def test_a_job_that_finds_no_room_is_refused_before_it_starts():
+    with pytest.raises(JobError, match="no room"):
+        Registry().submit(job(lambda j: pytest.fail("it ran"), nbytes=10**18))
+
+
+def test_a_failed_job_says_a_sentence_and_leaves_no_file():
+    def work(j):
+        j.new_file("model.gguf").write_bytes(b"half")
+        raise JobError("It did not work.")
+
+    failed = Registry().submit(job(work))
+    wait_for(failed)
+    assert failed.error == "It did not work."
+    assert not failed.folder.exists()
+
+
+def test_a_forgotten_job_stops_and_leaves_no_file():
+    registry, running = Registry(), threading.Event()
+
+    def work(j):
+        j.new_file("model.gguf").write_bytes(b"half")
+        running.set()
+        assert j.stop.wait(30)
+
+    made = registry.submit(job(work))
+    assert running.wait(30)
+    registry.forget(made.token)
+    wait_for(made)
+    assert not made.folder.exists()
+    assert registry.get(made.token) is None
+
+
+def test_results_are_not_kept_for_ever():
+    registry = Registry()
+    made = registry.submit(job(lambda j: j.new_file("x").write_bytes(b"x")))
+    wait_for(made)
+    registry.expire(3600)
+    assert registry.get(made.token) is made
+    registry.expire(-1)
+    assert registry.get(made.token) is None
+    assert not made.folder.exists()
+
+
+def wait_for(made: Job) -> None:
+    ended = threading.Event()
+    for _ in range(3000):
+        if made.done:
+            return
+        ended.wait(0.01)
+    raise AssertionError("the job did not end")
+
+
+@pytest.fixture
+def allowed(tmp_path) -> Path:
+    """A directory that is allowed, beside one that is not."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "model.gguf").write_bytes(b"GGUF")
+    root = tmp_path / "models"
+    (root / "one").mkdir(parents=True)
+    (root / "one" / "model.gguf").write_bytes(b"GGUF")
+    return root
+
+
+def test_paths_under_an_allowed_directory(allowed):
+    assert opened.allowed_path(str(allowed / "one"), [allowed]) == allowed / "one"
+    assert opened.allowed_path("one/model.gguf", [allowed]) == allowed / "one" / "model.gguf"
+    (allowed / "link").symlink_to(allowed / "one")
+    assert opened.allowed_path("link", [allowed]) == allowed / "one"
+    assert opened.listed([allowed]) == [str(allowed / "one" / "model.gguf")]
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret", "one/../../secret/model.gguf", "/etc/passwd", "missing", "x\x00", "a" * 5000]
+)
+def test_paths_outside_are_refused_in_the_same_words(allowed, path):
+    with pytest.raises(CheckpointError, match="no checkpoint of that path"):
+        opened.allowed_path(path, [allowed])
+
+
+def test_links_do_not_lead_out(allowed):
+    (allowed / "out").symlink_to(allowed.parent / "secret")
+    with pytest.raises(CheckpointError, match="no checkpoint of that path"):
+        opened.allowed_path("out", [allowed])
+    os.symlink(allowed.parent / "secret" / "model.gguf", allowed / "one" / "other.gguf")
+    with pytest.raises(CheckpointError, match="links that lead out"):
+        opened.allowed_path("one/model.gguf", [allowed])

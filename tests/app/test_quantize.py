@@ -1,0 +1,121 @@
+"""From a plan to a file in a real browser: progress, reload, cancel, download, and each refusal."""
+
+import re
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from conftest import running
+from safetensors.numpy import save_file
+from test_open import FOLDER, bring, opened, settle
+
+import quantlib as ql
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for the whole module."""
+    with running(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+BUTTON = {"name": "Quantize", "exact": True}
+DOWNLOAD = "Download the GGUF file"
+
+
+def quantize(page) -> None:
+    page.get_by_role("button", **BUTTON).wait_for()
+    settle(page)
+    page.get_by_role("button", **BUTTON).click()
+
+
+def test_quantize_the_demo_model(server, page, shoot, tmp_path):
+    page.goto(f"{server}/quantize?recipe=Q8_0")
+    page.get_by_role("button", **BUTTON).wait_for()
+    settle(page)
+    assert page.get_by_role("combobox", name="Recipe").input_value() == "Q8_0"
+    shoot(page, "quantize-plan")
+    quantize(page)
+    link = page.get_by_role("link", name=DOWNLOAD)
+    link.wait_for(timeout=60_000)
+    settle(page)
+    shoot(page, "quantize-done")
+    response = page.request.get(link.evaluate("a => a.href"))
+    out = tmp_path / "out.gguf"
+    out.write_bytes(response.body())
+    assert 'filename="demo_model-Q8_0.gguf"' in response.headers["content-disposition"]
+    with ql.open_checkpoint(out) as written:
+        assert written.tensors["blk.0.ffn_down.weight"].format == "Q8_0"
+    page.reload()
+    page.get_by_role("link", name=DOWNLOAD).wait_for()
+    page.get_by_role("button", name="Look at it on every page").click()
+    opened(page)
+    assert page.get_by_test_id("stSidebar").get_by_text("demo_model-Q8_0.gguf").count() == 1
+    assert page.request.get(f"{server}/files/not-a-token").status == 404
+
+
+def test_quantize_an_upload(server, page, demo_model, tmp_path):
+    bring(page, server, *[demo_model / name for name in FOLDER])
+    opened(page)
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
+    quantize(page)
+    link = page.get_by_role("link", name=DOWNLOAD)
+    link.wait_for(timeout=60_000)
+    out = tmp_path / "out.gguf"
+    out.write_bytes(page.request.get(link.evaluate("a => a.href")).body())
+    with ql.open_checkpoint(out) as written:
+        assert written.tensors["blk.0.ffn_up.weight"].format == "Q4_K"
+
+
+@pytest.fixture
+def large(tmp_path) -> Path:
+    """A file that takes long enough to quantize for a click and a reload in between: 200 million weights."""
+    path = tmp_path / "large.safetensors"
+    x = np.random.default_rng(1).integers(0x3C00, 0x3F80, (8192, 4096), np.uint16).view(ml_dtypes.bfloat16)
+    save_file({f"model.layers.{i}.mlp.up_proj.weight": x for i in range(6)}, path)
+    return path
+
+
+def test_a_job_survives_a_page_change_and_a_reload_and_is_cancelled(server, page, large):
+    bring(page, server, large)
+    opened(page)
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
+    page.get_by_role("combobox", name="Recipe").wait_for()
+    page.goto(f"{page.url}&recipe=Q3_K_S")
+    quantize(page)
+    cancel = page.get_by_role("button", name="Cancel")
+    cancel.wait_for()
+    address = page.url
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Start").click()
+    page.get_by_role("heading", name="Go on").wait_for()
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
+    cancel.wait_for()
+    page.goto(address)
+    cancel.wait_for()
+    page.get_by_text(re.compile(r"Tensor \d of 6")).wait_for(timeout=90_000)
+    cancel.click()
+    page.get_by_role("alert").filter(has_text="cancelled").wait_for()
+    assert page.get_by_role("link", name=DOWNLOAD).count() == 0
+
+
+def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path):
+    x = np.ones((64, 256), np.float32)
+    x[3, 7] = np.nan
+    save_file({"model.layers.0.mlp.up_proj.weight": x}, tmp_path / "damaged.safetensors")
+    bring(page, server, tmp_path / "damaged.safetensors")
+    opened(page)
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
+    page.get_by_role("alert").filter(has_text="no config.json").wait_for()
+    quantize(page)
+    page.get_by_role("alert").filter(has_text=re.compile("NaN.* at row 3, column 7")).wait_for()
+    assert page.get_by_role("link", name=DOWNLOAD).count() == 0
+
+
+def test_a_job_that_the_server_does_not_know(server, page):
+    page.goto(f"{server}/quantize?job=gone")
+    page.get_by_text("no longer knows").wait_for()
