@@ -11,7 +11,10 @@ _uploader = make("uploader", "dom.js", "uploader.js")
 def uploader(key: str, kind: str, label: str, hint: str) -> str | None:
     """An upload of a kind of `uploads.KINDS`; returns its token on the one run that follows its completion."""
     visit, held = visits.current(), f"{key}-token"
-    token = st.session_state.get(held)
+    token, complete = st.session_state.get(held), None
+    done = (st.session_state.get(key) or {}).get("done")
+    if done and done["token"] == token and uploads.registry().complete(token):
+        token, complete = None, token  # the next upload has a token of its own, and the browser offers a choice again
     if uploads.registry().get(token) is None:
         token = st.session_state[held] = uploads.registry().expect(kind, visit)
     data = {
@@ -22,9 +25,5 @@ def uploader(key: str, kind: str, label: str, hint: str) -> str | None:
         "many": not uploads.KINDS[kind].one_file,
         "wanted": uploads.WANTED,
     }
-    said = _uploader(key=key, data=data, on_done_change=lambda: None)
-    done = said.get("done")
-    if done and done["token"] == token and uploads.registry().get(token).complete:
-        st.session_state[held] = uploads.registry().expect(kind, visit)
-        return token
-    return None
+    _uploader(key=key, data=data, on_done_change=lambda: None)
+    return complete

@@ -150,6 +150,11 @@ class Uploads:
     def get(self, token: str | None) -> Incoming | None:
         return self._incoming.get(token or "")
 
+    def complete(self, token: str) -> bool:
+        """Whether all that was announced under this token has come."""
+        incoming = self.get(token)
+        return incoming is not None and incoming.complete
+
     def announce(self, token: str, said: Sequence[tuple[str, int]]) -> Incoming:
         """The files that will come; an announcement under the same token takes the place of the one before.
 
