@@ -39,7 +39,7 @@ def show() -> None:
             entry.link()
             st.markdown(words)
     st.subheader("The whole model")
-    plans = model.plans(model.demo())
+    plans = model.plans(model.demo_checkpoint())
     st.html(runs.size_bars(plans, "Q4_K_M"))
     captions.receipt("exact", "bytes of this app's demo model, 8.4 million weights, as a GGUF file in each recipe")
 

@@ -29,8 +29,8 @@ def main() -> None:
         menu.OPEN.link()
     recipe = choose_recipe()
     imatrix = choose_imatrix()
-    plan = model.plan_of(opened, recipe, imatrix)
-    show_plan(plan, model.plans(opened, {*model.LADDER, recipe}))
+    plan = model.plan_of(opened.checkpoint, recipe, imatrix)
+    show_plan(plan, model.plans(opened.checkpoint, {*model.LADDER, recipe}))
     file_name = f"{opened.stem}-{recipe}.gguf"
     show_job(opened, plan, file_name)
     with_imatrix = ', imatrix="imatrix.gguf"' if imatrix else ""

@@ -77,20 +77,21 @@ def plain(name: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in name)
 
 
-def plan_of(opened: Opened, recipe: str, imatrix: ImportanceMatrix | None = None) -> ql.Plan:
+def plan_of(checkpoint: ql.Checkpoint, recipe: str, imatrix: ImportanceMatrix | None = None) -> ql.Plan:
     """The plan, made once for everybody: a large vocabulary takes tenths of a second to write into a header."""
+    owner = demo() if checkpoint is demo_checkpoint() else shelf().holder(checkpoint)
+    held = {} if owner is None else owner.plans  # plans hold their checkpoint, so they go when it goes
     key = (recipe, id(imatrix))  # the entry holds the imatrix, so that no other object gets its id
-    held = opened.plans
     if key not in held:
         if len(held) >= MOST_PLANS:
             held.clear()
-        held[key] = (ql.plan(opened.checkpoint, recipe, imatrix), imatrix)
+        held[key] = (ql.plan(checkpoint, recipe, imatrix), imatrix)
     return held[key][0]
 
 
-def plans(opened: Opened, names: Collection[str] = LADDER) -> list[ql.Plan]:
+def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql.Plan]:
     """Plans by these recipes, the largest file first."""
-    return sorted((plan_of(opened, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
+    return sorted((plan_of(checkpoint, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class Shelf:
     def get(self, token: str | None) -> Opened | None:
         return self._opened.get(token or "")
 
+    def holder(self, checkpoint: ql.Checkpoint) -> Opened | None:
+        """What was opened as this checkpoint."""
+        return next((o for o in list(self._opened.values()) if o.checkpoint is checkpoint), None)
+
     def upload(self, visit: str, token: str) -> Opened:
         """Open what came complete under an upload's token. Raises CheckpointError; the files are gone then."""
         if sum(o.origin == "upload" for o in self.of(visit)) >= LIMITS.uploads_per_session:
