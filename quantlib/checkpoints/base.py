@@ -6,6 +6,7 @@ import math
 import mmap
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,11 @@ def fault(path: Path, what: str) -> CheckpointError:
 
 
 class MappedFile:
-    """A file mapped read-only: threads may read it at once, and nothing is loaded before it is touched."""
+    """A file opened read-only: threads may read it at once, and nothing is loaded before it is asked for.
+
+    Headers are parsed in a mapping of it. Weights are read by calls that can fail: a mapping whose disk goes away, or
+    whose file is cut, ends the process. stamp: the size and the time of change that it had when it was opened.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -40,10 +45,12 @@ class MappedFile:
             # A pipe or a device would block or never end: only regular files are opened.
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise fault(path, "is not a regular file, so it cannot be read as a checkpoint.")
-            with open(path, "rb") as file:
-                self.size = os.fstat(file.fileno()).st_size
-                if self.size:
-                    self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._close = weakref.finalize(self, os.close, self._descriptor)
+            state = os.fstat(self._descriptor)
+            self.size, self.stamp = state.st_size, (state.st_size, state.st_mtime_ns)
+            if self.size:
+                self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise fault(path, f"cannot be opened: {(error.strerror or 'unknown reason').lower()}.") from None
         except ValueError:
@@ -64,6 +71,34 @@ class MappedFile:
             raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
         return data[start:stop]
 
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The bytes start..stop, read into memory: uint8 (stop - start,), read-only.
+
+        Raises CheckpointError where the disk fails or the file has become shorter since it was opened.
+        """
+        if self._bytes is None:
+            raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
+        out = np.empty(stop - start, np.uint8)
+        at, view = 0, memoryview(out)
+        while at < len(out):
+            try:
+                count = _read_into(self._descriptor, view[at:], start + at)
+            except OSError as error:
+                raise fault(self.path, f"cannot be read: {(error.strerror or 'unknown reason').lower()}.") from None
+            if not count:
+                raise fault(self.path, f"was cut to {start + at:,} bytes; it had {self.size:,} when it was opened.")
+            at += count
+        out.flags.writeable = False
+        return out
+
+    def changed(self) -> bool:
+        """Whether the file under this path is another one by now, or none, or has been written to."""
+        try:
+            state = os.stat(self.path)
+        except OSError:
+            return True
+        return (state.st_size, state.st_mtime_ns) != self.stamp
+
     def forget(self) -> None:
         """Lets go of the pages read so far, which stay in the system's file cache: memory held does not grow."""
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -73,6 +108,15 @@ class MappedFile:
         """Lets the mapping go; views that are still held stay valid and keep it alive."""
         self._bytes = None
         self._map = None
+        self._close()
+
+
+def _read_into(descriptor: int, view: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [view], offset)
+    data = os.pread(descriptor, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,19 +163,29 @@ class Tensor:
         return start, stop
 
     def raw(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The stored bytes of rows start..stop, undecoded: uint8 (stop - start, row_bytes), a view where possible."""
+        """The stored bytes of rows start..stop, undecoded: uint8 (stop - start, row_bytes)."""
         return self.read(*self._range(start, stop))
 
     def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start..stop decoded to float32 (stop - start, n); CheckpointError where the format is not known yet."""
         start, stop = self._range(start, stop)
+        self._check_decodable()
+        if start == stop or self.n == 0:
+            return np.empty((stop - start, self.n), dtype=np.float32)
+        return self.decoded(self.read(start, stop))
+
+    def decoded(self, raw: np.ndarray) -> np.ndarray:
+        """Stored bytes of rows, uint8 (rows, row_bytes), as float32 (rows, n); CheckpointError as of rows()."""
+        self._check_decodable()
+        if not len(raw) or self.n == 0:
+            return np.empty((len(raw), self.n), dtype=np.float32)
+        return self.decode(raw).reshape(len(raw), self.n)
+
+    def _check_decodable(self) -> None:
         if self.decode is None:
             raise CheckpointError(
                 f"{self.format} cannot be decoded yet, so the values of {shown(self.name)} are out of reach."
             )
-        if start == stop or self.n == 0:
-            return np.empty((stop - start, self.n), dtype=np.float32)
-        return self.decode(self.read(start, stop)).reshape(stop - start, self.n)  # (rows, n)
 
 
 @dataclass(frozen=True)
@@ -178,6 +232,11 @@ class Checkpoint:
         """Weights in all tensors."""
         return sum(tensor.size for tensor in self.tensors.values())
 
+    @property
+    def identity(self) -> tuple[tuple[str, int, int], ...]:
+        """Which files it is read from: path, size and time of change of each, as they were when it was opened."""
+        return tuple((str(file.path.resolve()), *file.stamp) for file in self.files)
+
     def value(self, key: str, default: object = None) -> object:
         """The plain value of a metadata key."""
         found = self.metadata.get(key, default)
@@ -223,6 +282,6 @@ def mapped_tensor(
     row_bytes = nbytes // nrows if nrows else 0
 
     def read(start: int, stop: int) -> np.ndarray:
-        return file.bytes(offset + start * row_bytes, offset + stop * row_bytes).reshape(stop - start, row_bytes)
+        return file.read(offset + start * row_bytes, offset + stop * row_bytes).reshape(stop - start, row_bytes)
 
     return Tensor(name, shape, format, nbytes, read, decode, file.path.name)

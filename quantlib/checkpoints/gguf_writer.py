@@ -74,7 +74,13 @@ class Layout:
         """Bytes of the whole file."""
         if not self.tensors:
             return len(self.header)
-        return len(self.header) + self.offsets[-1] + _padded(self.tensors[-1].nbytes, self.alignment)
+        return self.end_of(len(self.tensors))
+
+    def end_of(self, count: int) -> int:
+        """Bytes up to the end of the first `count` tensors, with their padding."""
+        if not count:
+            return len(self.header)
+        return len(self.header) + self.offsets[count - 1] + _padded(self.tensors[count - 1].nbytes, self.alignment)
 
 
 def gguf_layout(metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[str, tuple[int, ...], str]]) -> Layout:
@@ -108,20 +114,16 @@ def gguf_size(metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[str
 class GGUFWriter:
     """Streams a GGUF file into an open binary file: the header at once, then data in the order of the layout.
 
-    tensors are (name, row-major shape, format), in order. Give write() the bytes of the tensors one after the other, in
-    pieces of any size; padding is written between them. finish() checks that nothing is missing. Renaming the file into
-    place is the caller's.
+    Give write() the bytes of the tensors one after the other, in pieces of any size; padding is written between them.
+    done: so many tensors are in the file already, with the header, and it stands after them. finish() checks that
+    nothing is missing. Renaming the file into place is the caller's.
     """
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        metadata: Mapping[str, MetadataValue],
-        tensors: Iterable[tuple[str, tuple[int, ...], str]],
-    ):
-        self._file, self._layout = file, gguf_layout(metadata, tensors)
-        self._index, self._written = 0, 0
-        file.write(self._layout.header)
+    def __init__(self, file: BinaryIO, layout: Layout, done: int = 0):
+        self._file, self._layout = file, layout
+        self._index, self._written = done, 0
+        if not done:
+            file.write(layout.header)
         self._skip_empty()
 
     @property
@@ -167,7 +169,7 @@ def write_gguf(
     tensors: Sequence[tuple[tuple[str, tuple[int, ...], str], Iterable[bytes | np.ndarray]]],
 ) -> None:
     """Writes a whole GGUF file: each tensor with its bytes in chunks, asked for only when their turn comes."""
-    writer = GGUFWriter(file, metadata, [info for info, _ in tensors])
+    writer = GGUFWriter(file, gguf_layout(metadata, [info for info, _ in tensors]))
     for _, chunks in tensors:
         for chunk in chunks:
             writer.write(chunk)

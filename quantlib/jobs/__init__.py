@@ -1,6 +1,7 @@
 """Quantizing a checkpoint to a file, in three stages: plan what goes where, run it, verify what was written."""
 
 from quantlib.jobs.planning import Plan, PlannedTensor, plan
-from quantlib.jobs.running import Progress, RunResult, TensorResult, run
+from quantlib.jobs.progress import Progress
+from quantlib.jobs.running import RunResult, TensorResult, run
 
 __all__ = ["Plan", "PlannedTensor", "Progress", "RunResult", "TensorResult", "plan", "run"]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -90,13 +91,18 @@ class Plan:
     def source_nbytes(self) -> int:
         return sum(t.source_nbytes for t in self.tensors)
 
-    @property
+    @cached_property
     def weights(self) -> int:
         return sum(prod(t.shape) for t in self.tensors)
 
+    @cached_property
+    def tensor_nbytes(self) -> int:
+        """Bytes of the tensors alone, without the header and what pads them."""
+        return sum(t.nbytes for t in self.tensors)
+
     @property
     def bpw(self) -> float:
-        return 8 * sum(t.nbytes for t in self.tensors) / max(1, self.weights)
+        return 8 * self.tensor_nbytes / max(1, self.weights)
 
 
 def plan(

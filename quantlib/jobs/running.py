@@ -1,50 +1,31 @@
-"""Running a plan: read, quantize and write chunk by chunk, so that memory stays bounded whatever the model's size."""
+"""Running a plan: read, quantize and write piece by piece, so that memory stays bounded whatever the model's size."""
 
 import errno
 import os
 import shutil
-import tempfile
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
-from quantlib import formats
-from quantlib.checkpoints import GGUFWriter
+from quantlib.checkpoints import GGUFWriter, Layout, gguf_layout
 from quantlib.errors import Cancelled, JobError, RecipeError
+from quantlib.jobs.journal import Journal, Written, beside, fingerprint
+from quantlib.jobs.pieces import Piece, Source, pieces, quantize_piece, ranges
 from quantlib.jobs.planning import Plan, PlannedTensor
-from quantlib.jobs.pool import shared_pool, workers_of
+from quantlib.jobs.pool import in_order, shared_pool
+from quantlib.jobs.progress import Progress
 from quantlib.jobs.verifying import verify
-from quantlib.metrics import Loss, compare
-
-CHUNK_WEIGHTS = 1 << 19  # 2 MiB of float32: stays in the cache from step to step, and bounds the memory of a run
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is, in weights, and which tensor it writes."""
-
-    tensor: str
-    index: int
-    count: int
-    weights_done: int
-    weights: int
-    seconds: float
-
-    @property
-    def fraction(self) -> float:
-        return self.weights_done / self.weights if self.weights else 1.0
+from quantlib.metrics import Loss
 
 
 @dataclass(frozen=True)
 class TensorResult:
-    """What became of one tensor. crc: of its bytes as written. loss: of the stored weights against the source's."""
+    """What became of one tensor. crcs: of its pieces as written. loss: of the stored weights against the source's."""
 
     name: str
     shape: tuple[int, ...]
@@ -52,17 +33,18 @@ class TensorResult:
     target: str
     nbytes: int
     loss: Loss
-    crc: int
+    crcs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished, verified file."""
+    """A finished, verified file. resumed: how many tensors an earlier, killed run had written already."""
 
     path: Path
     nbytes: int
     seconds: float
     tensors: tuple[TensorResult, ...]
+    resumed: int = 0
 
 
 def run(
@@ -74,42 +56,40 @@ def run(
 ) -> RunResult:
     """Write the plan's file: beside its final name first, renamed when verified.
 
-    progress: called after each chunk. cancel: asked before each chunk; where it answers True the run stops with
-    Cancelled. executor: where chunks are quantized (a shared pool of threads by default).
-    Raises JobError (disk full, a value that cannot be stored, a failed verification), CheckpointError (the source
-    cannot be read), Cancelled; in every case nothing is left under the final name.
+    progress: called after each piece. cancel: asked before each piece; where it answers True the run stops with
+    Cancelled. executor: where pieces are quantized: any of concurrent.futures' kind, a shared pool of threads by
+    default; other processes open the source by its path. A run that was killed goes on from the tensors that it had
+    written, as long as neither the input nor the plan has changed.
+    Raises JobError (disk full, a value that cannot be stored, a failed verification, another run to the same file),
+    CheckpointError (the source cannot be read), Cancelled; in every case nothing new is left under the final name.
     """
-    out = Path(out)
+    out, executor = Path(out), executor or shared_pool()
     if plan.lacking:
         raise RecipeError(
             f"{plan.recipe.name} needs an importance matrix for {plan.lacking[0]}; give one, or choose another recipe."
         )
-    _check_target(plan, out)
-    started = time.monotonic()
-    partial = None
+    check_target(plan, out)
+    journal = None
     try:
-        descriptor, partial = tempfile.mkstemp(prefix=f".{out.name[:80]}.", suffix=".partial", dir=out.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            results = _write(plan, file, progress, cancel, executor or shared_pool(), started)
-            file.flush()
-            os.fsync(file.fileno())
-        verify(Path(partial), plan, results)
-        _give_usual_permissions(partial)
-        os.replace(partial, out)
+        journal = Journal(out)
+        return _Run(plan, out, progress, cancel, executor, journal).finish()
     except OSError as error:
         raise JobError(_sentence(error, plan, out)) from error
+    except BrokenExecutor as error:
+        raise JobError(f"A worker process ended in the middle of the run ({error}); run again.") from error
     finally:
-        if partial is not None and os.path.exists(partial):
-            os.unlink(partial)
-    return RunResult(out, plan.nbytes, time.monotonic() - started, results)
+        if journal is not None:
+            journal.remove()
 
 
-def _check_target(plan: Plan, out: Path) -> None:
+def check_target(plan: Plan, out: Path) -> None:
+    """Raises JobError where a plan's file cannot be written: no such folder, a folder of that name, too little room."""
     if out.is_dir():
         raise JobError(f"{out} is a folder; name a file, such as {out / 'model.gguf'}.")
     if not out.parent.is_dir():
         raise JobError(f"The folder {out.parent} does not exist; create it or choose another.")
-    free = shutil.disk_usage(out.parent).free
+    partial = beside(out, "partial")  # of a killed run: it is gone on with, or gives its room back
+    free = shutil.disk_usage(out.parent).free + (partial.stat().st_size if partial.exists() else 0)
     if free < plan.nbytes:
         raise JobError(
             f"{out} needs {plan.nbytes:,} bytes and {out.parent} has {free:,} left; "
@@ -117,90 +97,104 @@ def _check_target(plan: Plan, out: Path) -> None:
         )
 
 
-def _write(plan, file: BinaryIO, progress, cancel, executor: Executor, started: float) -> tuple[TensorResult, ...]:
-    writer = GGUFWriter(file, plan.metadata, [(t.name, t.shape, t.target) for t in plan.tensors])
-    results, done = [], 0
-    for index, planned in enumerate(plan.tensors):
-        loss, crc = Loss(), 0
-        for data, chunk_loss, weights in _in_order(_chunks(planned), executor, cancel):
-            writer.write(data)
-            crc = zlib.crc32(data, crc)
-            loss, done = loss + chunk_loss, done + weights
-            if progress:
-                progress(
-                    Progress(planned.name, index, len(plan.tensors), done, plan.weights, time.monotonic() - started)
-                )
-        plan.checkpoint.forget()
-        results.append(
-            TensorResult(planned.name, planned.shape, planned.source, planned.target, planned.nbytes, loss, crc)
-        )
-    writer.finish()
-    return tuple(results)
+class _Run:
+    """One run, from the journal of an earlier one, if there is any, to the renamed file."""
+
+    def __init__(self, plan: Plan, out: Path, progress, cancel, executor: Executor, journal: Journal):
+        self.journal = journal
+        self.plan, self.out, self.executor = plan, out, executor
+        self.progress, self.cancel = progress, cancel
+        self.started, self.resumed = time.monotonic(), 0
+        self.weights, self.nbytes = 0, 0  # done so far
+
+    def finish(self) -> RunResult:
+        """Write what is missing, verify, rename."""
+        layout = gguf_layout(self.plan.metadata, [(t.name, t.shape, t.target) for t in self.plan.tensors])
+        mark = fingerprint(self.plan, layout)
+        done = self.journal.read(mark)
+        with open(self.journal.partial, "r+b" if done and self.journal.partial.exists() else "w+b") as file:
+            done = _intact(file, self.plan, layout, done)
+            self.journal.start(mark, done)
+            results = self._write(file, layout, done)
+            file.flush()
+            os.fsync(file.fileno())
+        if any(file.changed() for file in self.plan.checkpoint.files):
+            raise JobError(f"{self.plan.checkpoint.source} was changed while it was read; run again.")
+        verify(self.journal.partial, self.plan, results, self.executor)
+        _give_usual_permissions(self.journal.partial)
+        os.replace(self.journal.partial, self.out)
+        seconds = time.monotonic() - self.started
+        return RunResult(self.out, self.plan.nbytes, seconds, results, resumed=len(done))
+
+    def _write(self, file: BinaryIO, layout: Layout, done: list[Written]) -> tuple[TensorResult, ...]:
+        """The tensors after those that are done, in the file from where it stands."""
+        tensors = self.plan.tensors
+        results = [_result(planned, written) for planned, written in zip(tensors, done, strict=False)]
+        self.weights = self.resumed = sum(prod(t.shape) for t in tensors[: len(done)])
+        self.nbytes = sum(t.nbytes for t in tensors[: len(done)])
+        writer = GGUFWriter(file, layout, done=len(done))
+        quantized = in_order(self.executor, quantize_piece, self._pieces(tensors[len(done) :]))
+        for index, planned in enumerate(tensors[len(done) :], start=len(done)):
+            crcs, loss = [], Loss()
+            for start, stop in ranges(planned):
+                part = next(quantized)
+                writer.write(part.data)
+                crcs.append(part.crc)
+                loss += part.loss
+                self._tell(planned, index, (stop - start) * planned.tensor.n, part.data.nbytes)
+            written = Written(tuple(crcs), loss)
+            file.flush()
+            self.journal.add(written)
+            results.append(_result(planned, written))
+        writer.finish()
+        return tuple(results)
+
+    def _pieces(self, tensors: tuple[PlannedTensor, ...]) -> Iterator[tuple[Piece]]:
+        source = Source.of(self.plan)
+        for planned in tensors:
+            for piece in pieces(source, planned):
+                if self.cancel and self.cancel():
+                    raise Cancelled("The run was cancelled; nothing was written.")
+                yield (piece,)
+            self.plan.checkpoint.forget()
+
+    def _tell(self, planned: PlannedTensor, index: int, weights: int, nbytes: int) -> None:
+        self.weights, self.nbytes = self.weights + weights, self.nbytes + nbytes
+        if self.progress:
+            seconds, count = time.monotonic() - self.started, len(self.plan.tensors)
+            of_weights, of_bytes = (self.weights, self.plan.weights), (self.nbytes, self.plan.tensor_nbytes)
+            self.progress(Progress(planned.name, index, count, *of_weights, seconds, *of_bytes, self.resumed))
 
 
-def _chunks(planned: PlannedTensor) -> Iterator[tuple[PlannedTensor, int, int]]:
-    """Ranges of rows; none crosses from one expert's matrix to the next, for each has importances of its own."""
-    tensor = planned.tensor
-    step = max(1, CHUNK_WEIGHTS // max(1, tensor.n))
-    expert = tensor.nrows // planned.experts
-    for first in range(0, tensor.nrows, max(1, expert)):
-        for start in range(first, first + expert, step):
-            yield planned, start, min(start + step, first + expert)
+def _result(planned: PlannedTensor, written: Written) -> TensorResult:
+    about = (planned.name, planned.shape, planned.source, planned.target, planned.nbytes)
+    return TensorResult(*about, written.loss, written.crcs)
 
 
-def _in_order(chunks, executor: Executor, cancel) -> Iterator[tuple[np.ndarray, Loss, int]]:
-    """Results of the chunks in their order, with no more of them in memory than workers can be busy with."""
-    waiting: deque[Future] = deque()
-    limit = workers_of(executor) + 1
-    try:
-        for chunk in chunks:
-            if cancel and cancel():
-                raise Cancelled("The run was cancelled; nothing was written.")
-            waiting.append(executor.submit(_quantize_chunk, *chunk))
-            if len(waiting) >= limit:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+def _intact(file: BinaryIO, plan: Plan, layout: Layout, noted: list[Written]) -> list[Written]:
+    """The first of the noted tensors whose bytes are all in the partial file; it is cut after them.
+
+    A killed process loses nothing that it wrote; a machine without power may, so the bytes are read again.
+    """
+    if file.read(len(layout.header)) != layout.header:
+        file.seek(0)
+        file.truncate()
+        return []
+    done = []
+    for planned, written, offset in zip(plan.tensors, noted, layout.offsets, strict=False):
+        file.seek(len(layout.header) + offset)
+        row = planned.nbytes // max(1, planned.tensor.nrows)
+        found = tuple(zlib.crc32(file.read((stop - start) * row)) for start, stop in ranges(planned))
+        if found != written.crcs:
+            break
+        done.append(written)
+    end = layout.end_of(len(done))
+    file.truncate(end)
+    file.seek(end)
+    return done
 
 
-def _quantize_chunk(planned: PlannedTensor, start: int, stop: int) -> tuple[np.ndarray, Loss, int]:
-    tensor = planned.tensor
-    weights = (stop - start) * tensor.n
-    if planned.copied and planned.source not in formats.FORMATS:
-        return np.ascontiguousarray(tensor.raw(start, stop)).reshape(-1), Loss(weights), weights
-    x = tensor.rows(start, stop)
-    _refuse_not_finite(planned, x, start)
-    if planned.copied:
-        return np.ascontiguousarray(tensor.raw(start, stop)).reshape(-1), compare(x, x), weights
-    target = formats.get(planned.target)
-    data = target.quantize(x, planned.importance_of(start))
-    xhat = target.dequantize(data)
-    loss = compare(x, xhat)
-    if not np.isfinite(loss.squared_error):
-        largest = np.abs(x).max()
-        raise JobError(
-            f"{planned.name} holds a weight of size {largest:.4g}, too large for {planned.target}; "
-            "choose a recipe with a wider range, such as BF16."
-        )
-    return data.reshape(-1), loss, weights
-
-
-def _refuse_not_finite(planned: PlannedTensor, x: np.ndarray, start: int) -> None:
-    finite = np.isfinite(x)
-    if finite.all():
-        return
-    row, column = np.argwhere(~finite)[0]
-    what = "NaN (not a number)" if np.isnan(x[row, column]) else "an infinity"
-    raise JobError(
-        f"{planned.name} holds {what} at row {start + row}, column {column}: this checkpoint is damaged, "
-        "and no format can store that usefully."
-    )
-
-
-def _give_usual_permissions(path: str) -> None:
+def _give_usual_permissions(path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(path, 0o666 & ~mask)

@@ -1,30 +1,46 @@
 """Verifying a written file: read it as anyone would, and compare it with the plan and with what was sent to disk."""
 
 import zlib
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from quantlib.checkpoints import open_checkpoint
+from quantlib.checkpoints import Tensor, open_checkpoint
 from quantlib.errors import JobError
+from quantlib.jobs.pieces import ranges
+from quantlib.jobs.planning import Plan
+from quantlib.jobs.pool import in_order, shared_pool
 
-CHUNK_BYTES = 1 << 24
 
-
-def verify(path: Path, plan, results) -> None:
+def verify(path: Path, plan: Plan, results, executor: Executor) -> None:
     """Raise JobError unless the file has the planned size, tensors, shapes and formats, and each tensor's bytes."""
     if path.stat().st_size != plan.nbytes:
         raise JobError(f"The file came out as {path.stat().st_size:,} bytes instead of {plan.nbytes:,}; run again.")
+    threads = executor if isinstance(executor, ThreadPoolExecutor) else shared_pool()  # the file lies on this machine
     with open_checkpoint(path) as written:
         if list(written.tensors) != [t.name for t in plan.tensors]:
             raise JobError("The file lists other tensors than were planned; run again.")
-        for planned, result in zip(plan.tensors, results, strict=True):
+        for planned in plan.tensors:
             tensor = written.tensors[planned.name]
             if (_stripped(tensor.shape), tensor.format) != (_stripped(planned.shape), planned.target):
                 raise JobError(f"{planned.name} was written as {tensor.format} {tuple(tensor.shape)}; run again.")
-            if _crc(tensor) != result.crc:
-                raise JobError(f"{planned.name} reads back other bytes than were written: the disk may be failing.")
-            written.forget()
+        calls = (
+            (written.tensors[planned.name], start, stop, crc)
+            for planned, result in zip(plan.tensors, results, strict=True)
+            for (start, stop), crc in zip(ranges(planned), result.crcs, strict=True)
+        )
+        for _ in in_order(threads, _check, calls):
+            pass
+
+
+def _check(tensor: Tensor, start: int, stop: int, crc: int) -> None:
+    if _crc(tensor, start, stop) != crc:
+        raise JobError(f"{tensor.name} reads back other bytes than were written: the disk may be failing.")
+
+
+def _crc(tensor: Tensor, start: int, stop: int) -> int:
+    return zlib.crc32(np.ascontiguousarray(tensor.raw(start, stop)))
 
 
 def _stripped(shape) -> tuple[int, ...]:
@@ -33,10 +49,3 @@ def _stripped(shape) -> tuple[int, ...]:
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return shape
-
-
-def _crc(tensor) -> int:
-    crc, step = 0, max(1, CHUNK_BYTES * tensor.nrows // max(1, tensor.nbytes))
-    for start in range(0, tensor.nrows, step):
-        crc = zlib.crc32(np.ascontiguousarray(tensor.raw(start, min(start + step, tensor.nrows))), crc)
-    return crc

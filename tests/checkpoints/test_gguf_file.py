@@ -210,7 +210,7 @@ def test_values_that_do_not_fit_their_type_are_refused(value):
 
 def test_the_writer_refuses_too_many_bytes_and_misses_those_not_given():
     info = TensorInfo("w", (8,), "FP32")
-    writer = GGUFWriter(io.BytesIO(), {}, [info])
+    writer = GGUFWriter(io.BytesIO(), gguf_layout({}, [info]))
     writer.write(bytes(30))
     with pytest.raises(CheckpointError, match="takes 2 more"):
         writer.write(bytes(3))

@@ -1,58 +1,18 @@
 """Plan, run, verify: on the demo model and on small models made here."""
 
 import errno
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from small_model import CONFIG, HIDDEN, model_weights, write_model
 
 import quantlib as ql
 from quantlib import formats
 from quantlib.checkpoints import ImportanceMatrix
 from quantlib.recipes import RECIPES
-
-HIDDEN, FFN, VOCAB, LAYERS = 256, 512, 300, 2
-
-
-def model_weights(seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    shapes = {
-        "model.embed_tokens.weight": (VOCAB, HIDDEN),
-        "model.norm.weight": (HIDDEN,),
-        "lm_head.weight": (VOCAB, HIDDEN),
-    }
-    for i in range(LAYERS):
-        p = f"model.layers.{i}."
-        shapes |= {p + f"self_attn.{n}_proj.weight": (HIDDEN, HIDDEN) for n in "qo"}
-        shapes |= {p + f"self_attn.{n}_proj.weight": (HIDDEN // 2, HIDDEN) for n in "kv"}
-        shapes |= {p + f"mlp.{n}_proj.weight": (FFN, HIDDEN) for n in ("gate", "up")}
-        shapes |= {p + "mlp.down_proj.weight": (HIDDEN, FFN)}
-        shapes |= {p + f"{n}_layernorm.weight": (HIDDEN,) for n in ("input", "post_attention")}
-    return {name: rng.standard_t(5, shape).astype(np.float32) * np.float32(0.05) for name, shape in shapes.items()}
-
-
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCAB, "hidden_size": HIDDEN,
-    "intermediate_size": FFN, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
-}  # fmt: skip
-
-
-def byte_level_tokenizer() -> dict:
-    """A tokenizer.json of single bytes and filler words."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {c: i for i, c in enumerate(alphabet)}
-    vocabulary |= {f"<w{i}>": i for i in range(len(alphabet), VOCAB)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return json.loads(tokenizer.to_str())
 
 
 @pytest.fixture
@@ -60,14 +20,6 @@ def folder(tmp_path) -> Path:
     path = tmp_path / "model"
     write_model(path, model_weights())
     return path
-
-
-def write_model(path: Path, weights: dict[str, np.ndarray], config: dict = CONFIG) -> None:
-    path.mkdir()
-    save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
-    (path / "config.json").write_text(json.dumps(config))
-    (path / "tokenizer.json").write_text(json.dumps(byte_level_tokenizer()))
-    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
 
 
 def quantize(source: Path, out: Path, recipe: str, **options) -> ql.RunResult:
@@ -121,7 +73,7 @@ def test_quantizing_in_one_step_or_through_f32_gives_the_same_file(folder, tmp_p
 
 
 def test_any_number_of_workers_gives_the_same_bytes(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("quantlib.jobs.running.CHUNK_WEIGHTS", 5 * HIDDEN)
+    monkeypatch.setattr("quantlib.jobs.pieces.CHUNK_WEIGHTS", 5 * HIDDEN)
     files = []
     for workers in (1, 3):
         with ThreadPoolExecutor(workers) as pool:
@@ -202,7 +154,7 @@ def test_a_disk_that_fills_up_during_the_run(folder, tmp_path, monkeypatch):
 
 
 def test_a_file_that_reads_back_wrong_is_not_kept(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("quantlib.jobs.verifying._crc", lambda tensor: 0)
+    monkeypatch.setattr("quantlib.jobs.verifying._crc", lambda *_: 0)
     with pytest.raises(ql.JobError, match="reads back other bytes"):
         quantize(folder, tmp_path / "out.gguf", "Q8_0")
     assert left(tmp_path) == ["model"]
