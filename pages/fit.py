@@ -18,7 +18,7 @@ OPEN, SIZE, OWN = "The open model", "A size", "Another"
 CONTEXTS = (2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072)
 SHOWN = ("BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_M", "Q2_K", "IQ2_M", "IQ2_XXS", "IQ1_S")
 LARGER = ("the weights", "about the same", "the cache")
-ABOUT, ABOUT_CONTEXT = "Llama-2-7B", 32_768
+ABOUT, ABOUT_CONTEXT = "Llama-2-7B", 32_768  # there are versions of it that were tuned for such lengths
 
 
 def main() -> None:
@@ -55,7 +55,9 @@ def main() -> None:
 
 def ask_cache() -> None:
     said = guess(
-        f"{ABOUT} in Q4_K_M reads a text of {ABOUT_CONTEXT:,} tokens. What takes more memory?", LARGER, key="larger"
+        f"A {ABOUT} for long texts, in Q4_K_M, reads {ABOUT_CONTEXT:,} tokens. What takes more memory?",
+        LARGER,
+        key="larger",
     )
     if said is None:
         return
