@@ -18,10 +18,11 @@ def main() -> None:
                 "All of these are said, in forums, in articles, and by people who should know. Some are true. Decide "
                 "first; then see what the numbers say."
             )
-            show_score()
+            board = st.empty()
         for number, claim in enumerate(CLAIMS, 1):
             with page.step():
                 show_claim(number, claim)
+        show_score(board)  # last: a guess from the address is known once its widget has run
         page.in_short(
             "A name's number is the bits of a code; the letters are mixtures; scales come on top.",
             "Measure answers, not only averages; and measure the model that you will run.",
@@ -29,9 +30,9 @@ def main() -> None:
         )
 
 
-def show_score() -> None:
+def show_score(board) -> None:
     right, said = claims.score({claim.key: st.session_state.get(claim.key) for claim in CLAIMS})
-    st.progress(said / len(CLAIMS), f"{right} right of {said} guessed, {len(CLAIMS)} claims in all")
+    board.progress(said / len(CLAIMS), f"{right} right of {said} guessed, {len(CLAIMS)} claims in all")
 
 
 def show_claim(number: int, claim: Claim) -> None:
