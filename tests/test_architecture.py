@@ -22,7 +22,7 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"figures", "cli", "__main__", "__init__"},
 ]
 OUTSIDE = {
-    "formats": {"numpy", "numba", "ml_dtypes", "gguf"},
+    "formats": {"numpy", "numba", "llvmlite", "ml_dtypes", "gguf"},
     "methods": {"numpy", "numba", "ml_dtypes"},
     "metrics": {"numpy"},
     "loss_kernel": {"numba", "numpy"},

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantlib.errors import FormatError
+from quantlib.formats.finite import check_finite
 from quantlib.formats.layout import Layout
 from quantlib.formats.rows import check_importance, check_row, check_rows, check_stored_rows, read_only
 
@@ -42,12 +43,14 @@ class Term:
 class Kernels:
     """Compiled work, filling `out`: encode(x, out), encode_important(x, importance, out), decode(data, out).
 
-    encode_important is None in a format whose codes importance does not change.
+    encode_important is None in a format whose codes importance does not change. sizes: `encode` gives back the largest
+    magnitude that it met, infinite or NaN if need be, which spares a look at every weight beforehand.
     """
 
     encode: Callable
     encode_important: Callable | None
     decode: Callable
+    sizes: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +160,17 @@ class BlockFormat:
         x: any float type, worked on as float32. importance: float32 (n,), not negative, or None.
         Raises FormatError on a row that blocks do not divide, on NaN and infinity, and on a wrong importance.
         """
-        blocks, importance, shape = self._blocks(x, importance)
-        out = np.empty((len(blocks), self.nbytes), np.uint8)
         kernels = self.load_kernels()
-        if importance is None or not self.uses_importance:
-            kernels.encode(read_only(blocks), out)
-        else:
+        plain = importance is None or not self.uses_importance
+        look_first = not (plain and kernels.sizes)
+        blocks, importance, shape = self._blocks(x, importance, look_first)
+        out = np.empty((len(blocks), self.nbytes), np.uint8)
+        if not plain:
             kernels.encode_important(read_only(blocks), read_only(importance), out)
+        else:
+            size = kernels.encode(read_only(blocks), out)
+            if not look_first and not np.isfinite(size):
+                check_finite(self.name, blocks.reshape(np.shape(x)))
         return out.reshape(shape)
 
     def quantize_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
@@ -226,9 +233,12 @@ class BlockFormat:
             f"{value:.6g}".replace("-", "−"),
         )
 
-    def _blocks(self, x, importance) -> tuple[np.ndarray, np.ndarray | None, tuple[int, ...]]:
-        """Checked input: float32 (blocks, values), importance (blocks of a row, values), the shape of the result."""
-        x = check_rows(self, x)
+    def _blocks(self, x, importance, finite: bool = True) -> tuple[np.ndarray, np.ndarray | None, tuple[int, ...]]:
+        """Checked input: float32 (blocks, values), importance (blocks of a row, values), the shape of the result.
+
+        finite: whether to look for NaN and infinity here.
+        """
+        x = check_rows(self, x, finite)
         n = x.shape[-1]
         shape = (*x.shape[:-1], self.row_bytes(n))
         if importance is None and self.requires_importance:

@@ -110,6 +110,7 @@ def _load_symmetric(bits: int) -> Kernels:
         partial(legacy.encode_symmetric, bits=bits),
         partial(legacy.encode_symmetric_important, bits=bits),
         partial(legacy.decode_symmetric, bits=bits),
+        sizes=True,
     )
 
 
@@ -120,6 +121,7 @@ def _load_minimum(bits: int) -> Kernels:
         partial(legacy.encode_minimum, bits=bits),
         partial(legacy.encode_minimum_important, bits=bits),
         partial(legacy.decode_minimum, bits=bits),
+        sizes=True,
     )
 
 
@@ -203,7 +205,7 @@ def decode_q8_0(codes: Codes) -> np.ndarray:
 def _load_q8_0() -> Kernels:
     from quantlib.formats.kernels import legacy
 
-    return Kernels(legacy.encode_q8_0, None, legacy.decode_q8_0)
+    return Kernels(legacy.encode_q8_0, None, legacy.decode_q8_0, sizes=True)
 
 
 Q8_0 = BlockFormat(

@@ -29,7 +29,7 @@ def decode_q1_0(codes: Codes) -> np.ndarray:
 def _load_q1_0() -> Kernels:
     from quantlib.formats.kernels import low_bits
 
-    return Kernels(low_bits.encode_q1_0, None, low_bits.decode_q1_0)
+    return Kernels(low_bits.encode_q1_0, None, low_bits.decode_q1_0, sizes=True)
 
 
 Q1_0 = BlockFormat(
@@ -67,7 +67,7 @@ def decode_q2_0(codes: Codes) -> np.ndarray:
 def _load_q2_0() -> Kernels:
     from quantlib.formats.kernels import low_bits
 
-    return Kernels(low_bits.encode_q2_0, None, low_bits.decode_q2_0)
+    return Kernels(low_bits.encode_q2_0, None, low_bits.decode_q2_0, sizes=True)
 
 
 Q2_0 = BlockFormat(

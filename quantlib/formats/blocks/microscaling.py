@@ -24,6 +24,11 @@ def power_of_two(e: np.ndarray) -> np.ndarray:
     return np.ldexp(F32(1), e.astype(np.int32) - 128)
 
 
+def whole_logarithm(x: np.ndarray) -> np.ndarray:
+    """⌊log₂ x⌋ of float32, as ggml has it: rounded to float32 before the floor, so just below 2ⁿ it is n already."""
+    return np.floor(np.log2(x.astype(float)).astype(F32))
+
+
 def small_float(e: np.ndarray) -> np.ndarray:
     """Half of an unsigned E4M3 scale: (1 + fraction / 8) · 2^(exponent − 8). uint8 (...) -> float32 (...).
 
@@ -68,8 +73,7 @@ def choose_mxfp4(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
     Source: quantize_row_mxfp4_ref.
     """
     largest = np.abs(x).max(axis=-1, keepdims=True)  # (blocks, 1)
-    power = np.floor(np.log2(largest.astype(float)).astype(F32))  # rounded to float32 before the floor
-    e = np.where(largest > 0, power + F32(125), F32(0)).astype(np.int32).astype(np.uint8)
+    e = np.where(largest > 0, whole_logarithm(largest) + F32(125), F32(0)).astype(np.int32).astype(np.uint8)
     scale = power_of_two(e)
     return _chosen(x[:, None], scale, {"e": e, "q": nearest_value(x, scale)})
 
@@ -101,13 +105,13 @@ def decode_nvfp4(codes: Codes) -> np.ndarray:
 def _load_mxfp4() -> Kernels:
     from quantlib.formats.kernels import microscaling
 
-    return Kernels(microscaling.encode_mxfp4, None, microscaling.decode_mxfp4)
+    return Kernels(microscaling.encode_mxfp4, None, microscaling.decode_mxfp4, sizes=True)
 
 
 def _load_nvfp4() -> Kernels:
     from quantlib.formats.kernels import microscaling
 
-    return Kernels(microscaling.encode_nvfp4, None, microscaling.decode_nvfp4)
+    return Kernels(microscaling.encode_nvfp4, None, microscaling.decode_nvfp4, sizes=True)
 
 
 _VALUE = Term("value[q]", lambda codes, weight: VALUES[codes["q"]])
@@ -128,7 +132,7 @@ MXFP4 = BlockFormat(
     choose=choose_mxfp4,
     decode=decode_mxfp4,
     load_kernels=_load_mxfp4,
-    reference=(choose_mxfp4, power_of_two, nearest_value),
+    reference=(choose_mxfp4, whole_logarithm, power_of_two, nearest_value),
     uses_importance=False,
     terms={"s": Term("2^(e − 128)", lambda codes, weight: power_of_two(codes["e"])), "v": _VALUE},
 )

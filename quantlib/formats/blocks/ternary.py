@@ -96,13 +96,13 @@ def decode_tq1_0(codes: Codes) -> np.ndarray:
 def _load_tq1_0() -> Kernels:
     from quantlib.formats.kernels import ternary
 
-    return Kernels(ternary.encode_tq1_0, None, ternary.decode_tq1_0)
+    return Kernels(ternary.encode_tq1_0, None, ternary.decode_tq1_0, sizes=True)
 
 
 def _load_tq2_0() -> Kernels:
     from quantlib.formats.kernels import ternary
 
-    return Kernels(ternary.encode_tq2_0, None, ternary.decode_tq2_0)
+    return Kernels(ternary.encode_tq2_0, None, ternary.decode_tq2_0, sizes=True)
 
 
 TQ2_0 = BlockFormat(

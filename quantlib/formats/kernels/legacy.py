@@ -1,60 +1,127 @@
 """Kernels of the formats with one scale for a block of 32 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
 
-Formats of 4 and of 5 bits share their kernels: `bits` is an argument.
+Formats of 4 and of 5 bits share their kernels: `bits` is an argument. A block is four vectors of eight. Encoders
+without a search give back the largest magnitude of all weights, so that the caller sees infinities and NaN without
+another look.
 """
 
 import numpy as np
 
 from quantlib.formats.kernels.lanes import gather, weights_by_importance
+from quantlib.formats.kernels.magnitudes import BUT_SIGN, INFINITE, larger_size, largest_magnitude, rounded_away
 from quantlib.formats.kernels.scalar import (
     HALF,
     LANES,
     ONE,
     ZERO,
     clamped_int,
+    inlined,
     kernel,
     part,
     read_half,
     write_half,
 )
 from quantlib.formats.kernels.searches import scale_and_minimum, symmetric_code, symmetric_scale
+from quantlib.formats.kernels.simd import (
+    as_floats,
+    as_ints,
+    bits_of,
+    flag_bits,
+    lanes,
+    larger,
+    larger_unsigned,
+    largest_of,
+    largest_unsigned_of,
+    load,
+    minuses,
+    smaller,
+    smallest_of,
+    store,
+)
 
 NONE = np.int32(0)
 
 
-@part
-def whole_code(v, top):
-    """The integer part of v, `top` at most; 0 for what has no integer (the inverse of a tiny scale is infinite)."""
-    return np.uint8(min(np.int32(v), top)) if abs(v) < np.float32(256) else np.uint8(0)
+@inlined
+def signed_largest(x, at):
+    """The value of largest magnitude among 32 from x[at] on, the first among equals; never −0.
+
+    Magnitude and sign make one whole number each; one prefers minus among equals, the other plus.
+    """
+    a, b, c, d = bits_of(load(x, at)), bits_of(load(x, at + 8)), bits_of(load(x, at + 16)), bits_of(load(x, at + 24))
+    a, b, c, d = a << 1 | a >> 31, b << 1 | b >> 31, c << 1 | c >> 31, d << 1 | d >> 31
+    minus = largest_unsigned_of(larger_unsigned(larger_unsigned(a, b), larger_unsigned(c, d)))
+    plus = largest_unsigned_of(larger_unsigned(larger_unsigned(a ^ 1, b ^ 1), larger_unsigned(c ^ 1, d ^ 1)))
+    size = np.uint32(np.uint32(minus) >> np.uint32(1))
+    sign = np.uint32(np.uint32(minus) & np.uint32(1))
+    if minus == plus:  # both signs have it
+        first = at
+        while abs(x[first]) != size.view(np.float32) and first < at + 31:
+            first += 1
+        sign = np.uint32(x[first] < ZERO)
+    return np.uint32(size | np.uint32(sign << np.uint32(31))).view(np.float32) + ZERO
 
 
 @part
-def write_codes(codes, bits, out, at):
+def ordered(bits):
+    """Whole numbers in the order of the floats with these bits, and the other way round."""
+    return bits ^ (minuses(bits) & BUT_SIGN)
+
+
+@part
+def float_of(number):
+    """The float whose place in the order is that whole number."""
+    number = np.int32(number)
+    return np.int32(number ^ (BUT_SIGN if number < 0 else NONE)).view(np.float32)
+
+
+@part
+def first_zero(x, at):
+    """The first of 32 weights from x[at] on that is 0 or −0."""
+    while x[at] != ZERO:
+        at += 1
+    return x[at]
+
+
+@inlined
+def lowest_and_highest(x, at):
+    """Of 32 weights from x[at] on; of zeros the first is the lowest."""
+    a, b = ordered(bits_of(load(x, at))), ordered(bits_of(load(x, at + 8)))
+    c, d = ordered(bits_of(load(x, at + 16))), ordered(bits_of(load(x, at + 24)))
+    low = float_of(smallest_of(smaller(smaller(a, b), smaller(c, d))))
+    high = float_of(largest_of(larger(larger(a, b), larger(c, d))))
+    if low == ZERO:
+        low = first_zero(x, at)
+    return low, high
+
+
+@inlined
+def write_codes(a, b, c, d, bits, out, at):
     """Thirty-two codes from byte `at` on: of five bits the highest first, in four bytes, then pairs of four bits."""
     if bits == 5:
-        for byte in range(4):
-            high = 0
-            for i in range(8):
-                high |= (codes[8 * byte + i] >> 4) << i
-            out[at + byte] = np.uint8(high)
+        out[at] = np.uint8(flag_bits(a > 15))
+        out[at + 1] = np.uint8(flag_bits(b > 15))
+        out[at + 2] = np.uint8(flag_bits(c > 15))
+        out[at + 3] = np.uint8(flag_bits(d > 15))
         at += 4
-    for i in range(16):
-        out[at + i] = (codes[i] & 15) | (codes[i + 16] << 4)
+    store(out, at, (a & 15) | (c << 4))
+    store(out, at + 8, (b & 15) | (d << 4))
 
 
-@part
-def read_codes(data, bits, at, codes):
+@inlined
+def read_codes(data, bits, at):
     """Undo `write_codes`."""
-    high = np.uint32(0)
+    pairs = at + 4 if bits == 5 else at
+    first, second = load(data, pairs), load(data, pairs + 8)
+    a, b, c, d = first & 15, second & 15, first >> 4, second >> 4
     if bits == 5:
-        for byte in range(4):
-            high |= np.uint32(np.uint32(data[at + byte]) << np.uint32(8 * byte))
-        at += 4
-    for i in range(32):
-        codes[i] = np.int32(((high >> np.uint32(i)) & np.uint32(1)) << np.uint32(4))
-    for i in range(16):
-        codes[i] |= np.int32(data[at + i] & 15)
-        codes[i + 16] |= np.int32(data[at + i] >> 4)
+        nth = lanes(0, 1)
+        high = np.int32(data[at]), np.int32(data[at + 1]), np.int32(data[at + 2]), np.int32(data[at + 3])
+        a = a | ((nth * 0 + high[0]) >> nth & 1) << 4
+        b = b | ((nth * 0 + high[1]) >> nth & 1) << 4
+        c = c | ((nth * 0 + high[2]) >> nth & 1) << 4
+        d = d | ((nth * 0 + high[3]) >> nth & 1) << 4
+    return a, b, c, d
 
 
 @part
@@ -71,26 +138,37 @@ def row_power(x, importance):
     return power
 
 
+@inlined
+def write_rounded(x, at, inverse, low, offset, bits, out, to):
+    """Codes ⌊(x − low) · inverse + offset⌋ of 32 weights.
+
+    A tiny scale has an infinite inverse; the products then have no whole part, and ggml's codes are 0.
+    """
+    top = np.int32((1 << bits) - 1)
+    if not abs(inverse) < INFINITE:
+        inverse = offset = ZERO
+    a = smaller(as_ints((load(x, at) - low) * inverse + offset), top)
+    b = smaller(as_ints((load(x, at + 8) - low) * inverse + offset), top)
+    c = smaller(as_ints((load(x, at + 16) - low) * inverse + offset), top)
+    d = smaller(as_ints((load(x, at + 24) - low) * inverse + offset), top)
+    write_codes(a, b, c, d, bits, out, to)
+
+
 @kernel
 def encode_symmetric(x, out, bits):
     """Q4_0, Q5_0. x: float32 (blocks, 32) -> out: uint8 (blocks, 2 + 4 * bits)."""
-    codes = np.empty(32, np.uint8)
+    weights, data = x.reshape(-1), out.reshape(-1)
     levels = np.float32(1 << (bits - 1))
-    top = np.int32((1 << bits) - 1)
+    size = NONE
     for b in range(x.shape[0]):
-        largest = ZERO
-        size = ZERO
-        for i in range(32):
-            a = abs(x[b, i])
-            if a > size:
-                size = a
-                largest = x[b, i]
+        largest = signed_largest(weights, 32 * b)
+        size = larger_size(size, largest)
         d = largest / -levels
         inverse = ONE / d if d != ZERO else ZERO
-        write_half(d, out[b], 0)
-        for i in range(32):
-            codes[i] = whole_code(x[b, i] * inverse + (levels + HALF), top)
-        write_codes(codes, bits, out[b], 2)
+        to = b * out.shape[1]
+        write_half(d, data, to)
+        write_rounded(weights, 32 * b, inverse, ZERO, levels + HALF, bits, data, to + 2)
+    return np.int32(size).view(np.float32)
 
 
 @kernel
@@ -102,7 +180,8 @@ def encode_symmetric_important(x, importance, out, bits):
     inverse = np.empty(LANES, np.float32)
     total = np.empty(LANES, np.float32)
     power = np.empty(LANES, np.float32)
-    codes = np.empty(32, np.uint8)
+    codes = np.empty(32, np.int32)
+    data = out.reshape(-1)
     levels = np.int32(1 << (bits - 1))
     rows = row_power(x, importance)
     for start in range(0, x.shape[0], LANES):
@@ -113,43 +192,43 @@ def encode_symmetric_important(x, importance, out, bits):
         weights_by_importance(importance, start, count, power, lanes, weights, total)
         symmetric_scale(lanes, weights, levels, scale, inverse)
         for b in range(count):
-            write_half(scale[b], out[start + b], 0)
+            to = (start + b) * out.shape[1]
+            write_half(scale[b], data, to)
             for i in range(32):
-                codes[i] = np.uint8(symmetric_code(inverse[b], x[start + b, i], levels) + levels)
-            write_codes(codes, bits, out[start + b], 2)
+                codes[i] = symmetric_code(inverse[b], x[start + b, i], levels) + levels
+            write_codes(load(codes, 0), load(codes, 8), load(codes, 16), load(codes, 24), bits, data, to + 2)
 
 
 @kernel
 def decode_symmetric(data, out, bits):
     """Q4_0, Q5_0. data: uint8 (blocks, 2 + 4 * bits) -> out: float32 (blocks, 32)."""
-    codes = np.empty(32, np.int32)
+    stored, values = data.reshape(-1), out.reshape(-1)
     levels = np.int32(1 << (bits - 1))
     for b in range(data.shape[0]):
-        d = read_half(data[b], 0)
-        read_codes(data[b], bits, 2, codes)
-        for i in range(32):
-            out[b, i] = np.float32(codes[i] - levels) * d
+        at = b * data.shape[1]
+        d = read_half(stored, at)
+        codes = read_codes(stored, bits, at + 2)
+        store(values, 32 * b, as_floats(codes[0] - levels) * d)
+        store(values, 32 * b + 8, as_floats(codes[1] - levels) * d)
+        store(values, 32 * b + 16, as_floats(codes[2] - levels) * d)
+        store(values, 32 * b + 24, as_floats(codes[3] - levels) * d)
 
 
 @kernel
 def encode_minimum(x, out, bits):
     """Q4_1, Q5_1. x: float32 (blocks, 32) -> out: uint8 (blocks, 4 + 4 * bits)."""
-    codes = np.empty(32, np.uint8)
-    top = np.int32((1 << bits) - 1)
+    weights, data = x.reshape(-1), out.reshape(-1)
+    size = NONE
     for b in range(x.shape[0]):
-        low = x[b, 0]
-        high = x[b, 0]
-        for i in range(1, 32):
-            v = x[b, i]
-            low = v if v < low else low
-            high = v if v > high else high
-        d = (high - low) / np.float32(top)
+        low, high = lowest_and_highest(weights, 32 * b)
+        size = larger_size(larger_size(size, low), high)
+        d = (high - low + ZERO) / np.float32((1 << bits) - 1)
         inverse = ONE / d if d != ZERO else ZERO
-        write_half(d, out[b], 0)
-        write_half(low, out[b], 2)
-        for i in range(32):
-            codes[i] = whole_code((x[b, i] - low) * inverse + HALF, top)
-        write_codes(codes, bits, out[b], 4)
+        to = b * out.shape[1]
+        write_half(d, data, to)
+        write_half(low, data, to + 2)
+        write_rounded(weights, 32 * b, inverse, low, HALF, bits, data, to + 4)
+    return np.int32(size).view(np.float32)
 
 
 @kernel
@@ -159,7 +238,8 @@ def encode_minimum_important(x, importance, out, bits):
     weights = np.empty((32, LANES), np.float32)
     found = np.empty((6, LANES), np.float32)
     scale, minimum, inverse, low, total, power = found[0], found[1], found[2], found[3], found[4], found[5]
-    codes = np.empty(32, np.uint8)
+    codes = np.empty(32, np.int32)
+    data = out.reshape(-1)
     top = np.int32((1 << bits) - 1)
     rows = row_power(x, importance)
     for start in range(0, x.shape[0], LANES):
@@ -172,49 +252,57 @@ def encode_minimum_important(x, importance, out, bits):
             lanes, weights, top, np.float32(-0.9), np.float32(0.05), 36, False, scale, minimum, inverse, low
         )
         for b in range(count):
-            write_half(scale[b], out[start + b], 0)
-            write_half(-minimum[b], out[start + b], 2)
+            to = (start + b) * out.shape[1]
+            write_half(scale[b], data, to)
+            write_half(-minimum[b], data, to + 2)
             for i in range(32):
-                codes[i] = np.uint8(clamped_int(inverse[b] * (x[start + b, i] - low[b]), NONE, top))
-            write_codes(codes, bits, out[start + b], 4)
+                codes[i] = clamped_int(inverse[b] * (x[start + b, i] - low[b]), NONE, top)
+            write_codes(load(codes, 0), load(codes, 8), load(codes, 16), load(codes, 24), bits, data, to + 4)
 
 
 @kernel
 def decode_minimum(data, out, bits):
     """Q4_1, Q5_1. data: uint8 (blocks, 4 + 4 * bits) -> out: float32 (blocks, 32)."""
-    codes = np.empty(32, np.int32)
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 0)
-        m = read_half(data[b], 2)
-        read_codes(data[b], bits, 4, codes)
-        for i in range(32):
-            out[b, i] = np.float32(codes[i]) * d + m
+        at = b * data.shape[1]
+        d = read_half(stored, at)
+        m = read_half(stored, at + 2)
+        codes = read_codes(stored, bits, at + 4)
+        store(values, 32 * b, as_floats(codes[0]) * d + m)
+        store(values, 32 * b + 8, as_floats(codes[1]) * d + m)
+        store(values, 32 * b + 16, as_floats(codes[2]) * d + m)
+        store(values, 32 * b + 24, as_floats(codes[3]) * d + m)
 
 
 @kernel
 def encode_q8_0(x, out):
     """x: float32 (blocks, 32) -> out: uint8 (blocks, 34)."""
+    weights, data = x.reshape(-1), out.reshape(-1)
+    size = NONE
     for b in range(x.shape[0]):
-        largest = ZERO
-        for i in range(32):
-            a = abs(x[b, i])
-            largest = a if a > largest else largest
+        at = 32 * b
+        largest = largest_magnitude(weights, at, 32)
+        size = larger_size(size, largest)
         d = largest / np.float32(127)
-        inverse = ONE / d if d != ZERO else ZERO
-        write_half(d, out[b], 0)
-        for i in range(32):
-            v = x[b, i] * inverse
-            whole = np.trunc(v)
-            away = ONE if abs(v - whole) >= HALF else ZERO
-            near = whole + (away if v > ZERO else -away)
-            # The inverse of a scale below 2**-128 is infinite, and what has no integer is stored as 0.
-            out[b, 2 + i] = np.uint8(np.int32(near) if abs(near) <= np.float32(128) else 0)
+        inverse = ONE / d
+        inverse = inverse if inverse < INFINITE else ZERO  # ggml's codes are 0 then, as they are for d = 0
+        to = 34 * b
+        write_half(d, data, to)
+        store(data, to + 2, rounded_away(load(weights, at) * inverse))
+        store(data, to + 10, rounded_away(load(weights, at + 8) * inverse))
+        store(data, to + 18, rounded_away(load(weights, at + 16) * inverse))
+        store(data, to + 26, rounded_away(load(weights, at + 24) * inverse))
+    return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_q8_0(data, out):
     """data: uint8 (blocks, 34) -> out: float32 (blocks, 32)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
+    signed = stored.view(np.int8)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 0)
-        for i in range(32):
-            out[b, i] = np.float32(np.int8(data[b, 2 + i])) * d
+        at = 34 * b
+        d = read_half(stored, at)
+        for i in range(0, 32, 8):
+            store(values, 32 * b + i, as_floats(load(signed, at + 2 + i)) * d)

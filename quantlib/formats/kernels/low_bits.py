@@ -2,63 +2,78 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, kernel, read_half, write_half
+from quantlib.formats.kernels.magnitudes import INFINITE, larger_size, largest_magnitude, rounded_away
+from quantlib.formats.kernels.scalar import ONE, ZERO, inlined, kernel, read_half, write_half
+from quantlib.formats.kernels.simd import as_floats, flag_bits, lanes, larger, load, select, smaller, splat, store
+
+NONE = np.int32(0)
 
 
 @kernel
 def encode_q1_0(x, out):
     """x: float32 (blocks, 128) -> out: uint8 (blocks, 18)."""
+    weights, data = x.reshape(-1), out.reshape(-1)
+    size = NONE
     for b in range(x.shape[0]):
-        total = ZERO
-        for i in range(128):
-            total += abs(x[b, i])
-        write_half(total / np.float32(128), out[b], 0)
+        total = ZERO  # in order, which is what takes the time
+        for i in range(128 * b, 128 * b + 128):
+            total += abs(weights[i])
+        size = larger_size(size, largest_magnitude(weights, 128 * b, 128))
+        write_half(total / np.float32(128), data, 18 * b)
         for byte in range(16):
-            signs = 0
-            for i in range(8):
-                signs |= int(x[b, 8 * byte + i] >= ZERO) << i
-            out[b, 2 + byte] = np.uint8(signs)
+            data[18 * b + 2 + byte] = np.uint8(flag_bits(load(weights, 128 * b + 8 * byte) >= ZERO))
+    return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_q1_0(data, out):
     """data: uint8 (blocks, 18) -> out: float32 (blocks, 128)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 0)
+        d = splat(read_half(stored, 18 * b))
         for byte in range(16):
-            signs = data[b, 2 + byte]
-            for i in range(8):
-                out[b, 8 * byte + i] = d if (signs >> i) & 1 else -d
+            plus = (splat(np.int32(stored[18 * b + 2 + byte])) >> lanes(0, 1)) & 1
+            store(values, 128 * b + 8 * byte, select(plus == 1, d, d * -ONE))
+
+
+@inlined
+def q2_codes(x, inverse):
+    """The codes of eight weights as bits at the place of each in its byte of four."""
+    code = smaller(larger(rounded_away(x * inverse) + 1, NONE), np.int32(3))
+    return code << (lanes(0, 2) & 7)
 
 
 @kernel
 def encode_q2_0(x, out):
     """x: float32 (blocks, 64) -> out: uint8 (blocks, 18)."""
+    weights, data = x.reshape(-1), out.reshape(-1)
+    placed = np.empty(8, np.int32)
+    size = NONE
     for b in range(x.shape[0]):
-        d = ZERO
-        for i in range(64):
-            a = abs(x[b, i])
-            d = a if a > d else d
-        inverse = ONE / d if d > ZERO else ZERO
-        write_half(d, out[b], 0)
-        for byte in range(16):
-            codes = 0
-            for i in range(4):
-                v = x[b, 4 * byte + i] * inverse
-                whole = np.trunc(v)
-                away = ONE if abs(v - whole) >= HALF else ZERO
-                near = whole + (away if v > ZERO else -away)
-                # The inverse of a scale below 2**-128 is infinite, and what has no integer is the lowest code.
-                code = min(max(np.int32(near) + 1, 0), 3) if abs(near) <= np.float32(2) else 0
-                codes |= code << (2 * i)
-            out[b, 2 + byte] = np.uint8(codes)
+        d = largest_magnitude(weights, 64 * b, 64)
+        size = larger_size(size, d)
+        inverse = ONE / d
+        usable = inverse < INFINITE  # below 2**-128 it is not, and ggml's codes are the lowest; for d = 0 they are 1
+        write_half(d, data, 18 * b)
+        for i in range(8):
+            store(placed, 0, q2_codes(load(weights, 64 * b + 8 * i), inverse if usable else ZERO))
+            low = placed[0] | placed[1] | placed[2] | placed[3]
+            high = placed[4] | placed[5] | placed[6] | placed[7]
+            data[18 * b + 2 + 2 * i] = np.uint8(low)
+            data[18 * b + 3 + 2 * i] = np.uint8(high)
+        if not usable and d != ZERO:
+            data[18 * b + 2 : 18 * b + 18] = 0
+    return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_q2_0(data, out):
     """data: uint8 (blocks, 18) -> out: float32 (blocks, 64)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 0)
-        for byte in range(16):
-            for i in range(4):
-                out[b, 4 * byte + i] = np.float32(np.int32((data[b, 2 + byte] >> (2 * i)) & 3) - 1) * d
+        d = read_half(stored, 18 * b)
+        for i in range(8):
+            at = 18 * b + 2 + 2 * i
+            both = np.int32(stored[at]) | np.int32(stored[at + 1]) << np.int32(8)
+            codes = (splat(np.int32(both)) >> lanes(0, 2)) & 3
+            store(values, 64 * b + 8 * i, as_floats(codes - 1) * d)

@@ -2,49 +2,51 @@
 
 import numpy as np
 
-from quantlib.formats.blocks.microscaling import VALUES, power_of_two, small_float
-from quantlib.formats.kernels.scalar import HALF, ZERO, kernel, part
+from quantlib.formats.blocks.microscaling import VALUES, power_of_two, small_float, whole_logarithm
+from quantlib.formats.kernels.magnitudes import larger_size, largest_magnitude
+from quantlib.formats.kernels.scalar import HALF, ZERO, inlined, kernel, part
+from quantlib.formats.kernels.simd import as_floats, load, magnitude, select, splat, store
 
 TABLE = VALUES.astype(np.float32)
 POWERS = power_of_two(np.arange(256, dtype=np.uint8))
 SMALL = small_float(np.arange(256, dtype=np.uint8))
+# Where a magnitude passes from one value to the next: halfway, and a tie stays at the smaller one.
+EDGES = tuple((TABLE[:7] + TABLE[1:8]) / np.float32(2))
+LARGEST = np.float32(6 * 448)  # what the largest scale holds
+NONE, ONE, MINUS = np.int32(0), np.int32(1), np.int32(8)
 
 
-@part
-def largest_magnitude(x):
-    """max|x| of a few weights."""
-    largest = ZERO
-    for i in range(x.shape[0]):
-        a = abs(x[i])
-        largest = a if a > largest else largest
-    return largest
+def _early() -> np.ndarray:
+    """How many of the floats just below the end of each binade have the next whole logarithm already: int32 (256,)."""
+    fields = np.arange(1, 255, dtype=np.uint32)[:, None]
+    last = (fields << 23) + np.uint32((1 << 23) - 64) + np.arange(64, dtype=np.uint32)
+    early = whole_logarithm(last.view(np.float32)) > fields - np.float32(127)
+    return np.pad(early.sum(axis=1), 1).astype(np.int32)
 
 
-@part
-def write_codes(x, scale, miss, codes, out):
-    """The nearest values of a few weights, the first half in the low bits. miss, codes: scratch."""
-    n = x.shape[0]
-    for i in range(n):
-        miss[i] = abs(TABLE[0] * scale - x[i])
-        codes[i] = 0
+EARLY = _early()
+
+
+@inlined
+def nearest_codes(x, scale):
+    """The numbers of the nearest values of eight weights, under a scale above zero."""
+    size = magnitude(x)
+    code = splat(NONE)
+    for edge in EDGES:
+        code = code + select(size > edge * scale, splat(ONE), NONE)
+    return code + select(x < ZERO, select(code > NONE, splat(MINUS), NONE), NONE)
+
+
+@inlined
+def scanned_codes(x, scale):
+    """The same by trying every value, for weights so large that the misses of several values round to one number."""
+    miss = magnitude(x)
+    code = splat(NONE)
     for c in range(1, 16):
-        level = TABLE[c] * scale
-        for i in range(n):
-            other = abs(level - x[i])
-            nearer = other < miss[i]
-            miss[i] = other if nearer else miss[i]
-            codes[i] = np.int32(c) if nearer else codes[i]
-    half = n // 2
-    for i in range(half):
-        out[i] = np.uint8(codes[i] | (codes[half + i] << 4))
-
-
-@part
-def read_codes(data, scale, half, out):
-    """2 · half weights from two codes a byte."""
-    for i in range(half):
-        out[i] = scale * TABLE[data[i] & 15]
-        out[half + i] = scale * TABLE[data[i] >> 4]
+        other = magnitude(x - TABLE[c] * scale)
+        code = select(other < miss, splat(np.int32(c)), code)
+        miss = select(other < miss, other, miss)
+    return code
 
 
 @part
@@ -58,43 +60,84 @@ def to_small_float(x):
     return np.uint8(126 if normal >= 120 else normal)
 
 
+@inlined
+def power_for(largest):
+    """The stored power of two for a block with that largest magnitude."""
+    bits = np.float32(largest).view(np.int32)
+    field = bits >> 23
+    if field > 0:
+        return np.uint8(field - 127 + 125 + np.int32(bits + EARLY[field & 255] >= np.int32((field + 1) << 23)))
+    if largest > ZERO:
+        return np.uint8(np.int32(np.floor(np.float32(np.log2(np.float64(largest))))) + np.int32(125))
+    return np.uint8(0)
+
+
 @kernel
 def encode_mxfp4(x, out):
     """x: float32 (blocks, 32) -> out: uint8 (blocks, 17)."""
-    miss = np.empty(32, np.float32)
-    codes = np.empty(32, np.int32)
+    weights, data = x.reshape(-1), out.reshape(-1)
+    size = NONE
     for b in range(x.shape[0]):
-        largest = largest_magnitude(x[b])
-        e = np.uint8(0)
-        if largest > ZERO:
-            e = np.uint8(np.int32(np.floor(np.float32(np.log2(np.float64(largest))))) + np.int32(125))
-        out[b, 0] = e
-        write_codes(x[b], POWERS[e], miss, codes, out[b, 1:])
+        at, to = 32 * b, 17 * b
+        largest = largest_magnitude(weights, at, 32)
+        size = larger_size(size, largest)
+        e = power_for(largest)
+        scale = POWERS[e]
+        data[to] = e
+        for i in range(0, 16, 8):
+            low, high = nearest_codes(load(weights, at + i), scale), nearest_codes(load(weights, at + 16 + i), scale)
+            store(data, to + 1 + i, low | high << 4)
+    return np.int32(size).view(np.float32)
 
 
 @kernel
 def encode_nvfp4(x, out):
     """x: float32 (blocks, 64) -> out: uint8 (blocks, 36)."""
-    miss = np.empty(16, np.float32)
-    codes = np.empty(16, np.int32)
+    weights, data = x.reshape(-1), out.reshape(-1)
+    size = NONE
     for b in range(x.shape[0]):
         for j in range(4):
-            group = x[b, 16 * j : 16 * j + 16]
-            e = to_small_float(largest_magnitude(group) / np.float32(6))
-            out[b, j] = e
-            write_codes(group, SMALL[e], miss, codes, out[b, 4 + 8 * j :])
+            at, to = 64 * b + 16 * j, 36 * b
+            largest = largest_magnitude(weights, at, 16)
+            size = larger_size(size, largest)
+            e = to_small_float(largest / np.float32(6))
+            data[to + j] = e
+            scale = SMALL[e] if e else np.float32(np.inf)  # under a scale of zero all values are the first
+            if largest > LARGEST:
+                low, high = scanned_codes(load(weights, at), scale), scanned_codes(load(weights, at + 8), scale)
+            else:
+                low, high = nearest_codes(load(weights, at), scale), nearest_codes(load(weights, at + 8), scale)
+            store(data, to + 4 + 8 * j, low | high << 4)
+    return np.int32(size).view(np.float32)
+
+
+@inlined
+def value_of(code):
+    """The values with these numbers, doubled: 0 1 2 3 4 6 8 12, and their negatives from number 8 on."""
+    place = code & 7
+    whole = select(place < 5, place, select(place == 7, splat(np.int32(12)), place + place - 4))
+    return select(code > 7, splat(ZERO) - as_floats(whole), as_floats(whole))
 
 
 @kernel
 def decode_mxfp4(data, out):
     """data: uint8 (blocks, 17) -> out: float32 (blocks, 32)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        read_codes(data[b, 1:], POWERS[data[b, 0]], 16, out[b])
+        scale = POWERS[stored[17 * b]]
+        for i in range(0, 16, 8):
+            pairs = load(stored, 17 * b + 1 + i)
+            store(values, 32 * b + i, value_of(pairs & 15) * scale)
+            store(values, 32 * b + 16 + i, value_of(pairs >> 4) * scale)
 
 
 @kernel
 def decode_nvfp4(data, out):
     """data: uint8 (blocks, 36) -> out: float32 (blocks, 64)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
         for j in range(4):
-            read_codes(data[b, 4 + 8 * j :], SMALL[data[b, j]], 8, out[b, 16 * j :])
+            scale = SMALL[stored[36 * b + j]]
+            pairs = load(stored, 36 * b + 4 + 8 * j)
+            store(values, 64 * b + 16 * j, value_of(pairs & 15) * scale)
+            store(values, 64 * b + 16 * j + 8, value_of(pairs >> 4) * scale)

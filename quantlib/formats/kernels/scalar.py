@@ -7,6 +7,7 @@ from numba import njit
 # The error model is C's: a division by zero gives infinity or NaN. nogil: other threads run meanwhile.
 kernel = njit(nogil=True, cache=True, error_model="numpy")  # what `quantize` and `dequantize` call, kept on disk
 part = njit(nogil=True, error_model="numpy")  # what kernels call, compiled into them
+inlined = njit(nogil=True, error_model="numpy", forceinline=True)  # the same where a call would cost too much
 
 LANES = 128  # groups of weights that a search works on at once
 ZERO = np.float32(0)

@@ -2,78 +2,102 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, kernel, part, read_half, write_half
+from quantlib.formats.kernels.magnitudes import INFINITE, larger_size, largest_magnitude
+from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, inlined, kernel, read_half, write_half
+from quantlib.formats.kernels.simd import as_floats, as_ints, load, select, splat, store
 
+NONE, MIDDLE = np.int32(0), np.int32(1)
 PARTS = ((0, 0, 32, 5), (160, 32, 16, 5), (240, 48, 4, 4))  # of TQ1_0: first weight, first byte, bytes, digits
-POWERS = np.array([1, 3, 9, 27, 81], np.uint8)
 
 
-@part
-def ternary_levels(x, levels):
-    """Levels 0, 1, 2 of 256 weights (kernel of `blocks.ternary.ternary_levels`); gives the scale."""
-    d = ZERO
-    for i in range(256):
-        a = abs(x[i])
-        d = a if a > d else d
-    inverse = ONE / d if d != ZERO else ZERO
-    for i in range(256):
-        v = x[i] * inverse
-        if v - v != ZERO:  # no number
-            levels[i] = 1
-        else:
-            levels[i] = np.uint8(0 if v <= -HALF else 2 if v >= HALF else 1)
-    return d
+@inlined
+def inverse_of(d):
+    """1 / d, and 0 where that is no number: then every level is the middle one."""
+    inverse = ONE / d
+    return inverse if inverse < INFINITE else ZERO
+
+
+@inlined
+def levels_of(x, inverse):
+    """Levels 0, 1, 2 of eight weights (kernel of `blocks.ternary.ternary_levels`)."""
+    v = x * inverse
+    return select(v >= HALF, splat(np.int32(2)), select(v <= -HALF, splat(NONE), MIDDLE))
 
 
 @kernel
 def encode_tq2_0(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 66)."""
-    levels = np.empty(256, np.uint8)
+    weights, data = x.reshape(-1), out.reshape(-1)
+    size = NONE
     for b in range(x.shape[0]):
-        write_half(ternary_levels(x[b], levels), out[b], 64)
+        d = largest_magnitude(weights, 256 * b, 256)
+        size = larger_size(size, d)
+        inverse = inverse_of(d)
+        write_half(d, data, 66 * b + 64)
         for half in range(2):
-            for i in range(32):
-                at = 128 * half + i
-                low = levels[at] | (levels[at + 32] << 2)
-                out[b, 32 * half + i] = low | (levels[at + 64] << 4) | (levels[at + 96] << 6)
+            for i in range(0, 32, 8):
+                at = 256 * b + 128 * half + i
+                low = levels_of(load(weights, at), inverse) | levels_of(load(weights, at + 32), inverse) << 2
+                high = levels_of(load(weights, at + 64), inverse) | levels_of(load(weights, at + 96), inverse) << 2
+                store(data, 66 * b + 32 * half + i, low | high << 4)
+    return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_tq2_0(data, out):
     """data: uint8 (blocks, 66) -> out: float32 (blocks, 256)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 64)
+        d = splat(read_half(stored, 66 * b + 64))
         for half in range(2):
-            for shift in range(4):
-                for i in range(32):
-                    level = (data[b, 32 * half + i] >> (2 * shift)) & 3
-                    out[b, 128 * half + 32 * shift + i] = d * np.float32(np.int32(level) - 1)
+            for i in range(0, 32, 8):
+                levels = load(stored, 66 * b + 32 * half + i)
+                at = 256 * b + 128 * half + i
+                for shift in range(4):
+                    store(values, at + 32 * shift, d * as_floats((levels >> 2 * shift & 3) - 1))
 
 
 @kernel
 def encode_tq1_0(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 54)."""
-    levels = np.empty(256, np.uint8)
+    weights, data = x.reshape(-1), out.reshape(-1)
+    last = np.empty(16, np.int32)
+    size = NONE
     for b in range(x.shape[0]):
-        write_half(ternary_levels(x[b], levels), out[b], 52)
-        for first, byte, size, digits in PARTS:
-            for i in range(size):
-                number = 0
-                for digit in range(5):
-                    number *= 3
-                    if digit < digits:
-                        number += levels[first + digit * size + i]
-                out[b, byte + i] = np.uint8((number * 256 + 242) // 243)
+        d = largest_magnitude(weights, 256 * b, 256)
+        size = larger_size(size, d)
+        inverse = inverse_of(d)
+        write_half(d, data, 54 * b + 52)
+        for first, byte, wide, digits in PARTS[:2]:
+            for i in range(0, wide, 8):
+                number = levels_of(load(weights, 256 * b + first + i), inverse)
+                for digit in range(1, digits):
+                    number = number * 3 + levels_of(load(weights, 256 * b + first + digit * wide + i), inverse)
+                store(data, 54 * b + byte + i, as_ints(as_floats(number * 256 + 242) / np.float32(243)))
+        store(last, 0, levels_of(load(weights, 256 * b + 240), inverse))
+        store(last, 8, levels_of(load(weights, 256 * b + 248), inverse))
+        for i in range(4):
+            number = ((last[i] * 3 + last[i + 4]) * 3 + last[i + 8]) * 3 + last[i + 12]
+            data[54 * b + 48 + i] = np.uint8((number * 3 * 256 + 242) // 243)
+    return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_tq1_0(data, out):
     """data: uint8 (blocks, 54) -> out: float32 (blocks, 256)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 52)
-        for first, byte, size, digits in PARTS:
-            for digit in range(digits):
-                for i in range(size):
-                    shifted = np.uint8(data[b, byte + i] * POWERS[digit])
-                    level = (np.int32(shifted) * 3) >> 8
-                    out[b, first + digit * size + i] = d * np.float32(level - 1)
+        scale = read_half(stored, 54 * b + 52)
+        d = splat(scale)
+        for first, byte, wide, _ in PARTS[:2]:
+            for i in range(0, wide, 8):
+                fraction = load(stored, 54 * b + byte + i)
+                for digit in range(5):
+                    level = fraction * 3 >> 8
+                    fraction = fraction * 3 & 255
+                    store(values, 256 * b + first + digit * wide + i, d * as_floats(level - 1))
+        for i in range(4):
+            fraction = np.int32(stored[54 * b + 48 + i])
+            for digit in range(4):
+                values[256 * b + 240 + 4 * digit + i] = scale * np.float32((fraction * 3 >> 8) - 1)
+                fraction = fraction * 3 & 255

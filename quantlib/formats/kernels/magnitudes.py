@@ -1,0 +1,36 @@
+"""The largest magnitude of weights, and rounding them: what encoders without a search share."""
+
+import numpy as np
+
+from quantlib.formats.kernels.scalar import HALF, ZERO, inlined
+from quantlib.formats.kernels.simd import as_ints, bits_of, floats_of, larger, largest_of, load
+
+INFINITE = np.float32(np.inf)
+BUT_SIGN = np.int32(0x7FFFFFFF)
+SIGN = np.int32(-0x80000000)
+NEARLY_HALF = np.nextafter(HALF, ZERO).view(np.int32)
+
+
+@inlined
+def larger_size(size, v):
+    """The larger of two magnitudes as whole numbers, the first being one; infinity and NaN are the largest."""
+    return max(np.int32(size), np.int32(np.float32(v).view(np.int32) & BUT_SIGN))
+
+
+@inlined
+def rounded_away(v):
+    """Eight nearest whole numbers, ties away from zero, of magnitudes below 2**23.
+
+    Just less than a half is added, so that only sums that rounding lifts reach the next number.
+    """
+    return as_ints(v + floats_of(bits_of(v) & SIGN | NEARLY_HALF))
+
+
+@inlined
+def largest_magnitude(x, at, count):
+    """max|x| of `count` weights, a multiple of 16, from x[at] on."""
+    a, b = bits_of(load(x, at)) & BUT_SIGN, bits_of(load(x, at + 8)) & BUT_SIGN
+    for i in range(at + 16, at + count, 16):
+        a = larger(a, bits_of(load(x, i)) & BUT_SIGN)
+        b = larger(b, bits_of(load(x, i + 8)) & BUT_SIGN)
+    return np.int32(largest_of(larger(a, b))).view(np.float32)
