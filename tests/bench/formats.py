@@ -35,8 +35,8 @@ class Ggml:
     """ggml's own encoder and decoders, called without Python's share in it."""
 
     def __init__(self, path: str | None) -> None:
-        self.library = ctypes.CDLL(path or self._installed())
-        quantize = self.library.ggml_quantize_chunk
+        self.shared = ctypes.CDLL(path or self._installed())
+        quantize = self.shared.ggml_quantize_chunk
         quantize.argtypes = [ctypes.c_int, POINTER, ctypes.c_void_p, *[ctypes.c_int64] * 3, POINTER]
         quantize.restype = ctypes.c_size_t
 
@@ -52,12 +52,12 @@ class Ggml:
         out = np.empty((len(x), form.row_bytes(x.shape[1])), np.uint8)
         steering = None if importance is None else importance.ctypes.data_as(POINTER)
         start = x.ctypes.data_as(POINTER)
-        self.library.ggml_quantize_chunk(form.ggml_type, start, out.ctypes.data, 0, len(x), x.shape[1], steering)
+        self.shared.ggml_quantize_chunk(form.ggml_type, start, out.ctypes.data, 0, len(x), x.shape[1], steering)
         return out
 
     def decode(self, form: BlockFormat, data: np.ndarray) -> np.ndarray:
         name = form.name.lower().removesuffix("_k") + "_K" * form.name.endswith("_K")
-        work = getattr(self.library, f"dequantize_row_{name}")
+        work = getattr(self.shared, f"dequantize_row_{name}")
         work.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
         out = np.empty((len(data), data.shape[1] // form.nbytes * form.values), np.float32)
         work(data.ctypes.data, out.ctypes.data, out.size)
