@@ -74,6 +74,19 @@ def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, object]:
     return value
 
 
+def read_text_if_there(path: Path, limit: int = MAX_JSON) -> bytes | None:
+    """The bytes of a file of at most `limit`, None where there is no such file."""
+    if not path.exists():
+        return None
+    file = MappedFile(path)
+    try:
+        if file.size > limit:
+            raise fault(path, f"has {file.size:,} bytes, more than the {limit:,} that are read of such a file.")
+        return file.bytes(0, file.size).tobytes()
+    finally:
+        file.close()
+
+
 def read_json_if_there(path: Path) -> dict[str, object] | None:
     """The JSON object in a file, None where there is no such file."""
     return read_json(path) if path.exists() else None

@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_models
 
 from quantlib.checkpoints import gguf_view, open_checkpoint
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "hf"
-MODELS = ("llama_bpe", "llama_spm", "qwen2", "gemma3", "phi3")
+MODELS = (*tiny_models.WHOLE, *tiny_models.architectures())
 
 
 def sha256(data: bytes) -> str:
@@ -23,14 +22,17 @@ def plain(value: object) -> object:
 
 @pytest.fixture(params=MODELS)
 def pair(request, golden_models):
-    golden = json.loads((GOLDEN / f"{request.param}.gguf.json").read_text())
+    golden = tiny_models.converted(request.param)
     with open_checkpoint(golden_models[request.param]) as checkpoint:
         yield gguf_view(checkpoint, file_type=0), golden
 
 
 def test_metadata_has_the_keys_of_the_converter_in_its_order(pair):
     view, golden = pair
-    assert list(view.metadata) == list(golden["metadata"])
+    keys = list(view.metadata)
+    if not any(key.startswith("tokenizer.") for key in golden["metadata"]):  # those of another model's tokenizer
+        keys = [key for key in keys if not key.startswith("tokenizer.")]
+    assert keys == list(golden["metadata"])
     assert view.warnings == ()
 
 

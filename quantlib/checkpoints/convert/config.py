@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from quantlib.checkpoints.base import fault, shown
 from quantlib.checkpoints.convert.architecture import Architecture
+from quantlib.checkpoints.convert.pooling import read_pooling
 from quantlib.checkpoints.convert.rope import NO_ROPE, Rope, read_rope
 from quantlib.checkpoints.untrusted import Fields
 
@@ -66,6 +67,7 @@ class Config:
     query_scalar: float | None
     token_types: int | None
     rope: Rope
+    pooling: int | None
     layer_types: tuple[str, ...]
     name_or_path: str | None
 
@@ -120,7 +122,8 @@ def read_config(path: Path, values: dict[str, object], architecture: Architectur
     layer_types = tuple(kind for kind in fields.list("layer_types")[:MAX_LAYERS] if isinstance(kind, str))
     name = fields.str("_name_or_path", limit=4096)
     rope = read_rope(path, fields, architecture.theta) if architecture.theta else NO_ROPE
-    config = Config(**found, rope=rope, layer_types=layer_types, name_or_path=name)
+    pooling = read_pooling(path.parent)
+    config = Config(**found, rope=rope, pooling=pooling, layer_types=layer_types, name_or_path=name)
     _check_heads(path, config, rotary=architecture.theta is not None)
     return config
 

@@ -105,6 +105,12 @@ def _post_processor(around: _Around, tokenizer: dict[str, object], with_config: 
             case {"type": "ByteLevel"}:
                 around.add.setdefault("bos", False)
                 around.add.setdefault("eos", False)
+            case {"type": "RobertaProcessing"}:
+                around.add |= {"bos": True, "eos": True, "sep": True}
+                for kind in ("cls", "sep") if with_config else ():
+                    value = part.get(kind)
+                    if not config.get(f"{kind}_token") and isinstance(value, list) and value:
+                        config[f"{kind}_token"] = value[0]
             case {"type": "TemplateProcessing"}:
                 _template(around, part, with_config)
             case _:
@@ -217,4 +223,11 @@ def _normalizer(value: object) -> dict[str, MetadataValue]:
             out["tokenizer.ggml.normalizer.lowercase"] = MetadataValue("bool", True)
         if kind == "StripAccents":
             out["tokenizer.ggml.normalizer.strip_accents"] = MetadataValue("bool", True)
+        if kind == "BertNormalizer":
+            flags = {flag: part.get(flag) for flag in ("lowercase", "strip_accents")}
+            out |= {
+                f"tokenizer.ggml.normalizer.{flag}": MetadataValue("bool", value)
+                for flag, value in flags.items()
+                if isinstance(value, bool)
+            }
     return dict(sorted(out.items()))

@@ -13,12 +13,18 @@ from quantlib.checkpoints.convert.vocabulary import (
     fallback_vocabulary,
     is_byte_level,
     sentencepiece_vocabulary,
+    wordpiece_vocabulary,
 )
 from quantlib.checkpoints.untrusted import Fields, read_json_if_there
 
 SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
 CODE_LLAMA_SIZE, SMALL_GRANITE_SIZE = 32_016, 49_152
 CODE_LLAMA_IDS = {"prefix": 32_007, "suffix": 32_008, "middle": 32_009, "eot": 32_010}
+
+
+def sorts_of_text(folder: Path, model: dict[str, object]) -> int:
+    """How many sorts of text BERT tells apart: first and second, usually."""
+    return Fields(folder / "config.json", model).int("type_vocab_size", 1, 2**16, 2)
 
 
 def tokenizer_metadata(
@@ -47,6 +53,10 @@ def tokenizer_metadata(
             "There is no tokenizer.model or tokenizer.json, so llama.cpp can load the GGUF file but not read text."
         )
         return {}, (missing,)
+    elif how.kind == "wordpiece":
+        out["tokenizer.ggml.token_type_count"] = MetadataValue("uint32", sorts_of_text(folder, model))
+        vocabulary = wordpiece_vocabulary(tokenizer_path, tokenizer, config, size)
+        bound = len(vocabulary.tokens)
     elif is_byte_level(tokenizer):
         vocabulary, merges = byte_level_vocabulary(tokenizer_path, tokenizer, config, size), True
     else:

@@ -26,7 +26,7 @@ SPECIAL_KEYS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 class Vocabulary:
     """Tokens by id with their types, scores for SentencePiece, the tokenizer's names in llama.cpp, and warnings."""
 
-    model: str  # "gpt2" or "llama"
+    model: str  # "gpt2", "llama" or "bert"
     pre: str
     tokens: list[str]
     types: list[int]
@@ -35,7 +35,7 @@ class Vocabulary:
 
     def metadata(self) -> dict[str, MetadataValue]:
         """tokenizer.ggml.model to tokenizer.ggml.token_type."""
-        out = {
+        out: dict[str, MetadataValue] = {
             "tokenizer.ggml.model": MetadataValue("string", self.model),
             "tokenizer.ggml.pre": MetadataValue("string", self.pre),
             "tokenizer.ggml.tokens": MetadataValue("array[string]", self.tokens),
@@ -77,6 +77,35 @@ def is_byte_level(tokenizer: dict[str, object]) -> bool:
 
 def byte_level_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[str, object], size: int) -> Vocabulary:
     """The vocabulary of a byte-level BPE, padded to `size` tokens; an unknown pre-tokenizer becomes "default"."""
+    tokens, types = _padded(path, tokenizer, config, size)
+    pre = pre_tokenizer_name(tokenizer)
+    warnings = ()
+    if pre is None:
+        warnings = (
+            "The pre-tokenizer in tokenizer.json is none that llama.cpp is known to have, so the GGUF file says "
+            "'default', and llama.cpp may split some texts into other tokens.",
+        )
+    return Vocabulary("gpt2", pre or "default", tokens, types, None, warnings)
+
+
+def wordpiece_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[str, object], size: int) -> Vocabulary:
+    """BERT's vocabulary, padded to `size`: what starts a word gets ▁, what continues one loses its ##.
+
+    The name of the pre-tokenizer changes nothing in llama.cpp, which has one for all WordPiece models.
+    """
+    tokens, types = _padded(path, tokenizer, config, size)
+    spelled = [_word_part(text, kind) for text, kind in zip(tokens, types, strict=True)]
+    return Vocabulary("bert", "bert-bge", spelled, types)
+
+
+def _word_part(text: str, kind: int) -> str:
+    return text if kind == CONTROL else text[2:] if text.startswith("##") else "▁" + text
+
+
+def _padded(
+    path: Path, tokenizer: dict[str, object], config: dict[str, object], size: int
+) -> tuple[list[str], list[int]]:
+    """Tokens by id and their types; ids that no token has up to `size` are unused."""
     by_id = _model_vocabulary(path, tokenizer, size)
     added = {token.id: token for token in added_tokens(path, tokenizer)}
     named = named_tokens(config)
@@ -104,14 +133,7 @@ def byte_level_vocabulary(path: Path, tokenizer: dict[str, object], config: dict
             special = text in control or (token is not None and token.special) or looks_special(text)
             tokens.append(text if special else text.replace("▁", " "))
             types.append(CONTROL if special else USER_DEFINED)
-    pre = pre_tokenizer_name(tokenizer)
-    warnings = ()
-    if pre is None:
-        warnings = (
-            "The pre-tokenizer in tokenizer.json is none that llama.cpp is known to have, so the GGUF file says "
-            "'default', and llama.cpp may split some texts into other tokens.",
-        )
-    return Vocabulary("gpt2", pre or "default", tokens, types, None, warnings)
+    return tokens, types
 
 
 def fallback_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[str, object]) -> Vocabulary:

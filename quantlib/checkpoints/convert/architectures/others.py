@@ -20,6 +20,7 @@ from quantlib.checkpoints.convert.architectures.parts import (
     FREQUENCY,
     NORMS,
     OUTPUT,
+    POOLING,
     RMS_EPSILON,
     SIZES,
     STANDARD,
@@ -183,7 +184,7 @@ BERT = Architecture(
         _bert("blk.{}.ffn_down", "encoder.layer.{}.output.dense", "width", "ffn"),
         _bert("blk.{}.layer_output_norm", "encoder.layer.{}.output.LayerNorm", "width"),
     ),
-    keys=(*SIZES, EPSILON, FILE_TYPE, Key("attention.causal", "bool", lambda config: False)),
+    keys=(*SIZES, EPSILON, FILE_TYPE, Key("attention.causal", "bool", lambda config: False), POOLING),
     assumed=(
         Assumed("hidden_act", ("gelu",)),
         Assumed("position_embedding_type", ("absolute",)),

@@ -99,6 +99,7 @@ HEADS: tuple[Keys, ...] = (
     Key("attention.value_length", "uint32", "head_dim"),
 )
 WINDOW = Key("attention.sliding_window", "uint32", "window")
+POOLING = Key("pooling_type", "uint32", "pooling")
 ROTARY: tuple[Keys, ...] = (scaling_keys, FREQUENCY, SLIDING_FREQUENCY)
 STANDARD: tuple[Keys, ...] = (*SIZES, *ROTARY, RMS_EPSILON, EPSILON, *EXPERTS, *HEADS, FILE_TYPE)
 

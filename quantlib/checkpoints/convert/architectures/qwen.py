@@ -9,6 +9,7 @@ from quantlib.checkpoints.convert.architectures.llama import SILU
 from quantlib.checkpoints.convert.architectures.parts import (
     FEED_FORWARD,
     NORMS,
+    POOLING,
     STANDARD,
     attention,
     experts,
@@ -35,7 +36,7 @@ QWEN2 = Architecture(
         "rms_eps": 1e-6,
     },
     weights=(*outer(), *NORMS, *attention(), *FEED_FORWARD),
-    keys=STANDARD,
+    keys=(*STANDARD, POOLING),
     assumed=(SILU, ALL_POSITIONS),
     checks=(unknown_scaling,),
 )
