@@ -25,6 +25,7 @@ class Brush {
     this.weights = data.weights.map((bits) => decode(F32, bits));
     this.decoded = data.decoded.map((bits) => decode(F32, bits));
     this.owner = ownerOf(data);
+    this.termValues = new Map((data.terms ?? []).map((term) => [term.name, term.values.map((bits) => decode(F32, bits))]));
     this.build();
     this.pinned = { weight: data.start };
     this.show(this.pinned);
@@ -46,26 +47,30 @@ class Brush {
 
   buildWeights() {
     const { values, columns } = this.data, code = this.data.fields.find((f) => f.role === "code");
+    // neighbours that share a code show what the grid says of each; else every weight shows its own code
+    const shared = code.codes.length < values, grid = shared && [...this.termValues.values()][0];
+    const written = (at) => (grid ? pretty(grid[at], 3) : String(code.codes[this.element(code, at)]));
     const sizes = this.weights.map(Math.abs).sort((a, b) => a - b);
     const limit = sizes[Math.min(values - 1, Math.floor(0.99 * values))] || 1;
     this.cells = this.weights.map((weight, at) => h("button", {
       class: "w", type: "button", tabindex: -1, style: `--p:${tint(weight / limit)}%;--hue:var(--${weight < 0 ? "negative" : "positive"})`,
-      "aria-label": `weight ${at}, ${pretty(weight, 4)}, code ${code.codes[at]}`,
+      "aria-label": `weight ${at}, ${pretty(weight, 4)}, ${shared ? "grid value" : "code"} ${written(at)}`,
       onpointerenter: (e) => e.pointerType === "mouse" && this.show({ weight: at }),
       onfocus: () => this.pin({ weight: at }), onclick: () => this.pin({ weight: at }),
-      onkeydown: (e) => this.keys(e, this.cells, at, columns) }, code.codes[at]));
+      onkeydown: (e) => this.keys(e, this.cells, at, columns) }, written(at)));
     this.cells[this.data.start].tabIndex = 0;
-    const inner = this.data.fields.filter((f) => f.codes.length > 1 && f !== code);
+    const inner = this.data.fields.filter((f) => f.codes.length > 1 && f.codes.length <= values / columns && f !== code);
     this.chips = new Map();
     this.root.style.setProperty("--chips", `${42 * inner.length}px`);
-    set(this.root, { "data-long": code.codes.some((value) => Math.abs(value) > 99) });
+    set(this.root, { "data-long": this.weights.some((_, at) => written(at).length > 2) });
     const rows = Array.from({ length: values / columns }, (_, row) => h("div", { class: "line" },
       h("span", { class: "at" }, values > columns ? row : ""),
       h("div", { class: "ws" }, this.cells.slice(row * columns, (row + 1) * columns)),
       h("span", { class: "chips" }, inner.map((field) => this.chip(field, row)))));
     return h("div", { class: "weights", role: "group", "aria-label": `${values} weights as ${code.name} codes; arrow keys move` },
       h("div", { class: "line head" }, h("span", { class: "at" }), h("div", { class: "ws" },
-        h("span", {}, `${values} weights, shown as the codes `, role("code", code.name)),
+        shared ? h("span", {}, `${values} weights, shown as what the grid says of each; ${values / code.codes.length} neighbours share a code `, role("code", code.name))
+          : h("span", {}, `${values} weights, shown as the codes `, role("code", code.name)),
         h("span", { class: "scale" }, "−", h("i"), "+")),
         h("span", { class: "chips" }, inner.map((field) => h("span", { "data-role": field.role }, role(field.role, field.name))))), rows);
   }
@@ -167,8 +172,8 @@ class Brush {
   sayWeight(at) {
     const x = this.weights[at], back = this.decoded[at], error = back - x;
     const row = this.data.values > this.data.columns ? `, block ${Math.floor(at / this.data.columns)}` : "";
-    const symbols = this.terms((field) => field.name);
-    const numbers = this.terms((field) => this.value(field, this.element(field, at)));
+    const symbols = this.terms((field) => field.name, (term) => term.symbol);
+    const numbers = this.terms((field) => this.value(field, this.element(field, at)), (term) => pretty(this.termValues.get(term.name)[at], 5));
     return [
       h("div", { class: "formula" },
         h("div", { class: "title" }, `weight ${at}${row}`),
@@ -196,12 +201,14 @@ class Brush {
       h("td", { class: "where" }, where(field.bits[element])))));
   }
 
-  // the formula with every {field} replaced by what `say` gives for it
-  terms(say) {
-    const byName = new Map(this.data.fields.map((field) => [field.name, field]));
+  // the formula with every {field} and {term} replaced by what `say` and `sayTerm` give for it
+  terms(say, sayTerm) {
+    const fields = new Map(this.data.fields.map((field) => [field.name, field]));
+    const terms = new Map(this.data.terms.map((term) => [term.name, term]));
     return this.data.formula.split(/\{(\w+)\}/).map((part, i) => {
-      const field = byName.get(part);
-      return i % 2 ? role(field.role, say(field)) : part;
+      if (i % 2 === 0) return part;
+      const term = terms.get(part);
+      return term ? role("grid", sayTerm(term)) : role(fields.get(part).role, say(fields.get(part)));
     });
   }
 }

@@ -54,6 +54,7 @@ _block = make("block", "float_math.js", "dom.js", "block.js")
 _scrubber = make("scrubber", "float_math.js", "dom.js", "plot.js", "scrubber.js")
 _stairs = make("stairs", "float_math.js", "dom.js", "plot.js", "grid_math.js", "stairs.js")
 _zooms = make("zooms", "float_math.js", "dom.js", "plot.js", "zooms.js")
+_race = make("race", "float_math.js", "dom.js", "plot.js", "race.js")
 _presenter = make("presenter", "dom.js", "presenter.js")
 
 
@@ -160,6 +161,15 @@ def zooms(*, key: str, tile: dict, on_change: Callable[[], None]) -> None:
     `st.session_state[key]["tile"]` is then {"token", "row", "column"}: where the reader moved the tile.
     """
     _zooms(key=key, data=packed(tile), on_tile_change=on_change)
+
+
+def race(*, key: str, race: dict, on_change: Callable[[], None]) -> None:
+    """A map of scales and minima with those who searched it; the reader looks for a better place.
+
+    `race` comes from `quantlib.figures.race.message`. `st.session_state[key]["place"]` is then {"token", "measure",
+    "place"}: the measure's number, and the reader's scale and minimum in thousandths of min/max's.
+    """
+    _race(key=key, data=race, on_place_change=on_change)
 
 
 def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:

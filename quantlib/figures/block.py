@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from quantlib.figures import palette, style
 from quantlib.figures.weights import fp32_bits
 from quantlib.formats import BlockFormat, Format, Trace
+from quantlib.formats.blocks.block import Term
 
 MAX_LEVELS = 32  # more storable values than this in one block are a wash of grey, not a grid
 MOST_WITH_LINES = 64  # weights; beyond, the lines between before and after would only be clutter
@@ -39,18 +40,25 @@ class StoredBlock:
 
 
 def drawable(fmt: Format) -> bool:
-    """Whether the pictures here tell how it stores weights: a code of its own for each, decoded without a table."""
-    return (
-        fmt.kind == "block"
-        and not fmt.terms
-        and any(f.role == "code" and f.count == fmt.values for f in fmt.layout.fields)
-    )
+    """Whether the pictures here tell how it stores weights: each weight reads one code of each field.
+
+    Not so where a code holds the digits of weights that lie far apart, as in TQ1_0.
+    """
+    return fmt.kind == "block" and all(fmt.values % field.count == 0 for field in fmt.layout.fields)
 
 
-def store(fmt: BlockFormat, weights: np.ndarray) -> StoredBlock:
-    """Quantize one block of weights, float32 (values,), keeping every step."""
+def store(fmt: BlockFormat, weights: np.ndarray, importance: np.ndarray | None = None) -> StoredBlock:
+    """Quantize one block of weights, float32 (values,), keeping every step; importance (values,) steers it.
+
+    Raises FormatError where the format needs importance and there is none.
+    """
     weights = np.ascontiguousarray(weights, np.float32)
-    return StoredBlock(fmt, weights, fmt.trace(weights))
+    return StoredBlock(fmt, weights, fmt.trace(weights, importance))
+
+
+def has_grid(fmt: BlockFormat) -> bool:
+    """Whether neighbouring weights share a code: the number of a point of a grid."""
+    return next(f for f in fmt.layout.fields if f.role == "code").count < fmt.values
 
 
 def message(block: StoredBlock, token: str) -> dict:
@@ -78,7 +86,23 @@ def message(block: StoredBlock, token: str) -> dict:
             }
             for field in block.format.layout.fields
         ],
+        "terms": [
+            {"name": name, "symbol": term.symbol, "values": fp32_bits(_of_each_weight(block, term)).tolist()}
+            for name, term in block.format.terms.items()
+        ],
     }
+
+
+def _of_each_weight(block: StoredBlock, term: Term) -> np.ndarray:
+    """What a term of the formula is for every weight: float32 (values,)"""
+    fields, element = block.format.layout.fields, block.format.layout.element
+    return np.array(
+        [
+            term.of({f.name: block.trace.codes[f.name][element(f.name, at)] for f in fields}, at)
+            for at in range(block.format.values)
+        ],
+        np.float32,
+    )
 
 
 def _integers(codes: np.ndarray) -> np.ndarray:
@@ -87,7 +111,12 @@ def _integers(codes: np.ndarray) -> np.ndarray:
 
 
 def levels(block: StoredBlock, group: int) -> np.ndarray:
-    """Every value that a weight of one group can be stored as, by rising code. float32 (2 ** bits of a code,)"""
+    """Every value that a weight of one group can be stored as, by rising code. float32 (2 ** bits of a code,)
+
+    None where weights share codes: a grid leaves no weight alone. float32 (0,)
+    """
+    if has_grid(block.format):
+        return np.empty(0, np.float32)
     field = next(f for f in block.format.layout.fields if f.role == "code")
     codes = {name: code[None] for name, code in block.trace.codes.items()}
     every = np.arange(2**field.width).astype(field.unsigned).view(field.stored)
@@ -137,7 +166,7 @@ def before_after(block: StoredBlock, group: int, theme: str = "light") -> go.Fig
     ink, code, error = palette.INK[theme], *(palette.ROLES[r].colour(theme) for r in ("code", "error"))
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.05)
     grid = levels(block, group)
-    if grid.size <= MAX_LEVELS:
+    if 0 < grid.size <= MAX_LEVELS:
         edges = at[0] - 0.7, at[-1] + 0.7
         figure.add_scatter(
             x=np.tile([*edges, None], grid.size), y=np.repeat(grid.astype(float), 3), mode="lines",
@@ -174,7 +203,8 @@ def before_after(block: StoredBlock, group: int, theme: str = "light") -> go.Fig
 def search_figure(block: StoredBlock, group: int, theme: str = "light") -> go.Figure:
     """Every scale that the search tried for one group, by its weighted error; a star marks the winner.
 
-    The dashed line is the scale that was stored: the winner's, rounded to the sub-scale's few bits.
+    The dashed line is the scale that was stored: the winner's, rounded to the sub-scale's few bits. Codebooks, whose
+    values are not evenly spaced, have none.
     """
     trace = block.trace
     scales, errors = trace.scales[group].astype(float), trace.errors[group].astype(float)
@@ -195,11 +225,11 @@ def search_figure(block: StoredBlock, group: int, theme: str = "light") -> go.Fi
         hovertemplate=f"winner, candidate {winner}<br>scale %{{x:.5g}}<br>error %{{y:.4g}}<extra></extra>",
     )  # fmt: skip
     style.apply(figure, theme, height=300)
-    stored = stored_scale(block, group)
-    figure.add_vline(
-        x=stored, line={"color": muted, "dash": "dash", "width": 1.5},
-        annotation={"text": "stored", "font": {"color": muted}, "yanchor": "bottom"},
-    )  # fmt: skip
+    if not block.format.terms:
+        figure.add_vline(
+            x=stored_scale(block, group), line={"color": muted, "dash": "dash", "width": 1.5},
+            annotation={"text": "stored", "font": {"color": muted}, "yanchor": "bottom"},
+        )  # fmt: skip
     figure.update_xaxes(title="scale")
     figure.update_yaxes(title=f"weighted {trace.measure} error", exponentformat="power", nticks=5)
     figure.update_layout(showlegend=False, margin={"t": 26})
@@ -207,6 +237,6 @@ def search_figure(block: StoredBlock, group: int, theme: str = "light") -> go.Fi
 
 
 def stored_scale(block: StoredBlock, group: int) -> float:
-    """The scale of one group as decoding sees it: the distance between two neighbouring storable values."""
+    """The scale of one group as decoding sees it: the distance between two neighbours of evenly spaced values."""
     grid = levels(block, group).astype(np.float64)
     return float((grid[-1] - grid[0]) / (grid.size - 1))

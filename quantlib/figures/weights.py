@@ -55,6 +55,11 @@ def block_at(tensor: Rows, values: int, index: int) -> np.ndarray:
     return tensor.rows(row, row + 1).reshape(-1, values)[at]
 
 
+def columns_of_block(columns: np.ndarray, values: int, index: int) -> np.ndarray:
+    """What belongs to each column (n,) of a row, cut out for block number `index` as `block_at` cuts: (values,)"""
+    return columns.reshape(-1, values)[index % (columns.size // values)]
+
+
 def fp32_bits(x: np.ndarray) -> np.ndarray:
     """The FP32 bit patterns of x: float32 (...) -> uint32 (...). How numbers travel to the browser."""
     return np.asarray(x, np.float32, order="C").view(np.uint32)

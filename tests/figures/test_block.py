@@ -9,17 +9,23 @@ from quantlib.figures import block as blocks
 from quantlib.formats import FORMATS
 
 BLOCKS = [form for form in FORMATS.values() if blocks.drawable(form)]
+EVEN = [form for form in BLOCKS if not form.terms]
 every_block = pytest.mark.parametrize("fmt", BLOCKS, ids=lambda f: f.name)
 
 
+def importance_for(fmt):
+    return np.ones(fmt.values, np.float32) if fmt.requires_importance else None
+
+
 def stored(fmt, seed=0):
-    return blocks.store(fmt, np.random.default_rng(seed).normal(0, 0.02, fmt.values).astype(np.float32))
+    weights = np.random.default_rng(seed).normal(0, 0.02, fmt.values).astype(np.float32)
+    return blocks.store(fmt, weights, importance_for(fmt))
 
 
 @every_block
 def test_the_block_shown_is_the_block_that_quantize_writes(fmt):
     block = stored(fmt)
-    assert block.data.tolist() == fmt.quantize(block.weights).tolist()
+    assert block.data.tolist() == fmt.quantize(block.weights, importance_for(fmt)).tolist()
     assert block.decoded.tolist() == fmt.dequantize(block.data).tolist()
 
 
@@ -40,18 +46,22 @@ def test_message_is_integers_from_which_the_bytes_can_be_rebuilt(fmt):
 @every_block
 def test_every_name_in_the_formula_is_a_field(fmt):
     said = blocks.message(stored(fmt), "t")
-    fields = {field["name"]: "0" for field in said["fields"]}
-    assert said["formula"].format(**fields)
+    names = {part["name"]: "0" for part in [*said["fields"], *said["terms"]]}
+    assert said["formula"].format(**names)
+    assert all(len(term["values"]) == fmt.values for term in said["terms"])
 
 
 @every_block
 def test_stored_values_lie_on_the_levels_of_their_group(fmt):
     block = stored(fmt)
+    if blocks.has_grid(fmt):
+        assert blocks.levels(block, 0).size == 0
+        return
     for group, part in enumerate(block.decoded.reshape(-1, block.group)):
         assert set(part.tolist()) <= set(blocks.levels(block, group).tolist())
 
 
-@every_block
+@pytest.mark.parametrize("fmt", EVEN, ids=lambda f: f.name)
 def test_levels_are_one_stored_scale_apart(fmt):
     block = stored(fmt)
     grid = blocks.levels(block, 0).astype(float)
@@ -86,6 +96,6 @@ def test_figures_stay_small_and_share_their_axis(fmt, theme):
 
 @every_block
 def test_a_block_of_zeros_has_a_picture_too(fmt):
-    block = blocks.store(fmt, np.zeros(fmt.values, np.float32))
+    block = blocks.store(fmt, np.zeros(fmt.values, np.float32), importance_for(fmt))
     assert blocks.before_after(block, 0).data and blocks.search_figure(block, 0).data
-    assert blocks.stored_scale(block, 0) == 0
+    assert fmt.terms or blocks.stored_scale(block, 0) == 0

@@ -1,0 +1,40 @@
+"""How large the inputs of a tensor's columns are: the importance of the model that the chapters look at."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+import quantlib as ql
+from pages.ui import model
+from quantlib.figures import inputs, weights
+
+TOKENS, CONTEXT = 1024, 256
+SENTENCE = "They walked along the road until"
+RECEIPT = f"importance: mean squares of each input channel over the first {TOKENS:,} tokens of the evaluation texts"
+PYTHON = (
+    f'text = "".join(open(name, encoding="utf-8").read() for name in {model.EVALUATION})\n'
+    f"importance = column_importance(checkpoint, text, {TOKENS}, {CONTEXT})[tensor.name]\n"
+)
+
+
+def of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | None:
+    """The importance of block number `index` of `values` weights, counted row by row; None where it is unknown."""
+    columns = _all(str(model.current_checkpoint().source), model.current_checkpoint()).get(tensor.name)
+    return None if columns is None else weights.columns_of_block(columns, values, index)
+
+
+def input_of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | None:
+    """What that block is multiplied with at the last token of SENTENCE; None where the model is not run here."""
+    found = _inputs(str(model.current_checkpoint().source), model.current_checkpoint()).get(tensor.name)
+    return None if found is None else weights.columns_of_block(found, values, index)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _inputs(source: str, _checkpoint: ql.Checkpoint) -> dict[str, Sequence[float]]:
+    return inputs.last_inputs(_checkpoint, SENTENCE)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Running the model once, to see how large its inputs are …")
+def _all(source: str, _checkpoint: ql.Checkpoint) -> dict[str, Sequence[float]]:
+    text = "".join((model.ROOT / name).read_text(encoding="utf-8") for name in model.EVALUATION)
+    return inputs.column_importance(_checkpoint, text, TOKENS, CONTEXT)

@@ -1,0 +1,98 @@
+"""What a CPU does with a stored block: whole numbers times whole numbers, and the scales at the end."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantlib.formats import FORMATS
+from quantlib.formats.blocks.search import nearest_int
+
+F32 = np.float32
+FORMAT = FORMATS["Q4_K"]
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """A block of 256 activations as llama.cpp's Q8_K: x ≈ d · q. codes: int8 (256,). sums: int16 (16,), each of 16."""
+
+    d: np.float32
+    codes: np.ndarray
+    sums: np.ndarray
+
+
+def q8_k(x: np.ndarray) -> Activations:
+    """Quantize activations, float32 (256,). The value of largest magnitude becomes −127.
+
+    Source: quantize_row_q8_K_ref in ggml-quants.c.
+    """
+    largest = x[np.abs(x).argmax()]
+    if largest == 0:
+        return Activations(F32(0), np.zeros(256, np.int8), np.zeros(16, np.int16))
+    inverse = F32(-127) / largest
+    codes = np.minimum(127, nearest_int(inverse * x)).astype(np.int8)
+    return Activations(F32(1) / inverse, codes, codes.reshape(16, 16).sum(-1, dtype=np.int16))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One block's share of a matrix product, step by step.
+
+    products: Σ_j sc_j Σ q·a over the codes, minima: Σ_j mn_j Σ a; d, dmin: the super-block's scales, da the
+    activations'. value = da · (d · products − dmin · minima). exact: Σ w·x with the weights before quantization;
+    decoded: with the stored weights and unquantized activations.
+    """
+
+    d: float
+    dmin: float
+    da: float
+    products: int
+    minima: int
+    value: float
+    decoded: float
+    exact: float
+
+
+def dot(weights: np.ndarray, x: np.ndarray) -> Dot:
+    """The product of a Q4_K super-block of weights (256,) with activations x (256,), as llama.cpp computes it.
+
+    Source: ggml_vec_dot_q4_K_q8_K.
+    """
+    trace = FORMAT.trace(weights)
+    codes = {name: code.astype(np.int64) for name, code in trace.codes.items() if name in ("sc", "mn", "q")}
+    a = q8_k(x)
+    pairs = (codes["q"] * a.codes).reshape(8, 32).sum(-1)  # (blocks,)
+    products = int((codes["sc"] * pairs).sum())
+    minima = int((codes["mn"] * a.sums.reshape(8, 2).sum(-1)).sum())
+    d, dmin = (float(trace.codes[name][0]) for name in ("d", "dmin"))
+    wide = x.astype(np.float64)
+    return Dot(
+        d, dmin, float(a.d), products, minima, float(a.d) * (d * products - dmin * minima),
+        float(trace.decoded @ wide), float(weights @ wide),
+    )  # fmt: skip
+
+
+def dot_html(found: Dot) -> str:
+    """The formula in three lines, in the roles' colours."""
+
+    def role(name: str, text: str) -> str:
+        return f'<b style="color:var(--role-{name})">{text}</b>'
+
+    def number(x: float) -> str:
+        return f"{x:.5g}".replace("-", "−")
+
+    words = (
+        f"{role('fraction', 'dₐ')} · ( {role('super-scale', 'd')} · Σ {role('sub-scale', 'sc')} Σ "
+        f"{role('code', 'q')} · {role('fraction', 'a')} − {role('super-minimum', 'dmin')} · "
+        f"Σ {role('sub-minimum', 'mn')} Σ {role('fraction', 'a')} )"
+    )
+    numbers = (
+        f"{role('fraction', number(found.da))} · ( {role('super-scale', number(found.d))} · "
+        f"{role('code', f'{found.products:,}'.replace('-', '−'))} − {role('super-minimum', number(found.dmin))} · "
+        f"{role('sub-minimum', f'{found.minima:,}'.replace('-', '−'))} )"
+    )
+    return (
+        '<div class="three-lines">'
+        f"<div>w · x ≈ {words}</div><div>= {numbers}</div>"
+        f"<div>= <b>{number(found.value)}</b> <span>with the weights before quantization: {number(found.exact)}; "
+        f"with stored weights and unrounded activations: {number(found.decoded)}</span></div></div>"
+    )
