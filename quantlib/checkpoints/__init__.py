@@ -2,6 +2,7 @@
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, MetadataValue, Tensor
 from quantlib.checkpoints.convert import QUANTIZATION_VERSION, gguf_view
+from quantlib.checkpoints.convert.pre_tokenizers import DIGITS, PRE_TOKENIZERS, WORDS, steps_of
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.gguf_writer import (
     GGUFWriter,
@@ -17,7 +18,10 @@ from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
 
 __all__ = [
+    "DIGITS",
+    "PRE_TOKENIZERS",
     "QUANTIZATION_VERSION",
+    "WORDS",
     "Checkpoint",
     "CheckpointError",
     "GGUFWriter",
@@ -35,6 +39,7 @@ __all__ = [
     "open_gguf",
     "open_safetensors",
     "read_imatrix",
+    "steps_of",
     "write_gguf",
     "write_imatrix",
 ]

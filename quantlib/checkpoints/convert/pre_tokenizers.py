@@ -1,4 +1,7 @@
-"""Which of llama.cpp's pre-tokenizers a tokenizer.json describes, told by its structure and its regular expressions.
+"""llama.cpp's pre-tokenizers by name, and which of them a tokenizer.json describes, told by its regular expressions.
+
+PRE_TOKENIZERS is the one table, for those who write GGUF and for those who read it: `steps_of` gives what a name in
+tokenizer.ggml.pre means, `pre_tokenizer_name` the name of what a tokenizer.json says.
 
 llama.cpp's converter tells them apart by hashing the tokens of a test text, which only knows published vocabularies;
 the structure decides how text is split, whatever the vocabulary. Source of the expressions: src/llama-vocab.cpp.
@@ -31,34 +34,66 @@ _GPT4O = (
 )
 _TEKKEN = f"{_HEAD}{_UPPER}*{_LOWER}+|{_HEAD}{_UPPER}+{_LOWER}*|" + r"\p{N}" + f"|{_TAIL_SLASH}"
 _MINICPM5 = f"{_CONTRACTIONS}|{_LETTERS}|" + r"\p{N}+" + f"|{_TAIL}"
+_BAILING = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+_SEED = f"{_CONTRACTIONS}|{_LETTERS}|" + r"\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 _BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
 
-# The steps of a pre-tokenizer -> llama.cpp's name. A step is a regular expression, "digits" for single digits, or
-# "words" for GPT-2's own expression within ByteLevel.
-KNOWN: dict[tuple[str, ...], str] = {
-    ("words",): "gpt-2",
-    (_GPT2,): "gpt-2",
-    ("digits", "words"): "smollm",
-    (_LLAMA3,): "llama-bpe",
-    (_QWEN2,): "qwen2",
-    (_QWEN35,): "qwen35",
-    (_GPT4O,): "gpt-4o",
-    (_TEKKEN,): "tekken",
-    (r"\p{N}{1,3}", _MINICPM5): "minicpm5",
-    (r"\p{N}{1,3}", _CJK, _DEEPSEEK3): "deepseek-v3",
-    ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", "digits"): "deepseek-coder",
-    (_BLOOM,): "bloom",
-    (_BLOOM, "digits"): "viking",
+DIGITS, WORDS = "digits", "words"
+
+# Name -> the steps that cut a text, one within the pieces of the other, before its bytes become characters. A step is a
+# regular expression whose matches are pieces of their own, DIGITS for single digits, or WORDS for GPT-2's expression.
+PRE_TOKENIZERS: dict[str, tuple[str, ...]] = {
+    "gpt-2": (WORDS,),
+    "smollm": (DIGITS, WORDS),
+    "llama-bpe": (_LLAMA3,),
+    "qwen2": (_QWEN2,),
+    "qwen35": (_QWEN35,),
+    "gpt-4o": (_GPT4O,),
+    "tekken": (_TEKKEN,),
+    "minicpm5": (r"\p{N}{1,3}", _MINICPM5),
+    "deepseek-v3": (r"\p{N}{1,3}", _CJK, _DEEPSEEK3),
+    "deepseek-coder": ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", DIGITS),
+    "bailingmoe": (_BAILING,),
+    "seed-coder": (_SEED,),
+    "bloom": (_BLOOM,),
+    "viking": (_BLOOM, DIGITS),
 }
+
+# Other names under which llama.cpp cuts text in the same way; some differ in what they put around a text.
+SAME = {
+    "gpt-2": "phi-2 jina-v2-es jina-v2-de gigachat a.x-4.0 mellum modern-bert mpt olmo jais trillion granite-docling "
+    "roberta-bpe jina-v1-en jina-v2-code exaone4",
+    "smollm": "starcoder refact command-r codeshell exaone minerva-7b mellum2",
+    "llama-bpe": "llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano dbrx smaug-bpe chatglm-bpe glm4",
+    "qwen2": "deepseek-r1-qwen kormo f2llmv2 stablelm2 megrez hunyuan solar-open grok-2",
+    "gpt-4o": "llama4 kanana2 talkie minimax-m2",
+    "deepseek-v3": "hunyuan-dense joyai-llm",
+    "bailingmoe": "bailingmoe2 llada-moe",
+    "bloom": "poro-chat gpt3-finnish",
+}
+_CANONICAL = {other: name for name, others in SAME.items() for other in others.split()}
+
+# Spellings of one expression in a tokenizer.json.
+SPELLINGS = {
+    r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])": _CONTRACTIONS,
+    "?+": "?",
+    "++": "+",
+}
+_NAMES = {steps: name for name, steps in PRE_TOKENIZERS.items()} | {(_GPT2,): "gpt-2", (DIGITS, _GPT2): "smollm"}
 
 # Where llama.cpp tells two tokenizers of one expression apart by whether whole words in the vocabulary skip the merges.
 WITHOUT_IGNORE_MERGES = {"llama-bpe": "dbrx"}
 
 
+def steps_of(name: str) -> tuple[str, ...] | None:
+    """The steps of a pre-tokenizer by its name in tokenizer.ggml.pre, None where it is none of the known."""
+    return PRE_TOKENIZERS.get(_CANONICAL.get(name, name))
+
+
 def pre_tokenizer_name(tokenizer: dict[str, object]) -> str | None:
     """llama.cpp's name of the pre-tokenizer in a parsed tokenizer.json, None where it is none of the known."""
     steps = _steps(tokenizer.get("pre_tokenizer"))
-    name = KNOWN.get(steps) if steps is not None else None
+    name = _NAMES.get(steps) if steps is not None else None
     model = tokenizer.get("model")
     ignore_merges = isinstance(model, dict) and model.get("ignore_merges") is True
     return name if ignore_merges else WITHOUT_IGNORE_MERGES.get(name, name)
@@ -81,11 +116,13 @@ def _steps(value: object) -> tuple[str, ...] | None:
 def _step(part: dict[str, object]) -> list[str] | None:
     match part:
         case {"type": "Digits"}:
-            return ["digits"] if part.get("individual_digits") is True else None
+            return [DIGITS] if part.get("individual_digits") is True else None
         case {"type": "ByteLevel", "add_prefix_space": False}:
-            return [] if part.get("use_regex") is False else ["words"]  # use_regex is true where it is not said
+            return [] if part.get("use_regex") is False else [WORDS]  # use_regex is true where it is not said
         case {"type": "Split", "behavior": "Isolated" | "Removed", "pattern": {"Regex": str(regex)}}:
             inverted = part.get("invert") is True
+            for spelling, usual in SPELLINGS.items():
+                regex = regex.replace(spelling, usual)
             return [regex] if inverted == (part["behavior"] == "Removed") else None
         case _:
             return None
