@@ -1,0 +1,70 @@
+"""The model that chapters run: what this visit opened where it can be run, else the demo model, and its layers."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+import quantlib as ql
+from pages.ui import model
+from quantlib.figures.layer import Layer, layer_at_work, matrices
+from quantlib.lm import Model, Tokenizer, load
+
+LARGEST = 400_000_000  # weights; larger models are not run while somebody waits
+
+
+@dataclass(frozen=True)
+class Running:
+    """A model that runs. identity: the key of what is cached of it. note: why it is not the opened one, or empty."""
+
+    model: Model
+    tokenizer: Tokenizer
+    identity: str
+    note: str = ""
+
+
+def running() -> Running:
+    """The opened model, or the demo model with a note on why."""
+    opened = model.current()
+    if opened is model.demo():
+        return _demo()
+    try:
+        if opened.checkpoint.size > LARGEST:
+            raise ql.CheckpointError(f"It has {opened.checkpoint.size:,} weights, and up to {LARGEST:,} are run here.")
+        return _loaded(opened.identity, opened.checkpoint)
+    except ql.QuantlibError as error:
+        found = _demo()
+        return Running(found.model, found.tokenizer, found.identity, f"The demo model stands in. {error}")
+
+
+def show_note(found: Running) -> None:
+    if found.note:
+        st.info(found.note, icon="🔎")
+
+
+def _demo() -> Running:
+    return _loaded(model.demo().identity, model.demo_checkpoint())
+
+
+@st.cache_resource(show_spinner="Loading the model …", max_entries=2)
+def _loaded(identity: str, _checkpoint: ql.Checkpoint) -> Running:
+    return Running(load(_checkpoint), Tokenizer.of(_checkpoint), identity)
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def calibration_text() -> str:
+    """Text for calibration: other than what is measured on."""
+    return "".join((model.ROOT / name).read_text(encoding="utf-8") for name in model.EVALUATION)
+
+
+@st.cache_resource(show_spinner="Letting the model read …", max_entries=8)
+def layer(identity: str, name: str, _found: Running) -> Layer:
+    """One matrix with what it reads of the calibration text."""
+    return layer_at_work(_found.model, _found.tokenizer.encode(calibration_text()), name)
+
+
+def layer_picker(found: Running, key: str, default: str) -> Layer:
+    """A select box over the matrices inside the layers; the address keeps it."""
+    names = matrices(found.model)
+    index = names.index(default) if default in names else 0
+    name = st.selectbox("Matrix", names, index=index, key=key, bind="query-params")
+    return layer(found.identity, name, found)
