@@ -95,11 +95,9 @@ def show_current() -> None:
         st.text(f"{facts['kind']}, architecture {model.plain(str(facts['architecture'] or 'not stated'))}")
         for warning in opened.checkpoint.warnings:
             st.text(f"Note: {model.plain(warning)}")
-        left, right = st.columns(2)
-        with left:
-            menu.QUANTIZE.link()
-        with right:
-            menu.SUPER_BLOCK.link()
+        for column, entry in zip(st.columns(3), (menu.INSPECT, menu.QUANTIZE, menu.SUPER_BLOCK), strict=True):
+            with column:
+                entry.link()
 
 
 def show_others() -> None:

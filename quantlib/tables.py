@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from math import isinf, prod
 
 import numpy as np
@@ -92,6 +93,53 @@ def tensors(ckpt: Checkpoint) -> list[dict]:
             "nbytes": t.nbytes,
         }
         for t in ckpt.tensors.values()
+    ]
+
+
+def metadata(ckpt: Checkpoint, most: int = 400) -> list[dict]:
+    """A row for each metadata key: its type, and its value as text of at most `most` characters."""
+    rows = []
+    for key, value in ckpt.metadata.items():
+        if isinstance(value, Mapping):  # config.json: a row for each of its keys
+            rows += [_metadata_row(f"{key}.{inner}", type(v).__name__, v, most) for inner, v in value.items()]
+        else:
+            plain = value.value if isinstance(value, MetadataValue) else value
+            kind = value.type if isinstance(value, MetadataValue) else type(value).__name__
+            rows.append(_metadata_row(key, kind, plain, most))
+    return rows
+
+
+def _metadata_row(key: str, kind: str, value, most: int) -> dict:
+    if isinstance(value, str):
+        text = value
+    elif hasattr(value, "__len__") and not isinstance(value, Mapping) and len(value) > LONG:
+        text = f"{len(value):,} values: {', '.join(str(v) for v in value[:LONG])}, …"
+    else:
+        text = json.dumps(_plain(value), ensure_ascii=False)
+    return {"key": key, "type": kind, "value": _cell(text if len(text) <= most else text[:most] + "…")}
+
+
+TOKEN_TYPES = {1: "normal", 2: "unknown", 3: "control", 4: "user defined", 5: "unused", 6: "byte"}
+
+
+def vocabulary(ckpt: Checkpoint, start: int = 0, count: int = 1000, contains: str = "") -> list[dict]:
+    """A row for each of `count` tokens of a checkpoint as GGUF stores it, from number `start` on.
+
+    contains: only tokens with this text in them. Nothing where the metadata holds no tokens.
+    """
+    tokens = ckpt.value("tokenizer.ggml.tokens")
+    if not isinstance(tokens, Iterable):
+        return []
+    types, scores = ckpt.value("tokenizer.ggml.token_type"), ckpt.value("tokenizer.ggml.scores")
+    numbered = ((i, str(token)) for i, token in enumerate(tokens) if contains in str(token))
+    return [
+        {
+            "id": i,
+            "token": _cell(token),
+            "type": TOKEN_TYPES.get(int(types[i]), "other") if types is not None and i < len(types) else None,
+            "score": float(scores[i]) if scores is not None and i < len(scores) else None,
+        }
+        for i, token in islice((pair for pair in numbered if pair[0] >= start), count)
     ]
 
 

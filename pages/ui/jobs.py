@@ -28,7 +28,7 @@ class Job:
     """One piece of work. work(job) returns the result; it calls `show` as it goes and asks `stop` where it can end.
 
     line: which line it waits in. nbytes: room on the disk that it needs. file_name: what its file is called when it
-    is downloaded.
+    is downloaded. about: what it is about, so that a page knows its own.
     """
 
     kind: str
@@ -38,6 +38,7 @@ class Job:
     line: str = "long"
     nbytes: int = 0
     file_name: str = ""
+    about: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     created: float = field(default_factory=time.monotonic)
     started: float | None = None

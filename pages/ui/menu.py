@@ -82,11 +82,12 @@ CLAIMS = Entry(
     "Ten things commonly said of quantization, each with a verdict.", 8,
 )  # fmt: skip
 OPEN = Entry("open.py", "Open", "📂", "open")
+INSPECT = Entry("inspect.py", "Inspect", "🔍", "inspect")
 QUANTIZE = Entry("quantize.py", "Quantize", "📦", "quantize")
 
 # The chapters in reading order; their numbers and their previous and next links follow from it.
 CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
-SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [OPEN, QUANTIZE]}
+SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [OPEN, INSPECT, QUANTIZE]}
 
 
 def number(chapter: Entry) -> int:

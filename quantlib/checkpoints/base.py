@@ -133,6 +133,7 @@ class Tensor:
     read: Callable[[int, int], np.ndarray] = field(repr=False)  # (start, stop) -> uint8 (stop - start, row_bytes)
     decode: Callable[[np.ndarray], np.ndarray] | None = field(repr=False, default=None)
     file: str = ""  # name of the file that holds it
+    offset: int | None = None  # byte of that file where it starts, where it lies in one piece
 
     @property
     def n(self) -> int:
@@ -278,10 +279,10 @@ def mapped_tensor(
         def read(start: int, stop: int) -> np.ndarray:
             raise fault(file.path, f"stores {shown(name)} with rows that do not end on a whole byte.")
 
-        return Tensor(name, shape, format, nbytes, read, None, file.path.name)
+        return Tensor(name, shape, format, nbytes, read, None, file.path.name, offset)
     row_bytes = nbytes // nrows if nrows else 0
 
     def read(start: int, stop: int) -> np.ndarray:
         return file.read(offset + start * row_bytes, offset + stop * row_bytes).reshape(stop - start, row_bytes)
 
-    return Tensor(name, shape, format, nbytes, read, decode, file.path.name)
+    return Tensor(name, shape, format, nbytes, read, decode, file.path.name, offset)

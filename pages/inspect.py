@@ -1,0 +1,148 @@
+"""Inspect: what a checkpoint holds, byte by byte, tensor by tensor, and how it differs from another."""
+
+import streamlit as st
+
+import quantlib as ql
+from pages.ui import captions, comparing, drawing, model, tensorview
+from pages.ui.opened import Opened
+from quantlib import tables
+from quantlib.checkpoints import gguf_view
+from quantlib.figures import strip
+
+VIEWS = ("Tensors", "Statistics", "Metadata", "Tokenizer", "Compare")
+COLOURS = {"what it does": "component", "bits per weight": "bits"}
+MOST_TOKENS = 1000
+
+
+def main() -> None:
+    opened = model.current()
+    st.title("Inspect", anchor=False)
+    st.text(model.plain(opened.name))
+    show_facts(opened)
+    show_strip(opened)
+    view = st.segmented_control("View", VIEWS, default=VIEWS[0], key="view", bind="query-params", required=True)
+    {
+        "Tensors": show_tensors,
+        "Statistics": comparing.show_statistics,
+        "Metadata": show_metadata,
+        "Tokenizer": show_tokenizer,
+        "Compare": comparing.show_comparison,
+    }[view](opened)
+
+
+def show_facts(opened: Opened) -> None:
+    facts = tables.checkpoint(opened.checkpoint)
+    columns = st.columns(4)
+    columns[0].metric("Weights", tables.count(facts["weights"]))
+    columns[1].metric("Size of the tensors", tables.size(facts["nbytes"]))
+    columns[2].metric("Bits per weight", "–" if facts["bpw"] is None else f"{facts['bpw']:.2f}")
+    columns[3].metric("Tensors", f"{facts['tensor count']:,}")
+    st.text(f"{facts['kind']}, architecture: {model.plain(str(facts['architecture'] or 'not stated'))}")
+    for warning in opened.checkpoint.warnings:
+        st.text(f"Note: {model.plain(warning)}")
+
+
+@st.fragment
+def show_strip(opened: Opened) -> None:
+    """The whole file in byte order."""
+    by = st.segmented_control(
+        "The file in byte order, coloured by", list(COLOURS), default="what it does", key="colour", required=True
+    )
+    drawing.draw(strip_of(opened.identity, COLOURS[by], opened.checkpoint), key="strip")
+    captions.receipt("exact", "every byte of the file from left to right, row after row; point at one to read its name")
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def strip_of(identity: str, by: str, _checkpoint: ql.Checkpoint) -> str:
+    return strip.strip_svg(_checkpoint, by)
+
+
+def show_tensors(opened: Opened) -> None:
+    """The table, and below it the tensor that was chosen."""
+    rows = rows_of(opened.identity, opened.checkpoint)
+    left, middle, right = st.columns([2, 1.2, 1.2])
+    wanted = left.text_input("Name contains", key="contains", max_chars=100).strip().lower()
+    formats = middle.multiselect("Format", sorted({r["format"] for r in rows}), key="formats")
+    kinds = right.multiselect("What it does", sorted({r["does"] for r in rows}), key="kinds")
+    shown = [row for row in rows if matches(row, wanted, formats, kinds)]
+    chosen = st.dataframe(
+        shown,
+        height=min(420, 80 + 35 * len(shown)),
+        hide_index=True,
+        key="table",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_order=["name", "shape", "format", "bpw", "nbytes", "does"],
+        column_config={"nbytes": st.column_config.NumberColumn("bytes", format="localized")},
+    )
+    st.caption(f"{len(shown):,} of {len(rows):,} tensors. Click a column to sort, a row to look inside.")
+    picked = [shown[i]["key"] for i in chosen.selection.rows if i < len(shown)]
+    if picked:
+        st.query_params["tensor"] = picked[0]
+    name = st.query_params.get("tensor")
+    tensor = opened.checkpoint.tensors.get(name) if name else None
+    if tensor is not None:
+        tensorview.show(opened, tensor)
+    captions.data(lambda: tables.as_csv(rows), "tensors.csv")
+    captions.show_python(
+        "import quantlib as ql\nfrom quantlib import tables\n\n"
+        f"checkpoint = ql.open_checkpoint({opened.source!r})\n"
+        "print(tables.as_text(tables.tensors(checkpoint)))",
+        shell=f"python -m quantlib inspect {opened.source}",
+    )
+
+
+def matches(row: dict, wanted: str, formats: list[str], kinds: list[str]) -> bool:
+    """Whether a row has the text in its name, and one of the formats and kinds where some are chosen."""
+    chosen = (not formats or row["format"] in formats) and (not kinds or row["does"] in kinds)
+    return chosen and wanted in row["name"].lower()
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def rows_of(identity: str, _checkpoint: ql.Checkpoint) -> list[dict]:
+    """A row for each tensor, names and shapes as text."""
+    return [
+        {**row, "key": row["name"], "name": model.plain(row["name"]), "shape": " × ".join(map(str, row["shape"])),
+         "does": strip.component_of(row["name"])}
+        for row in tables.tensors(_checkpoint)
+    ]  # fmt: skip
+
+
+def show_metadata(opened: Opened) -> None:
+    """All keys, as plain text."""
+    rows = tables.metadata(opened.checkpoint)
+    wanted = st.text_input("Key or value contains", key="key-contains", max_chars=100).strip().lower()
+    shown = [r for r in rows if wanted in r["key"].lower() or wanted in r["value"].lower()]
+    st.dataframe(shown, hide_index=True, height=min(600, 80 + 35 * len(shown)))
+    if shown:
+        key = st.selectbox("In full", [r["key"] for r in shown], index=None, format_func=model.plain, key="in-full")
+        full = {r["key"]: r["value"] for r in tables.metadata(opened.checkpoint, 20_000)} if key else {}
+        if key in full:
+            st.code(full[key], language=None, wrap_lines=True, height=240)
+    captions.data(lambda: tables.as_csv(rows), "metadata.csv")
+
+
+def show_tokenizer(opened: Opened) -> None:
+    """The vocabulary, a thousand tokens at a time."""
+    try:
+        view = gguf_view(opened.checkpoint)
+    except ql.QuantlibError as error:
+        st.info(str(error), icon="🔤")
+        return
+    tokens = view.value("tokenizer.ggml.tokens")
+    if tokens is None:
+        st.info("This checkpoint carries no tokenizer.", icon="🔤")
+        return
+    left, right = st.columns([2, 1])
+    contains = left.text_input("Token contains", key="token-contains", max_chars=60)
+    start = right.number_input("From number", 0, max(0, len(tokens) - 1), 0, step=MOST_TOKENS, key="token-start")
+    st.dataframe(tables.vocabulary(view, start, MOST_TOKENS, contains), hide_index=True, height=480)
+    st.caption(
+        f"{len(tokens):,} tokens, at most {MOST_TOKENS:,} shown. In byte-level vocabularies Ġ is a space and Ċ a new "
+        "line."
+    )
+    rows = [row for row in tables.metadata(view) if row["key"].startswith("tokenizer.")]
+    st.dataframe(rows, hide_index=True)
+
+
+main()

@@ -1,0 +1,128 @@
+"""Long looks at whole checkpoints, as jobs: statistics of every tensor, and two checkpoints side by side."""
+
+from functools import partial
+
+import streamlit as st
+
+import quantlib as ql
+from pages.ui import captions, jobs, jobview, model, visits
+from pages.ui.jobs import Job
+from pages.ui.opened import Opened, shelf
+from quantlib import inspection, tables
+from quantlib.errors import Cancelled
+from quantlib.figures.report import html_report
+
+STATISTICS, COMPARISON = "stats", "comparison"
+
+
+def show_statistics(opened: Opened) -> None:
+    """Statistics of every tensor, computed in the background."""
+    st.markdown("Every weight is read once, in the background. You may leave this page meanwhile.")
+    job = jobview.job_of(STATISTICS)
+    if job is not None and job.about != opened.identity:
+        job = None
+    if (job is None or job.error) and st.button("Read all tensors", type="primary"):
+        work = partial(read_all, checkpoint=opened.checkpoint)
+        title = f"Statistics of {opened.name}"
+        made = Job("statistics", title, work, visits.current(), line="short", about=opened.identity)
+        jobview.launch(STATISTICS, made)
+    if job is None:
+        return
+    if not job.done:
+        jobview.watch(job.token)
+    elif job.error:
+        jobview.show_failure(job)
+    else:
+        show_rows(
+            opened, job.result, "Statistics of every tensor", "statistics", f"inspect {opened.source} --statistics"
+        )
+
+
+def read_all(job: Job, checkpoint: ql.Checkpoint) -> list[dict]:
+    """The work of the job: a row for each tensor."""
+    rows, total, done = [], max(1, checkpoint.nbytes), 0
+    for found in inspection.all_statistics(checkpoint, jobs.pool()):
+        rows.append(tables.statistics(found))
+        done += found.nbytes
+        job.show(done / total, f"Tensor {len(rows)} of {len(checkpoint.tensors)}")
+        if job.stop.is_set():
+            raise Cancelled("The reading was cancelled.")
+    return rows
+
+
+def show_comparison(opened: Opened) -> None:
+    """This checkpoint and another one that was opened, tensor by tensor."""
+    others = [o for o in [model.demo(), *shelf().of(visits.current())] if o is not opened]
+    st.markdown(
+        "How another checkpoint differs from this one: formats, sizes, and how far its weights lie from these. "
+        "Two quantizations of one model, or a quantized file and its original."
+    )
+    if not others:
+        st.info("Open another checkpoint, or quantize this one and look at the result; then come back.", icon="🔀")
+        return
+    tokens = {o.token: o for o in others}
+    token = st.selectbox("Compare with", list(tokens), format_func=lambda t: model.plain(tokens[t].name), key="other")
+    other, about = tokens[token], f"{opened.identity}/{tokens[token].identity}"
+    job = jobview.job_of(COMPARISON)
+    if job is not None and job.about != about:
+        job = None
+    if (job is None or job.error) and st.button("Compare", type="primary"):
+        work = partial(compare_all, checkpoint=opened.checkpoint, other=other.checkpoint)
+        title = f"{other.name} against {opened.name}"
+        made = Job("comparison", title, work, visits.current(), line="short", about=about)
+        jobview.launch(COMPARISON, made)
+    if job is None:
+        return
+    if not job.done:
+        jobview.watch(job.token)
+    elif job.error:
+        jobview.show_failure(job)
+    else:
+        rows, total = job.result
+        left, middle, right = st.columns(3)
+        left.metric(
+            "Size", tables.size(other.checkpoint.nbytes), f"from {tables.size(opened.checkpoint.nbytes)}", "off"
+        )
+        middle.metric("Typical error, all weights", f"{total['relative']:.2%}")
+        right.metric("SQNR", "no error" if total["sqnr"] is None else f"{total['sqnr']:.1f} dB")
+        command = f"inspect {opened.source} --against {other.source}"
+        show_rows(opened, rows, f"{other.name} against {opened.name}", "comparison", command, bar="relative")
+
+
+def compare_all(job: Job, checkpoint: ql.Checkpoint, other: ql.Checkpoint) -> tuple[list[dict], dict]:
+    """The work of the job: a row for each tensor, and the loss over all of them."""
+    found, total, done = [], max(1, checkpoint.nbytes), 0
+    for row in inspection.comparisons(checkpoint, other, jobs.pool()):
+        found.append(row)
+        done += row.nbytes or 0
+        job.show(min(1.0, done / total), f"Tensor {len(found)}")
+        if job.stop.is_set():
+            raise Cancelled("The comparison was cancelled.")
+    return [tables.comparison(row) for row in found], tables.loss(inspection.total_loss(found))
+
+
+def show_rows(opened: Opened, rows: list[dict], title: str, name: str, command: str, bar: str = "nbytes") -> None:
+    """The table, and the same as files to keep."""
+    shown = [row | {"name": model.plain(row["name"]), "shape": " × ".join(map(str, row["shape"]))} for row in rows]
+    st.dataframe(
+        shown,
+        hide_index=True,
+        height=min(560, 80 + 35 * len(shown)),
+        column_config={
+            "nbytes": st.column_config.NumberColumn("bytes", format="localized"),
+            "other nbytes": st.column_config.NumberColumn("other bytes", format="localized"),
+            "relative": st.column_config.NumberColumn("relative error", format="percent"),
+            "sqnr": st.column_config.NumberColumn("SQNR, dB", format="%.1f"),
+        },
+    )
+    captions.receipt("measured", "on every weight, decoded from the bytes in the files")
+    facts = [(key, str(value)) for key, value in tables.checkpoint(opened.checkpoint).items() if key != "metadata"]
+    left, right = st.columns([1, 4])
+    with left:
+        captions.data(lambda: tables.as_csv(rows), f"{name}.csv")
+    with right:
+        st.download_button(
+            "Report (HTML)", lambda: html_report(title, facts, rows, bar), f"{name}.html", "text/html",
+            on_click="ignore", key=f"html-{name}",
+        )  # fmt: skip
+    st.code(f"python -m quantlib {command} --report {name}.html", language="bash")
