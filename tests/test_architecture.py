@@ -29,7 +29,7 @@ OUTSIDE = {
     "recipes": set(),
     "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers"},
     "jobs": {"numpy"},
-    "lm": {"numpy", "numba", "tokenizers"},
+    "lm": {"numpy", "numba", "threadpoolctl", "tokenizers"},
     "inspection": {"numpy", "numba"},
     "tables": {"numpy"},
     "fit": {"numpy"},

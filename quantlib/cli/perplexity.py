@@ -1,41 +1,168 @@
-"""perplexity: how well a model reads a text."""
+"""perplexity: how well a model reads a text, alone, against a baseline, or under many recipes."""
 
+import csv
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import quantlib as ql
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line, read_text
+from quantlib import tables
+from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line
+
+WORST = 5
+SWEPT = ("recipe", "weighted", "nbytes", "bpw", "seconds")
+FIGURES = (
+    "perplexity", "stderr", "difference", "difference_stderr", "kl", "kl_stderr", "kl_largest",
+    "changed_top", "changed_top_stderr", "probability_change", "probability_change_rms",
+)  # fmt: skip
 
 
 def add(commands) -> None:
-    measure = command(commands, "perplexity", run, "measure a model's perplexity on a text")
+    measure = command(commands, "perplexity", run, "measure how well a model reads a text")
     measure.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
-    measure.add_argument("--text", required=True, type=Path, metavar="FILE", help="a UTF-8 text")
+    measure.add_argument(
+        "--text", type=Path, action="append", metavar="FILE",
+        help="a UTF-8 text; may be repeated, each is reported; default: the two texts of this project",
+    )  # fmt: skip
     measure.add_argument(
         "--context", type=positive, default=512, metavar="N", help="tokens a window, default %(default)s"
     )
-    measure.add_argument("--baseline", metavar="MODEL", help="measure this model too, and the difference")
+    measure.add_argument(
+        "--baseline", metavar="MODEL",
+        help="compare with this model: KL divergence, changed top tokens, the worst tokens",
+    )  # fmt: skip
+    measure.add_argument(
+        "--sweep", nargs="?", const="all", metavar="RECIPES",
+        help="measure what these recipes, joined by commas, or all would make of MODEL, without writing models",
+    )  # fmt: skip
+    measure.add_argument("--imatrix", type=Path, metavar="FILE", help="for the sweep; default: collected when needed")
+    measure.add_argument(
+        "--both", action="store_true", help="measure every recipe of the sweep with the importance matrix as well"
+    )
+    measure.add_argument("--out", type=Path, metavar="NAME", help="save the sweep as NAME.json, NAME.csv and NAME.svg")
 
 
 def run(options) -> int:
-    from quantlib.lm import Tokenizer, load, perplexity
+    from quantlib.lm.texts import EVALUATION, read_texts
 
-    text = read_text(options.text)
+    texts = read_texts(options.text or EVALUATION)
+    if options.sweep:
+        return _sweep(options, texts)
+    return _compare(options, texts) if options.baseline else _measure(options, texts)
 
-    def measure(source: str):
-        with ql.open_checkpoint(source) as checkpoint:
-            tokenizer = Tokenizer.of(checkpoint)
-            return perplexity(
-                load(checkpoint), tokenizer.encode(text), options.context, tokenizer.bos, progress_line(source)
-            )
 
-    found = measure(options.model)
-    document = {"perplexity": found.value, "stderr": found.stderr, "tokens": found.tokens, "context": options.context}
-    if options.baseline:
-        base = measure(options.baseline)
-        document |= {"baseline": base.value, "difference": found.value - base.value}
+def _measure(options, texts) -> int:
+    from quantlib.lm import Tokenizer, cut_texts, load, overall, perplexity_of
+
+    with ql.open_checkpoint(options.model) as checkpoint:
+        model, show = load(checkpoint), progress_line(options.model)
+        windows = cut_texts(model, Tokenizer.of(checkpoint), texts, options.context)
+        found = {name: perplexity_of(model, w, show) for name, w in windows.items()}
+    total = overall(list(found.values()))
+    rows = [{"text": n, "perplexity": p.value, "stderr": p.stderr, "tokens": p.tokens} for n, p in found.items()]
     if options.json:
-        return print_json(document)
-    print(f"perplexity {found.value:.4f} ± {found.stderr:.4f} over {found.tokens:,} tokens")
-    if options.baseline:
-        print(f"baseline   {base.value:.4f} ± {base.stderr:.4f}; difference {found.value - base.value:+.4f}")
+        figures = {"perplexity": total.value, "stderr": total.stderr, "tokens": total.tokens}
+        return print_json(figures | {"context": options.context, "texts": rows})
+    print(f"perplexity {total.value:.4f} ± {total.stderr:.4f} over {total.tokens:,} tokens")
+    if len(rows) > 1:
+        print(tables.as_text(rows))
     return 0
+
+
+def _compare(options, texts) -> int:
+    from quantlib.lm import Tokenizer, bench, load, together, worst_tokens
+
+    with ql.open_checkpoint(options.baseline) as original, ql.open_checkpoint(options.model) as checkpoint:
+        tokenizer = Tokenizer.of(original)
+        found = bench(original, texts, options.context).against(load(checkpoint), progress_line(options.model))
+    total = together(list(found.values()))
+    figures, worst = asdict(total.summary()), [asdict(w) for w in worst_tokens(total, tokenizer, WORST)]
+    if options.json:
+        by_text = {name: asdict(c.summary()) for name, c in found.items()}
+        return print_json(figures | {"context": options.context, "texts": by_text, "worst": worst})
+    _print_comparison(total)
+    if len(found) > 1:
+        print("\n" + tables.as_text([{"text": name} | _short(c.summary()) for name, c in found.items()]))
+    print("\nWhere it moved furthest:")
+    for w in worst:
+        print(f"  KL {w['divergence']:.3f}  …{w['before'][-48:]!r} → {w['right']!r}: {w['baseline_probability']:.3f} → "
+              f"{w['probability']:.3f}; likeliest {w['baseline_top']!r} → {w['top']!r}")  # fmt: skip
+    return 0
+
+
+def _print_comparison(total) -> None:
+    own, base, s = total.perplexity, total.baseline_perplexity, total.summary()
+    p = s.kl_percentiles
+    print(f"perplexity {own.value:.4f} ± {own.stderr:.4f} over {own.tokens:,} tokens")
+    print(f"baseline   {base.value:.4f} ± {base.stderr:.4f}")
+    print(f"difference {s.difference:+.4f} ± {s.difference_stderr:.4f}, ln ratio {s.log_ratio:+.6f} ± "
+          f"{s.log_ratio_stderr:.6f}")  # fmt: skip
+    print(f"KL divergence, nats: mean {s.kl:.6f} ± {s.kl_stderr:.6f}, median {p['50']:.6f}, 95% {p['95']:.6f}, "
+          f"99% {p['99']:.6f}, 99.9% {p['99.9']:.6f}, largest {s.kl_largest:.6f}")  # fmt: skip
+    print(f"changed top tokens {s.changed_top:.3%} ± {s.changed_top_stderr:.3%}")
+    print(f"change of the right token's probability: mean {s.probability_change:+.3%}, root mean square "
+          f"{s.probability_change_rms:.3%} ± {s.probability_change_rms_stderr:.3%}")  # fmt: skip
+
+
+def _short(summary) -> dict:
+    names = ("tokens", "perplexity", "difference", "difference_stderr", "kl", "changed_top")
+    return {name: getattr(summary, name) for name in names}
+
+
+def _sweep(options, texts) -> int:
+    from quantlib.figures.frontier import frontier_svg
+    from quantlib.lm import sweep
+
+    with ql.open_checkpoint(options.model) as checkpoint:
+        names = _names(options.sweep)
+        show = progress_line("sweep")
+        matrix = _matrix(options, checkpoint, names)
+        found = sweep(checkpoint, texts, names, options.context, matrix, options.both, show)
+    rows = [{n: getattr(m, n) for n in SWEPT} | {n: getattr(m.total, n) for n in FIGURES} for m in found.measured]
+    best = found.frontier()
+    for row, m in zip(rows, found.measured, strict=True):
+        row["frontier"] = m in best
+    if options.out:
+        _save(options.out, found.document(), rows, frontier_svg(found))
+    if options.json:
+        return print_json(found.document())
+    columns = ("bpw", "perplexity", "difference", "difference_stderr", "kl", "changed_top", "frontier")
+    print(
+        tables.as_text(
+            [{"recipe": m.name} | {c: row[c] for c in columns} for m, row in zip(found.measured, rows, strict=True)]
+        )
+    )
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    from quantlib.recipes import RECIPES, get_recipe
+
+    return list(RECIPES) if text == "all" else [get_recipe(name.strip()).name for name in text.split(",")]
+
+
+def _matrix(options, checkpoint, names):
+    """The importance matrix of the sweep: the given file, or one collected on the project's calibration text."""
+    from quantlib.checkpoints import read_imatrix
+    from quantlib.lm import Tokenizer, imatrix, load
+    from quantlib.lm.texts import CALIBRATION, read_texts
+
+    if options.imatrix:
+        return read_imatrix(options.imatrix)
+    if not options.both and not any(ql.plan(checkpoint, name).lacking for name in names):
+        return None
+    tokenizer = Tokenizer.of(checkpoint)
+    tokens = tokenizer.encode(*read_texts([CALIBRATION]).values())
+    return imatrix(load(checkpoint), tokens, options.context, tokenizer.bos).matrix(CALIBRATION.name)
+
+
+def _save(out: Path, document: dict, rows: list[dict], svg: str) -> None:
+    try:
+        out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        out.with_suffix(".svg").write_text(svg + "\n", encoding="utf-8")
+        with open(out.with_suffix(".csv"), "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise ql.QuantlibError(f"{out} cannot be written: {error.strerror or error}.") from None

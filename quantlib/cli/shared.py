@@ -41,13 +41,13 @@ def read_text(path: Path) -> str:
         raise QuantlibError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
-def progress_line(doing: str) -> Callable[[float], None] | None:
+def progress_line(doing: str) -> Callable[..., None] | None:
     """Shows how far something is on standard error, where that is a terminal."""
     if not sys.stderr.isatty():
         return None
 
-    def show(fraction: float) -> None:
+    def show(fraction: float, part: str = "") -> None:
         end = "\n" if fraction >= 1 else ""
-        print(f"\r\033[K{fraction:4.0%}  {doing}", end=end, file=sys.stderr, flush=True)
+        print(f"\r\033[K{fraction:4.0%}  {doing} {part}", end=end, file=sys.stderr, flush=True)
 
     return show

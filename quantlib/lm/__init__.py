@@ -1,27 +1,63 @@
 """A small transformer that really runs: what quantization costs is measured on it."""
 
 from quantlib.lm.activations import Activations, Ranges, activations
+from quantlib.lm.applied import applied
 from quantlib.lm.architectures import ARCHITECTURES, Architecture, Shape
 from quantlib.lm.cache import Cache
 from quantlib.lm.calibration import imatrix
+from quantlib.lm.comparison import (
+    Baseline,
+    Comparison,
+    Summary,
+    WorstToken,
+    baseline,
+    compare,
+    together,
+    worst_tokens,
+)
 from quantlib.lm.generation import generate
+from quantlib.lm.keeping import digest_of_model
 from quantlib.lm.model import Model, load
-from quantlib.lm.perplexity import Perplexity, perplexity
+from quantlib.lm.perplexity import Perplexity, overall, perplexity, perplexity_of
+from quantlib.lm.sweeping import Bench, Measured, Sweep, bench, sweep
+from quantlib.lm.texts import CALIBRATION, EVALUATION, cut_texts, digest_of_texts, read_texts
 from quantlib.lm.tokenizer import Tokenizer
 
 __all__ = [
     "ARCHITECTURES",
+    "CALIBRATION",
+    "EVALUATION",
     "Activations",
     "Architecture",
+    "Baseline",
+    "Bench",
     "Cache",
+    "Comparison",
+    "Measured",
     "Model",
     "Perplexity",
     "Ranges",
     "Shape",
+    "Summary",
+    "Sweep",
     "Tokenizer",
+    "WorstToken",
     "activations",
+    "applied",
+    "baseline",
+    "bench",
+    "compare",
+    "cut_texts",
+    "digest_of_model",
+    "digest_of_texts",
     "generate",
     "imatrix",
     "load",
+    "overall",
     "perplexity",
+    "perplexity_of",
+    "read_texts",
+    "sweep",
+    "together",
+    "worst_tokens",
 ]

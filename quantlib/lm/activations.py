@@ -117,8 +117,9 @@ def activations(
     stream = [_Sums(magnitude) for _ in range(model.shape.layers + 1)]
     seen: dict[int, np.ndarray] = {}  # layer -> (hidden,), whether a channel was large in it
     position_count = np.zeros(model.shape.hidden)
-    for start, some in windows.batches():
-        anywhere = np.zeros((some.size, model.shape.hidden), bool)
+    for some in windows.batches():
+        shown = windows.shown(some)
+        anywhere = np.zeros((shown.size, model.shape.hidden), bool)
         last: list[tuple[np.ndarray, _Sums]] = []
 
         def observe(name: str, x: np.ndarray, anywhere=anywhere, last=last) -> None:
@@ -133,11 +134,11 @@ def activations(
                 seen[layer] = seen.get(layer, False) | large.any(axis=0)
                 np.logical_or(anywhere, large, out=anywhere)
 
-        for sums, x in zip(stream, model.stream(some, observe=observe), strict=True):
+        for sums, x in zip(stream, model.stream(shown, observe=observe), strict=True):
             sums.add(x)
         position_count += anywhere.sum(axis=0)
         if progress:
-            progress((start + len(some)) / len(windows))
+            progress(some.stop / len(windows))
     ranges: dict[int, Ranges] = {id(s): s.ranges(context) for s in [*inputs.values(), *stream]}
     return Activations(
         windows.tokens.size,

@@ -34,12 +34,12 @@ def imatrix(
         squares = np.einsum("ti,ti->i", x, x, dtype=np.float64)
         sums[name] = sums.get(name, 0) + squares
 
-    for start, some in windows.batches():
-        hidden = model.hidden(some, observe=observe)
+    for some in windows.batches():
+        hidden = model.hidden(windows.shown(some), observe=observe)
         if output:
             observe(model.output_name, hidden.reshape(-1, hidden.shape[-1]))
         if progress:
-            progress((start + len(some)) / len(windows))
+            progress(some.stop / len(windows))
     return ImportanceSums(
         {name: total.astype(np.float32)[None] for name, total in sorted(sums.items())},
         {name: np.array([windows.tokens.size], np.float32) for name in sorted(sums)},

@@ -62,6 +62,11 @@ class Model:
         return replace(self, weights={**self.weights, **{n: np.asarray(w, np.float32) for n, w in weights.items()}})
 
     @property
+    def held(self) -> bool:
+        """Whether all weights are held decoded."""
+        return all(isinstance(w, np.ndarray) for w in self.weights.values())
+
+    @property
     def output_name(self) -> str:
         """The matrix that makes logits: the embedding, where the model has none of its own for this."""
         return "output.weight" if "output.weight" in self.weights else "token_embd.weight"

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
+from typing import TypeVar
 
 import numpy as np
 
 from quantlib.lm.model import Model
+from quantlib.lm.threads import side_by_side
 from quantlib.lm.windows import Windows, cut
+
+T = TypeVar("T")
+HELD = 512  # tokens that go through a model at once where its weights are held decoded, one such batch a core
+READ = 4096  # where each matrix is decoded when it is used
 
 
 @dataclass(frozen=True)
@@ -45,23 +51,51 @@ def perplexity(
     becomes `bos` where the model has one. Scored are the tokens of the second half, from context/2 + 1 on.
     Raises CheckpointError where the text has fewer than two windows, or the context is longer than the model's.
     """
-    windows = cut(model, tokens, context, bos, least=2)
-    losses = []
-    for scored, logits in scored_logits(model, windows, progress):
-        top = logits.max(axis=-1, keepdims=True)
-        likely = np.take_along_axis(logits, scored[:, None], axis=-1)
-        total = np.exp(logits - top).sum(axis=-1, keepdims=True, dtype=np.float64)
-        losses.append((np.log(total) + top - likely)[:, 0])
-    return Perplexity(np.concatenate(losses))
+    return perplexity_of(model, cut(model, tokens, context, bos, least=2), progress)
 
 
-def scored_logits(
-    model: Model, windows: Windows, progress: Callable[[float], None] | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some windows at a time: the scored tokens, int (n,), and the logits before them, float32 (n, vocabulary)."""
-    for start, some in windows.batches():
-        hidden = model.hidden(some)[:, windows.first : -1]  # (some, scored, hidden)
-        targets = windows.targets[start : start + len(some)]
-        yield targets.ravel(), model.logits(hidden.reshape(-1, hidden.shape[-1]))
+def perplexity_of(model: Model, windows: Windows, progress: Callable[[float], None] | None = None) -> Perplexity:
+    """Perplexity of a text that has been cut into windows."""
+
+    def losses(_: slice, targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        return -np.take_along_axis(log_probabilities(logits), targets[:, None], axis=1)[:, 0]
+
+    return Perplexity(np.concatenate(list(over_windows(model, windows, losses, progress))).astype(np.float64))
+
+
+def overall(parts: Sequence[Perplexity]) -> Perplexity:
+    """The perplexity of several texts as one."""
+    return Perplexity(np.concatenate([part.losses for part in parts]))
+
+
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """logits - ln(sum exp(logits)) over the last axis, float32; the sum is taken in float64."""
+    top = logits.max(axis=-1, keepdims=True)
+    total = np.exp(logits - top).sum(axis=-1, keepdims=True, dtype=np.float64)
+    return logits - (top + np.log(total)).astype(np.float32)
+
+
+def scored_logits(model: Model, windows: Windows, some: slice) -> np.ndarray:
+    """The logits before the scored tokens of some windows: float32 (n, vocabulary)."""
+    hidden = model.hidden(windows.shown(some))[:, windows.first : -1]  # (some, scored, hidden)
+    return model.logits(hidden.reshape(-1, hidden.shape[-1]))
+
+
+def over_windows(
+    model: Model,
+    windows: Windows,
+    what: Callable[[slice, np.ndarray, np.ndarray], T],
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[T]:
+    """what(which, targets, logits) for some windows at a time, in order: which windows, the scored tokens, int (n,),
+    and the logits before them, float32 (n, vocabulary). Calls run side by side where the weights are held decoded.
+    """
+
+    def run(some: slice) -> tuple[int, T]:
+        return some.stop, what(some, windows.targets[some].ravel(), scored_logits(model, windows, some))
+
+    batches = windows.batches(HELD if model.held else READ)
+    for done, result in side_by_side(run, batches) if model.held else map(run, batches):
         if progress:
-            progress((start + len(some)) / len(windows))
+            progress(done / len(windows))
+        yield result

@@ -40,14 +40,18 @@ class Windows:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def batches(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Some windows at a time, as the model is to see them: the first one's number, int (some, context)."""
-        step = max(1, TOKENS // self.context)
+    def shown(self, some: slice) -> np.ndarray:
+        """Some windows as the model is to see them: int (some, context)."""
+        rows = self.tokens[some].copy()
+        if self.bos is not None:
+            rows[:, 0] = self.bos
+        return rows
+
+    def batches(self, tokens: int = TOKENS) -> Iterator[slice]:
+        """Which windows go through the model at once, if those are to be about so many tokens."""
+        step = max(1, tokens // self.context)
         for start in range(0, len(self), step):
-            some = self.tokens[start : start + step].copy()
-            if self.bos is not None:
-                some[:, 0] = self.bos
-            yield start, some
+            yield slice(start, min(start + step, len(self)))
 
 
 def cut(model: Model, tokens: Sequence[int], context: int, bos: int | None, least: int = 1) -> Windows:
@@ -73,3 +77,8 @@ def cut(model: Model, tokens: Sequence[int], context: int, bos: int | None, leas
         )
     count = len(tokens) // context
     return Windows(tokens[: count * context].reshape(count, context), bos)
+
+
+def joined(windows: Sequence[Windows]) -> Windows:
+    """The windows of several texts, of one context length, as one."""
+    return Windows(np.concatenate([w.tokens for w in windows]), windows[0].bos)

@@ -1,0 +1,43 @@
+"""The texts that a model is measured on: each with its name, so that registers can be told apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from quantlib.errors import CheckpointError
+from quantlib.lm.model import Model
+from quantlib.lm.tokenizer import Tokenizer
+from quantlib.lm.windows import Windows, cut
+
+ASSETS = Path(__file__).parents[2] / "assets"
+EVALUATION = (ASSETS / "evaluation" / "story.txt", ASSETS / "evaluation" / "explanation.txt")
+CALIBRATION = ASSETS / "calibration" / "mixed.txt"
+
+
+def read_texts(paths: Sequence[str | Path]) -> dict[str, str]:
+    """UTF-8 texts by name, which is the file's without its ending. Raises CheckpointError where one cannot be read."""
+    found = {}
+    for path in map(Path, paths):
+        try:
+            found[path.stem] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+    return found
+
+
+def digest_of_texts(texts: Mapping[str, str]) -> str:
+    """A hash of texts and their names: 32 hexadecimal digits."""
+    state = hashlib.blake2b(digest_size=16)
+    for name, text in texts.items():
+        state.update(f"{name}\0{text}\0".encode())
+    return state.hexdigest()
+
+
+def cut_texts(model: Model, tokenizer: Tokenizer, texts: Mapping[str, str], context: int) -> dict[str, Windows]:
+    """Each text in windows of its own; a rest of each is dropped. Raises CheckpointError where one is too short."""
+    if not texts:
+        raise CheckpointError("There is no text to measure on.")
+    least = 2 if len(texts) == 1 else 1
+    return {n: cut(model, tokenizer.encode(t), context, tokenizer.bos, least) for n, t in texts.items()}
