@@ -1,5 +1,5 @@
 // The scale race. On the right a map: every scale (across) and minimum (up) with its error; the racers stand on it. Take
-// the ring and find a place that is darker than theirs. On the left the weights, on the levels of the place chosen.
+// the ring and find a place with less error than theirs. On the left the weights, on the levels of the place chosen.
 import { decode, pretty } from "./float_math.js";
 import { clamp, colours, linear, paint } from "./plot.js";
 import { debounced, dragged, framed, h, role, s, set } from "./dom.js";
@@ -41,7 +41,7 @@ class Race {
       class: "map own-keys", onkeydown: (event) => this.key(event) }, this.canvas, this.over, this.marks);
     this.board = h("div", { class: "board", "aria-live": "polite" });
     root.replaceChildren(h("div", { class: "controls" }, this.pills, this.shows = h("div", { class: "group" })),
-      h("div", { class: "stage" }, this.plot, h("figure", {}, this.map, h("figcaption", {}, h("span", {}, "scale d →"), h("span", {}, "↑ minimum m"), h("span", {}, "darker: less error")))), this.board);
+      h("div", { class: "stage" }, this.plot, h("figure", {}, this.map, h("figcaption", {}, h("span", {}, "scale d →"), h("span", {}, "↑ minimum m"), h("span", {}, "more colour: less error")))), this.board);
     dragged(this.map, (x, y) => this.go(this.scaleAt(clamp(x, 0, 1)), this.minimumAt(clamp(y, 0, 1))));
   }
 
@@ -55,10 +55,10 @@ class Race {
       tried: racer.scales.map((bits, i) => ({ scale: decode(WIDE, bits), minimum: decode(WIDE, racer.minima[i]) })) }));
     this.measures = data.measures.map(({ name, weights }) => ({ name, weights: weights.map((bits) => decode(WIDE, bits)) }));
     this.measure = data.measure;
-    const first = this.racers[0], low = first.scale * 0.72, high = first.scale * 1.12;
+    const first = this.racers[0], low = first.scale * 0.76, high = first.scale * 1.14;
     this.span = { scale: first.scale || 1, minimum: Math.max(first.minimum, 4 * first.scale) || 1 };
     this.scaleAt = linear(0, 1, low, high || 1); this.acrossOf = linear(low, high || 1, 0, 1);
-    this.minimumAt = linear(1, 0, 0.6 * first.minimum, 1.15 * this.span.minimum); this.upOf = linear(0.6 * first.minimum, 1.15 * this.span.minimum, 1, 0);
+    this.minimumAt = linear(1, 0, 0.74 * first.minimum, 1.28 * this.span.minimum); this.upOf = linear(0.74 * first.minimum, 1.28 * this.span.minimum, 1, 0);
     this.mine = data.start ? { scale: (data.start[0] / 1000) * this.span.scale, minimum: (data.start[1] / 1000) * this.span.minimum }
       : { scale: first.scale * 1.06, minimum: first.minimum * 1.06 };
     this.build();

@@ -55,6 +55,8 @@ _scrubber = make("scrubber", "float_math.js", "dom.js", "plot.js", "scrubber.js"
 _stairs = make("stairs", "float_math.js", "dom.js", "plot.js", "grid_math.js", "stairs.js")
 _zooms = make("zooms", "float_math.js", "dom.js", "plot.js", "zooms.js")
 _race = make("race", "float_math.js", "dom.js", "plot.js", "race.js")
+_rulers = make("rulers", "float_math.js", "dom.js", "plot.js", "rulers.js")
+_pick = make("pick", "float_math.js", "dom.js", "plot.js", "pick.js")
 _presenter = make("presenter", "dom.js", "presenter.js")
 
 
@@ -170,6 +172,22 @@ def race(*, key: str, race: dict, on_change: Callable[[], None]) -> None:
     "place"}: the measure's number, and the reader's scale and minimum in thousandths of min/max's.
     """
     _race(key=key, data=race, on_place_change=on_change)
+
+
+def rulers(*, key: str, rulers: dict, on_change: Callable[[], None]) -> None:
+    """Uneven rulers over a histogram, with a weight to drag; from `quantlib.figures.codebooks.rulers_message`.
+
+    `st.session_state[key]["share"]` is then {"token", "share"}, in thousandths of the largest of a block.
+    """
+    _rulers(key=key, data=rulers, on_share_change=on_change)
+
+
+def pick(*, key: str, pick: dict, on_change: Callable[[], None]) -> None:
+    """Weights that share a code and the grid points near them; from `quantlib.figures.codebooks.pick_message`.
+
+    `st.session_state[key]["candidate"]` is then {"token", "candidate"}: the place in the list of points.
+    """
+    _pick(key=key, data=pick, on_candidate_change=on_change)
 
 
 def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:

@@ -17,9 +17,14 @@ PYTHON = (
 )
 
 
+def of_columns(tensor: ql.Tensor) -> Sequence[float] | None:
+    """The importance of every column of a tensor, float32 (n,); None where it is unknown."""
+    return _all(str(model.current_checkpoint().source), model.current_checkpoint()).get(tensor.name)
+
+
 def of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | None:
     """The importance of block number `index` of `values` weights, counted row by row; None where it is unknown."""
-    columns = _all(str(model.current_checkpoint().source), model.current_checkpoint()).get(tensor.name)
+    columns = of_columns(tensor)
     return None if columns is None else weights.columns_of_block(columns, values, index)
 
 

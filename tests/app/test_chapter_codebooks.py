@@ -1,0 +1,34 @@
+"""Codebooks: a weight dragged along the rulers, and grid points compared."""
+
+import re
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
+pytestmark = pytest.mark.browser
+
+
+def test_every_ruler_snaps_and_the_stored_point_is_told(server, page, shoot):
+    page.goto(f"{server}/codebooks?share=310")
+    said = page.locator(".rulers .say")
+    said.first.wait_for(timeout=90_000)
+    playwright.expect(said).to_have_count(5)
+    assert "0.31 → 0.25" in said.nth(0).text_content()  # the even ruler: eighths
+    assert "0.31 → 0.3333" in said.nth(3).text_content()  # FP4: 2 of 6
+    page.get_by_role("slider", name=re.compile("A weight")).fill("-640")
+    page.wait_for_url(re.compile("share=-640"))
+    assert "−0.64 → −0.625" in said.nth(0).text_content()
+    shoot(page, "codebooks")
+
+    points = page.get_by_role("option")
+    points.first.wait_for(timeout=90_000)
+    playwright.expect(points).to_have_count(10)
+    stored = points.filter(has_text="stored")
+    playwright.expect(stored).to_have_count(1)
+    points.nth(4).click()
+    page.wait_for_url(re.compile("candidate=4"))
+    playwright.expect(page.locator(".pick .say")).to_contain_text("times the least")
+    page.get_by_role("listbox").press("ArrowUp")
+    page.wait_for_url(re.compile("candidate=3"))
+    stored.scroll_into_view_if_needed()
+    shoot(page, "codebooks-grid")
