@@ -15,14 +15,14 @@ import numpy as np
 from quantlib import formats
 from quantlib.checkpoints import Checkpoint, Tensor, open_checkpoint
 from quantlib.errors import Cancelled, CheckpointError, FormatError, JobError, MethodError, QuantlibError, RecipeError
-from quantlib.jobs import Plan, PlannedTensor, Progress, RunResult, TensorResult, plan, run
+from quantlib.jobs import Measured, Plan, PlannedTensor, Progress, RunResult, TensorResult, measure, plan, run
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Cancelled", "Checkpoint", "CheckpointError", "FormatError", "JobError", "MethodError", "Plan", "PlannedTensor",
-    "Progress", "QuantlibError", "RecipeError", "RunResult", "Tensor", "TensorResult", "dequantize", "formats",
-    "open_checkpoint", "plan", "quantize", "run",
+    "Cancelled", "Checkpoint", "CheckpointError", "FormatError", "JobError", "Measured", "MethodError", "Plan",
+    "PlannedTensor", "Progress", "QuantlibError", "RecipeError", "RunResult", "Tensor", "TensorResult", "dequantize",
+    "formats", "measure", "open_checkpoint", "plan", "quantize", "run",
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from math import isinf, prod
 
@@ -12,7 +12,7 @@ import numpy as np
 from quantlib import formats as _formats
 from quantlib.checkpoints import Checkpoint, MetadataValue
 from quantlib.inspection import Statistics, TensorComparison
-from quantlib.jobs import Plan, RunResult
+from quantlib.jobs import Measured, Plan, Progress, RunResult
 from quantlib.metrics import Loss
 
 LONG = 12  # longer metadata arrays are shown by their length
@@ -204,11 +204,45 @@ def plan(plan: Plan) -> dict:
     }
 
 
+def progress(progress: Progress) -> dict:
+    """How far a run is."""
+    left = progress.seconds_left
+    return {
+        "tensor": progress.tensor,
+        "tensors_done": progress.index,
+        "tensors": progress.count,
+        "nbytes_done": progress.nbytes_done,
+        "nbytes": progress.nbytes,
+        "weights_done": progress.weights_done,
+        "weights": progress.weights,
+        "fraction": round(progress.fraction, 4),
+        "weights_per_second": round(progress.speed),
+        "seconds": round(progress.seconds, 2),
+        "seconds_left": None if left is None else round(left, 1),
+    }
+
+
+def measured(rows: Sequence[Measured]) -> list[dict]:
+    """What each format would cost each tensor, as measured for a budget."""
+    return [
+        {
+            "name": m.name,
+            "format": m.format,
+            "nbytes": m.nbytes,
+            "relative error": m.relative_error,
+            "sensitivity": m.sensitivity,
+            "cost": m.cost,
+        }
+        for m in rows
+    ]
+
+
 def result(result: RunResult) -> dict:
     """A finished run: the file, the time, and the loss of each tensor (replacing the plan's `tensors`)."""
     return {
         "path": str(result.path),
         "seconds": round(result.seconds, 3),
+        "resumed": result.resumed,
         "tensors": [
             {"name": t.name, "shape": list(t.shape), "source": t.source, "target": t.target, "nbytes": t.nbytes}
             | loss(t.loss)

@@ -67,12 +67,30 @@ def test_quantize_writes_what_the_dry_run_says(demo_model, tmp_path):
     assert (tmp_path / "o.gguf").stat().st_size == plan["nbytes"] == json.loads(done.stdout)["nbytes"]
 
 
+def test_quantize_with_a_recipe_file_a_report_and_json_progress(demo_model, tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "Q8_0"\n[[rule]]\nrole = "v"\nformat = "Q6_K"\n')
+    more = ("--recipe", tmp_path / "mine.toml", "--report", tmp_path / "r.json", "--json-progress", "--leave-output")
+    done = call("quantize", demo_model, tmp_path / "o.gguf", *more)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (lines[-1]["fraction"], lines[-1]["nbytes_done"]) == (1, lines[-1]["nbytes"])
+    rows = {row["name"]: row for row in json.loads((tmp_path / "r.json").read_text())["tensors"]}
+    assert rows["blk.0.attn_v.weight"]["target"] == "Q6_K"
+    assert rows["output.weight"]["target"] == "BF16"
+    assert {"rmse", "sqnr", "largest_error", "cosine"} <= set(rows["output.weight"])
+    assert "blk.0.attn_v.weight" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
         ((), 2),
         (("quantize",), 2),
         (("quantize", "a", "b", "--recipe", "Q99"), 2),
+        (("quantize", "a", "b", "--recipe", "auto:4.5"), 2),
+        (("quantize", "assets/demo_model", "b", "--recipe", "no-such.toml"), 1),
+        (("quantize", "assets/demo_model", "b", "--output-format", "NF4"), 1),
+        (("quantize", "assets/demo_model", "b", "--scheduler", "tcp://127.0.0.1:1"), 1),
         (("quantize", "a", "b", "--threads", "0"), 2),
         (("inspect", "no-such-file.gguf"), 1),
         (("inspect", "README.md"), 1),

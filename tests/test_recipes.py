@@ -8,7 +8,7 @@ import pytest
 
 from quantlib import formats
 from quantlib.errors import FormatError, RecipeError
-from quantlib.recipes import FALLBACK, RECIPES, Model, Overrides, choose_formats, get_recipe, quantizable
+from quantlib.recipes import FALLBACK, RECIPES, Model, Overrides, TensorRule, choose_formats, get_recipe, quantizable
 from quantlib.recipes.catalogue import ALL
 
 GOLDEN = json.loads(gzip.decompress((Path(__file__).parent / "golden" / "recipes.json.gz").read_bytes()))
@@ -109,8 +109,8 @@ TENSORS = [(f"{n}.weight", (64, 256), "FP32") for n in ("token_embd", "blk.0.att
     [
         (Overrides(output="q8_0"), ["Q4_K", "Q6_K", "Q4_K", "Q8_0"]),
         (Overrides(embedding="F16"), ["FP16", "Q6_K", "Q4_K", "Q6_K"]),
-        (Overrides(patterns=(("attn_.*", "Q8_0"),)), ["Q4_K", "Q8_0", "Q8_0", "Q6_K"]),
-        (Overrides(patterns=(("attn_q", "Q6_K"), ("attn", "Q8_0"))), ["Q4_K", "Q8_0", "Q6_K", "Q6_K"]),
+        (Overrides(rules=(TensorRule("Q8_0", "attn_.*"),)), ["Q4_K", "Q8_0", "Q8_0", "Q6_K"]),
+        (Overrides(rules=(TensorRule("Q6_K", "attn_q"), TensorRule("Q8_0", "attn"))), ["Q4_K", "Q8_0", "Q6_K", "Q6_K"]),
     ],
 )
 def test_overrides_come_before_rules(overrides, expected):
@@ -122,4 +122,4 @@ def test_wrong_overrides_are_told():
     with pytest.raises(FormatError, match="Q9_9"):
         Overrides(output="Q9_9")
     with pytest.raises(RecipeError, match="regular expression"):
-        Overrides(patterns=(("attn_(", "Q8_0"),))
+        TensorRule("Q8_0", "attn_(")

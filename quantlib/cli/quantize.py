@@ -5,15 +5,19 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import quantlib as ql
 from quantlib import tables
+from quantlib.cli.progress import progress_of
+from quantlib.cli.reports import report_path, write_report
 from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json
-from quantlib.recipes import RECIPES, Overrides
+from quantlib.jobs.pool import scheduler_pool
+from quantlib.jobs.running import check_target
+from quantlib.recipes import RECIPES, Overrides, TensorRule
+from quantlib.recipes.budget import PREFIX, parse_budget
 
 
 def add(commands) -> None:
@@ -21,24 +25,40 @@ def add(commands) -> None:
     quantize.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     quantize.add_argument("out", metavar="OUT.gguf", type=Path, help="the file to write")
     quantize.add_argument(
-        "--recipe",
-        default="Q4_K_M",
-        type=str.upper,
-        choices=list(RECIPES),
-        help="default: %(default)s",
-        metavar="RECIPE",
-    )
+        "--recipe", default="Q4_K_M", type=_recipe, metavar="RECIPE",
+        help="a name (below), a budget such as auto:4.5bpw or auto:6GB, or a TOML file; default: %(default)s",
+    )  # fmt: skip
     quantize.add_argument("--imatrix", type=Path, metavar="FILE", help="weigh errors by this importance matrix")
     quantize.add_argument("--output-format", metavar="F", help="the format of the output matrix")
     quantize.add_argument("--embedding-format", metavar="F", help="the format of the token embedding")
+    quantize.add_argument("--leave-output", action="store_true", help="leave the output matrix as it is")
     quantize.add_argument(
         "--tensor-format", type=_pattern, metavar="REGEX=F", action="append", default=[],
         help="the format of tensors in whose GGUF name the expression is found; may be repeated, the first decides",
     )  # fmt: skip
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
-    quantize.add_argument("--threads", type=positive, metavar="N", help="default: one for each core")
+    where = quantize.add_mutually_exclusive_group()
+    where.add_argument("--threads", type=positive, metavar="N", help="default: one for each core")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster on shared storage: tcp://host:8786")
     quantize.add_argument("--dry-run", action="store_true", help="show the plan and its size; write nothing")
+    quantize.add_argument(
+        "--report", type=report_path, metavar="FILE", help="write each tensor's error to a .html, .csv or .json file"
+    )
+    quantize.add_argument("--json-progress", action="store_true", help="a line of JSON a second on standard error")
     quantize.epilog = "recipes: " + "; ".join(f"{r.name}: {r.summary}" for r in RECIPES.values())
+
+
+def _recipe(text: str) -> str:
+    if text.upper() in RECIPES:
+        return text.upper()
+    if text.lower().endswith(".toml"):
+        return text
+    try:
+        if text.lower().startswith(PREFIX):
+            return parse_budget(text).name
+    except ql.RecipeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(RECIPES)}, no {PREFIX} budget, no .toml file")
 
 
 def _pattern(text: str) -> tuple[str, str]:
@@ -49,28 +69,34 @@ def _pattern(text: str) -> tuple[str, str]:
 
 
 def run(options) -> int:
+    rules = tuple(TensorRule(name, pattern) for pattern, name in options.tensor_format)
+    overrides = Overrides(options.output_format, options.embedding_format, rules, options.leave_output)
     with ql.open_checkpoint(options.source) as checkpoint:
-        overrides = Overrides(options.output_format, options.embedding_format, tuple(options.tensor_format))
         plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides)
         for warning in plan.warnings:
             print(f"quantlib: note: {warning}", file=sys.stderr)
         if options.dry_run:
-            return print_json(tables.plan(plan)) if options.json else _print_plan(plan)
+            return _show_plan(plan, options)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        pool = ThreadPoolExecutor(options.threads) if options.threads else nullcontext(None)
-        with pool as executor:
-            result = ql.run(plan, options.out, _progress_line(), stop.is_set, executor)
+        with _executor(options) as executor, progress_of(options.json_progress) as progress:
+            result = ql.run(plan, options.out, progress, stop.is_set, executor)
+    return _show_result(plan, result, options)
+
+
+def _executor(options) -> AbstractContextManager[Executor | None]:
+    if options.scheduler:
+        return scheduler_pool(options.scheduler)
+    return ThreadPoolExecutor(options.threads) if options.threads else nullcontext(None)
+
+
+def _show_plan(plan: ql.Plan, options) -> int:
+    try:
+        check_target(plan, options.out)
+    except ql.JobError as error:
+        print(f"quantlib: note: {error}", file=sys.stderr)
     if options.json:
-        return print_json(tables.plan(plan) | tables.result(result))
-    print(
-        f"{result.path}: {tables.size(result.nbytes)}, {plan.bpw:.2f} bpw, {result.seconds:.1f} s "
-        f"(from {tables.size(plan.source_nbytes)}); written and verified."
-    )
-    return 0
-
-
-def _print_plan(plan: ql.Plan) -> int:
+        return print_json(tables.plan(plan))
     columns = ["name", "shape", "source", "target", "nbytes", "reason"]
     print(tables.as_text([{c: row[c] for c in columns} for row in tables.plan(plan)["tensors"]]))
     counts = Counter(t.target for t in plan.tensors)
@@ -81,12 +107,20 @@ def _print_plan(plan: ql.Plan) -> int:
     return 0
 
 
-def _progress_line() -> Callable[[ql.Progress], None] | None:
-    if not sys.stderr.isatty():
-        return None
-
-    def show(p: ql.Progress) -> None:
-        end = "\n" if p.weights_done == p.weights else ""
-        print(f"\r\033[K{p.fraction:4.0%}  {p.index + 1}/{p.count}  {p.tensor}", end=end, file=sys.stderr, flush=True)
-
-    return show
+def _show_result(plan: ql.Plan, result: ql.RunResult, options) -> int:
+    document = tables.plan(plan) | tables.result(result)
+    size = f"{tables.size(result.nbytes)}, {plan.bpw:.2f} bpw"
+    if options.report:
+        facts = [("file", f"{result.path}, {size}"), ("recipe", plan.recipe.name), ("from", str(options.source))]
+        write_report(options.report, "What quantizing lost", facts, document["tensors"], bar="relative")
+    if options.json:
+        return print_json(document)
+    columns = ["name", "source", "target", "nbytes", "rmse", "relative", "sqnr", "largest_error", "cosine"]
+    print(tables.as_text([{c: row[c] for c in columns} for row in document["tensors"]]))
+    print()
+    resumed = f", {result.resumed} tensors taken over from a killed run" if result.resumed else ""
+    print(
+        f"{result.path}: {size}, {result.seconds:.1f} s "
+        f"(from {tables.size(plan.source_nbytes)}){resumed}; written and verified."
+    )
+    return 0

@@ -1,7 +1,7 @@
 """The plan of a run: every tensor's format before and after, with the reason, and the exact size of the file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -21,6 +21,8 @@ from quantlib.checkpoints import (
     read_imatrix,
 )
 from quantlib.errors import RecipeError
+from quantlib.jobs.budgeting import budget_choices, budget_recipe
+from quantlib.jobs.measuring import Measured, measure
 from quantlib.recipes import (
     Choice,
     Model,
@@ -32,6 +34,8 @@ from quantlib.recipes import (
     needs_importance,
     quantizable,
 )
+from quantlib.recipes.budget import PREFIX, Budget, parse_budget
+from quantlib.recipes.user import read_recipe
 
 NO_OVERRIDES = Overrides()
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
@@ -107,47 +111,63 @@ class Plan:
 
 def plan(
     checkpoint: Checkpoint,
-    recipe: str | Recipe = "Q4_K_M",
+    recipe: str | Path | Recipe | Budget = "Q4_K_M",
     imatrix: str | Path | ImportanceMatrix | None = None,
     pure: bool = False,
     overrides: Overrides = NO_OVERRIDES,
+    measured: Sequence[Measured] | None = None,
 ) -> Plan:
-    """Plan the quantization of a checkpoint to one GGUF file; reads headers only.
+    """Plan the quantization of a checkpoint to one GGUF file; reads headers only, but samples rows for a budget.
 
-    recipe: a name of `quantlib.recipes.RECIPES` or a Recipe. imatrix: an importance matrix or the file it is in.
-    pure: the recipe's default for every matrix. overrides: formats that the user wants for some tensors.
-    Raises RecipeError for an unknown recipe or a format that cannot be written, CheckpointError for a model that
-    cannot be converted to GGUF and for an importance matrix that cannot be read or is another model's.
+    recipe: a name of `quantlib.recipes.RECIPES`, a budget such as "auto:4.5bpw" or "auto:6GB", a TOML file (see
+    `quantlib.recipes.user`), or one of these as a value. imatrix: an importance matrix or the file it is in. pure: the
+    recipe's default for every matrix. overrides: what the user wants otherwise. measured: what `measure` found of this
+    checkpoint, where a budget need not measure again.
+    Raises RecipeError for an unknown recipe, a format that cannot be written and a budget too small; CheckpointError
+    for a model that cannot be converted to GGUF and an importance matrix that cannot be read or is another model's.
     """
-    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe, overrides = _resolved(recipe, overrides)
     imatrix = read_imatrix(imatrix) if isinstance(imatrix, str | Path) else imatrix
-    view = gguf_view(checkpoint, recipe.file_type)
-    converts_only = checkpoint.kind != "gguf" and not recipe.quantizes
+    view = gguf_view(checkpoint, 0)
+    converts_only = checkpoint.kind != "gguf" and isinstance(recipe, Recipe) and not recipe.quantizes
     tensors = list(view.tensors.values()) if converts_only else _in_quantizer_order(view)
-    metadata = view.metadata if converts_only else _requantized(view.metadata, recipe, imatrix)
-    choices = choose_formats(
-        [(t.name, t.shape, t.format) for t in tensors],
-        recipe,
-        _model_facts(view),
-        pure=pure,
-        important=imatrix is not None,
-        overrides=overrides,
+    about = [(t.name, tuple(t.shape), _present(t, checkpoint.kind == "gguf")) for t in tensors]
+    model, important = _model_facts(view), imatrix is not None
+    if isinstance(recipe, Budget):
+        if pure:
+            raise RecipeError(f"{recipe.name} mixes formats, and pure asks for one: choose between them.")
+        measured = measure(checkpoint, imatrix) if measured is None else measured
+        choices = budget_choices(about, recipe, measured, view.metadata, model, important, overrides)
+        recipe = budget_recipe(recipe, choices)
+    else:
+        choices = choose_formats(about, recipe, model, pure=pure, important=important, overrides=overrides)
+    metadata = (
+        gguf_view(checkpoint, recipe.file_type).metadata
+        if converts_only
+        else _requantized(view.metadata, recipe, imatrix)
     )
-    planned = tuple(
-        _planned(tensor, _stored(tensor, choice, from_gguf=checkpoint.kind == "gguf"), imatrix)
-        for tensor, choice in zip(tensors, choices, strict=True)
-    )
+    planned = tuple(_planned(tensor, choice, imatrix) for tensor, choice in zip(tensors, choices, strict=True))
     size = gguf_size(metadata, [(t.name, t.shape, t.target) for t in planned])
     lacking = () if imatrix else tuple(t.name for t in planned if needs_importance(recipe, t.name, t.target))
     warnings = view.warnings + _requantizing_warning(planned) + _lacking_warning(recipe, lacking)
     return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint)
 
 
-def _stored(tensor: Tensor, choice: Choice, from_gguf: bool) -> Choice:
-    """Tensors that recipes leave alone stay as a GGUF file has them; converted ones become FP32, as in llama.cpp."""
-    if quantizable(tensor.name, tensor.shape) or from_gguf:
-        return choice
-    return Choice("FP32", "a vector or a small table: kept in 32-bit floats")
+def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tuple[Recipe | Budget, Overrides]:
+    """The recipe as a value, and the user's wishes with those of a recipe file."""
+    if isinstance(recipe, Recipe | Budget):
+        return recipe, overrides
+    if str(recipe).lower().endswith(".toml"):
+        file = read_recipe(recipe)
+        return _resolved(file.base, overrides.over(file.overrides))
+    if str(recipe).lower().startswith(PREFIX):
+        return parse_budget(str(recipe)), overrides
+    return get_recipe(str(recipe)), overrides
+
+
+def _present(tensor: Tensor, from_gguf: bool) -> str:
+    """The format of a tensor that stays as it is: in conversion, what recipes leave alone becomes FP32."""
+    return tensor.format if from_gguf or quantizable(tensor.name, tensor.shape) else "FP32"
 
 
 def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None) -> PlannedTensor:

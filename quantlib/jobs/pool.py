@@ -4,8 +4,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
+
+from quantlib.errors import JobError
 
 Result = TypeVar("Result")
 
@@ -22,8 +25,38 @@ def shared_pool() -> ThreadPoolExecutor:
 
 
 def workers_of(executor: Executor) -> int:
-    """How many chunks an executor works on at once."""
+    """How many chunks an executor works on at once; of a Dask cluster, all its threads."""
+    client = getattr(executor, "_client", None)
+    if client is not None:
+        return max(1, sum(client.nthreads().values()))
     return getattr(executor, "_max_workers", available_cores())
+
+
+@contextmanager
+def scheduler_pool(address: str) -> Iterator[Executor]:
+    """The executor of a running Dask cluster, whose workers see the same files under the same paths.
+
+    A piece whose worker dies is given to another. Raises JobError where Dask is not installed, no scheduler answers at
+    the address, or one piece has cost too many workers their lives.
+    """
+    try:
+        from distributed import Client, CommClosedError, KilledWorker
+    except ImportError:
+        raise JobError("A Dask scheduler needs the package distributed: pip install 'dask[distributed]'.") from None
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise JobError(f"No Dask scheduler answers at {address}: {str(error) or 'it timed out'}.") from None
+    try:
+        if not client.nthreads():
+            raise JobError(f"The Dask scheduler at {address} has no workers; start some and run again.")
+        yield client.get_executor(retries=3)
+    except KilledWorker:
+        raise JobError(f"Too many workers of {address} died on the same piece; look at their logs.") from None
+    except CommClosedError:
+        raise JobError(f"The Dask scheduler at {address} went away during the run; run again.") from None
+    finally:
+        client.close()
 
 
 def in_order(executor: Executor, work: Callable[..., Result], calls: Iterable[tuple]) -> Iterator[Result]:

@@ -5,7 +5,7 @@ values: the first that holds decides, and it can say why. They decide as llama.c
 """
 
 from quantlib.recipes.catalogue import RECIPES, get_recipe
-from quantlib.recipes.choosing import FALLBACK, Choice, Overrides, choose_formats, needs_importance
+from quantlib.recipes.choosing import FALLBACK, Choice, Overrides, TensorRule, choose_formats, needs_importance
 from quantlib.recipes.conditions import Model, Place, When
 from quantlib.recipes.roles import Role, layer_of, quantizable, role_of
 from quantlib.recipes.rules import Recipe, Rule
@@ -20,6 +20,7 @@ __all__ = [
     "Recipe",
     "Role",
     "Rule",
+    "TensorRule",
     "When",
     "choose_formats",
     "get_recipe",

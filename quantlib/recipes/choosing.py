@@ -32,34 +32,84 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class TensorRule:
+    """A format for the tensors that fit all of what is given: a pattern in the GGUF name, a role, ranges of layers.
+
+    layers: (first, last) with both ends. Raises FormatError or RecipeError for what cannot be.
+    """
+
+    format: str
+    pattern: str | None = None
+    role: Role | None = None
+    layers: tuple[tuple[int, int], ...] | None = None
+
+    def __post_init__(self):
+        check_storable(self.format)
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise RecipeError(f"{self.pattern!r} is not a regular expression: {error}.") from None
+
+    def fits(self, name: str, role: Role) -> bool:
+        if self.role is not None and role is not self.role:
+            return False
+        layer = layer_of(name)
+        if self.layers is not None and not (layer is not None and any(a <= layer <= b for a, b in self.layers)):
+            return False
+        return self.pattern is None or re.search(self.pattern, name) is not None
+
+    @property
+    def words(self) -> str:
+        """What was asked for, as a reason."""
+        layers = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.layers or ())
+        parts = (self.pattern, self.role and str(self.role), layers and f"layers {layers}")
+        return f"asked for: {', '.join(filter(None, parts))}={self.format}"
+
+
+@dataclass(frozen=True)
 class Overrides:
-    """What the user wants otherwise than the recipe: formats by role, or by a pattern searched for in names."""
+    """What the user wants otherwise than the recipe: formats by role, by rules, or the output matrix as it is.
+
+    rules: the first that fits decides. Raises FormatError or RecipeError for a format that GGUF cannot hold.
+    """
 
     output: str | None = None
     embedding: str | None = None
-    patterns: tuple[tuple[str, str], ...] = ()
+    rules: tuple[TensorRule, ...] = ()
+    leave_output: bool = False
 
     def __post_init__(self):
-        for name in (self.output, self.embedding, *(f for _, f in self.patterns)):
-            if name is not None:
-                formats.get(name)
-        for pattern, _ in self.patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise RecipeError(f"{pattern!r} is not a regular expression: {error}.") from None
+        for name in filter(None, (self.output, self.embedding)):
+            check_storable(name)
 
-    def of(self, name: str, role: Role) -> Choice | None:
-        """The override for a tensor by its role, if there is one."""
+    def of(self, name: str, role: Role, present: str) -> Choice | None:
+        """The override for a tensor by its role, if there is one; present: the format it has now."""
+        if role is Role.OUTPUT and self.leave_output:
+            return Choice(present, "asked for: the output matrix stays as it is")
         wanted = {Role.OUTPUT: self.output, Role.EMBEDDING: self.embedding}.get(role)
         return Choice(formats.get(wanted).name, f"asked for: the format of {role}") if wanted else None
 
-    def by_pattern(self, name: str) -> Choice | None:
-        """The override for a tensor by its name, if there is one; the first pattern found decides."""
-        for pattern, wanted in self.patterns:
-            if re.search(pattern, name):
-                return Choice(formats.get(wanted).name, f"asked for: {pattern}={wanted}")
-        return None
+    def by_rule(self, name: str, role: Role) -> Choice | None:
+        """The override for a tensor by the rules, if there is one."""
+        rule = next((rule for rule in self.rules if rule.fits(name, role)), None)
+        return Choice(formats.get(rule.format).name, rule.words) if rule else None
+
+    def over(self, base: "Overrides") -> "Overrides":
+        """These wishes first, then those of base."""
+        return Overrides(
+            self.output or base.output,
+            self.embedding or base.embedding,
+            self.rules + base.rules,
+            self.leave_output or (base.leave_output and not self.output),
+        )
+
+
+def check_storable(name: str) -> None:
+    """Raises FormatError for an unknown format, RecipeError for one that GGUF files have no type for."""
+    form = formats.get(name)
+    if form.ggml_type is None:
+        known = ", ".join(f.name for f in formats.FORMATS.values() if f.ggml_type is not None)
+        raise RecipeError(f"{form.name} has no type in GGUF files; the formats that have one are {known}.")
 
 
 NO_OVERRIDES = Overrides()
@@ -83,9 +133,9 @@ def choose_formats(
     choices = []
     for (name, shape, present), place in zip(tensors, _places(tensors, model, important), strict=True):
         if not quantizable(name, shape):
-            choices.append(Choice(present, "a vector or a small table: kept as it is"))
+            choices.append(Choice(present, f"a vector or a small table: kept in {present}"))
             continue
-        choices.append(_choose(name, shape[-1], recipe, place, pure, overrides))
+        choices.append(_choose(name, shape[-1], present, recipe, place, pure, overrides))
     return choices
 
 
@@ -108,15 +158,15 @@ def _places(tensors, model: Model, important: bool) -> Iterable[Place]:
         yield Place(role, index, count, model, stacked=len(shape) > 2 and shape[0] > 1, important=important)
 
 
-def _choose(name: str, n: int, recipe: Recipe, place: Place, pure: bool, overrides: Overrides) -> Choice:
-    asked = overrides.of(name, place.role)
+def _choose(name: str, n: int, present: str, recipe: Recipe, place: Place, pure: bool, overrides: Overrides) -> Choice:
+    asked = overrides.of(name, place.role, present)
     if asked:
         return asked
     default = Choice(recipe.default, f"the default of {recipe.name}")
     if not recipe.quantizes:
         return default
-    asked = overrides.by_pattern(name)
-    return _fitting(asked or (default if pure else _by_rules(recipe, place, n, default)), n)
+    asked = overrides.by_rule(name, place.role)
+    return fitting(asked or (default if pure else _by_rules(recipe, place, n, default)), n)
 
 
 def _by_rules(recipe: Recipe, place: Place, n: int, default: Choice) -> Choice:
@@ -133,7 +183,8 @@ def _by_rules(recipe: Recipe, place: Place, n: int, default: Choice) -> Choice:
     return default
 
 
-def _fitting(choice: Choice, n: int) -> Choice:
+def fitting(choice: Choice, n: int) -> Choice:
+    """The choice, or what stands in for it where rows of n weights do not divide into its blocks."""
     try:
         values = formats.get(choice.format).values
         if n % values == 0:

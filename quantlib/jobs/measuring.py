@@ -1,0 +1,116 @@
+"""What each format would cost each tensor, measured on a sample of its rows: the table that budget recipes spend by."""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from math import prod, sqrt
+
+import numpy as np
+
+from quantlib import formats
+from quantlib.checkpoints import Checkpoint, ImportanceMatrix, Tensor, gguf_view
+from quantlib.jobs.pool import in_order, shared_pool
+from quantlib.recipes import RECIPES, quantizable
+
+SAMPLE_WEIGHTS = 1 << 15  # of a tensor; twice as many change the relative error by about a hundredth of itself
+PLACES = 4  # runs of rows that the sample is made of, evenly spread
+# Formats that no recipe gives to a matrix without an importance matrix.
+NEED_IMPORTANCE = (
+    frozenset()
+    .union(*(r.needs_imatrix for r in RECIPES.values()))
+    .difference(*(r.formats - r.needs_imatrix for r in RECIPES.values()))
+)
+TRAINED_FOR = ("Q1_0", "Q2_0", "TQ1_0", "TQ2_0")  # they ruin models that were not trained to stand them
+CANDIDATES = tuple(
+    name
+    for name in formats.FORMATS
+    if any(name in r.formats for r in RECIPES.values()) and name not in ("FP32", *TRAINED_FOR)
+)  # what recipes use
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A tensor in a format: its bytes, and sqrt(sum i (x - x̂)² / sum i x²) on the sample, i the importance or 1.
+
+    sensitivity: how much a squared relative error of this tensor counts.
+    """
+
+    name: str
+    format: str
+    nbytes: int
+    relative_error: float
+    sensitivity: float = 1.0
+
+    @property
+    def cost(self) -> float:
+        """sensitivity · relative_error²: what budget recipes keep small, summed over the tensors."""
+        return self.sensitivity * self.relative_error**2
+
+
+def measure(
+    checkpoint: Checkpoint,
+    imatrix: ImportanceMatrix | None = None,
+    sensitivity: Mapping[str, float] | None = None,
+    candidates: Iterable[str] = CANDIDATES,
+    progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
+) -> tuple[Measured, ...]:
+    """Every quantizable tensor of a checkpoint, under its GGUF name, in every candidate format that its rows fill.
+
+    imatrix: weighs the squared errors by the importance of their columns. sensitivity: by GGUF name, 1 where it says
+    nothing. progress: called with tensors done and tensors in all. The format that a tensor has now costs nothing.
+    Raises CheckpointError where the checkpoint has no GGUF view or cannot be read.
+    """
+    candidates = tuple(formats.get(name).name for name in candidates)
+    tensors = [t for t in gguf_view(checkpoint).tensors.values() if quantizable(t.name, t.shape) and t.decodable]
+    calls = ((t, imatrix.of(t.name, tuple(t.shape)) if imatrix else None) for t in tensors)
+    rows: list[Measured] = []
+    work = partial(_measured, candidates=candidates, sensitivity=sensitivity or {})
+    for done, found in enumerate(in_order(executor or shared_pool(), work, calls), start=1):
+        rows += found
+        if progress:
+            progress(done, len(tensors))
+    return tuple(rows)
+
+
+def _measured(
+    tensor: Tensor, importance: np.ndarray | None, *, candidates: tuple[str, ...], sensitivity: Mapping[str, float]
+) -> list[Measured]:
+    weight = sensitivity.get(tensor.name, 1.0)
+    samples = [(tensor.rows(start, stop), _of_row(importance, tensor, start)) for start, stop in _places(tensor)]
+    as_it_is = Measured(tensor.name, tensor.format, tensor.nbytes, 0.0, weight)
+    rows = [as_it_is] if getattr(formats.FORMATS.get(tensor.format), "ggml_type", None) is not None else []
+    for name in candidates:
+        form = formats.get(name)
+        unsteered = importance is None and (name in NEED_IMPORTANCE or getattr(form, "requires_importance", False))
+        if name == tensor.format or unsteered or tensor.n % form.values:
+            continue
+        lost = sum(np.array(_sums(form, x, i)) for x, i in samples)
+        error = sqrt(lost[0] / lost[1]) if lost[1] else 0.0
+        nbytes = prod(tensor.shape[:-1]) * form.row_bytes(tensor.n)
+        rows.append(Measured(tensor.name, name, nbytes, error, weight))
+    return rows
+
+
+def _places(tensor: Tensor) -> list[tuple[int, int]]:
+    """Row ranges of the sample: a few runs, evenly spread, none across two experts' matrices."""
+    rows = min(tensor.nrows, max(PLACES, SAMPLE_WEIGHTS // max(1, tensor.n)))
+    if rows == tensor.nrows and len(tensor.shape) < 3:
+        return [(0, rows)]
+    run, matrix = max(1, rows // PLACES), tensor.shape[-2]
+    starts = {int((i + 0.5) * tensor.nrows / PLACES) for i in range(PLACES)}
+    return [(start, min(start + run, (start // matrix + 1) * matrix)) for start in sorted(starts)]
+
+
+def _of_row(importance: np.ndarray | None, tensor: Tensor, row: int) -> np.ndarray | None:
+    return None if importance is None else importance[row * len(importance) // tensor.nrows]
+
+
+def _sums(form, x: np.ndarray, importance: np.ndarray | None) -> tuple[float, float]:
+    """Sums of squared errors and of squares, weighted."""
+    xhat = form.dequantize(form.quantize(x, importance) if form.kind == "block" else form.quantize(x))
+    error = np.square(x.astype(np.float64) - xhat).sum(axis=0)  # (n,)
+    square = np.square(x.astype(np.float64)).sum(axis=0)
+    weight = 1.0 if importance is None else importance.astype(np.float64)
+    return float(np.sum(weight * error)), float(np.sum(weight * square))
