@@ -134,6 +134,7 @@ class Tensor:
     decode: Callable[[np.ndarray], np.ndarray] | None = field(repr=False, default=None)
     file: str = ""  # name of the file that holds it
     offset: int | None = None  # byte of that file where it starts, where it lies in one piece
+    origin: str = ""  # how the file stores it, where `format` is what it is decoded to
 
     @property
     def n(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, shown
+from quantlib.checkpoints.prequantized import decoded
 from quantlib.checkpoints.safetensors_file import read_header
 from quantlib.checkpoints.untrusted import read_json, read_json_if_there
 
@@ -40,6 +41,7 @@ def _open(folder: Path, names: list[str], weight_map: dict[str, str] | None, sou
                 tensors[key] = tensor
         if weight_map is not None:
             _check_weight_map(folder, weight_map, tensors)
+        whole = decoded(folder / "config.json", config, tensors)
     except BaseException:
         for file in files:
             file.close()
@@ -47,7 +49,15 @@ def _open(folder: Path, names: list[str], weight_map: dict[str, str] | None, sou
     architectures = config.get("architectures")
     first = architectures[0] if isinstance(architectures, list) and architectures else config.get("model_type")
     architecture = first if isinstance(first, str) else None
-    return Checkpoint(source or folder, "huggingface", {"config": config}, architecture, tensors, files=tuple(files))
+    return Checkpoint(
+        source or folder,
+        "huggingface",
+        {"config": config} | ({"undecoded": whole.refused} if whole.refused else {}),
+        architecture,
+        whole.tensors,
+        whole.warnings,
+        tuple(files),
+    )
 
 
 def _shards(folder: Path) -> tuple[list[str], dict[str, str] | None]:

@@ -53,6 +53,8 @@ def _converted(checkpoint: Checkpoint) -> Checkpoint:
     folder = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
     path, values = folder / "config.json", checkpoint.metadata["config"]
     architecture = architecture_of(path, values)
+    if (why := checkpoint.metadata.get("undecoded")) is not None:
+        raise fault(path, f"describes a model that cannot be converted: {why}; start from the original checkpoint.")
     config = read_config(path, values, architecture)
     tensors = view_tensors(path, architecture, config, checkpoint.tensors)
     text = text_values(path, values, architecture)
@@ -89,10 +91,6 @@ def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
             f"describes the architecture {shown(name or model_type)}, and only {', '.join(known[:-1])} and {known[-1]} "
             "are converted; convert it to GGUF first (GGUF files of any architecture can be quantized).",
         )
-    quantization = fields.object("quantization_config")
-    if quantization:
-        how = Fields(path, quantization).str("quant_method", "an unnamed method", limit=256)
-        raise fault(path, f"says its weights are already quantized ({shown(how)}); start from the original checkpoint.")
     return found
 
 

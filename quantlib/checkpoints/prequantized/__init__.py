@@ -1,0 +1,121 @@
+"""Checkpoints whose weights are already quantized: decoded lazily into ordinary tensors under their original names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantlib.checkpoints.base import Tensor, shown
+from quantlib.checkpoints.prequantized.bitsandbytes import KINDS, STATE, bitsandbytes
+from quantlib.checkpoints.prequantized.gptq import awq, gptq
+from quantlib.checkpoints.prequantized.scaled import compressed, fp8, modelopt
+from quantlib.checkpoints.prequantized.scheme import Scheme, Undecodable
+from quantlib.checkpoints.untrusted import Fields, read_json_if_there
+
+# Suffixes that no weight needs: scales of activations and of the key-value cache.
+ACTIVATIONS = (
+    "input_scale", "input_zero_point", "input_global_scale", "output_scale", "activation_scale",
+    "k_scale", "v_scale", "q_scale", "prob_output_scale",
+)  # fmt: skip
+SCALED = ("weight", "weight_packed", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_shape")
+GPTQ = Scheme("GPTQ", ("qweight", "qzeros", "scales", "g_idx"), gptq)
+FP8 = Scheme("FP8", (*SCALED, *ACTIVATIONS), fp8)
+
+# quant_method in config.json -> how its weights are stored.
+SCHEMES = {
+    "gptq": GPTQ,
+    "awq": Scheme("AWQ", ("qweight", "qzeros", "scales"), awq),
+    "bitsandbytes": Scheme(
+        "bitsandbytes",
+        (
+            "weight", "weight.absmax", "weight.quant_map", "weight.nested_absmax", "weight.nested_quant_map",
+            *(STATE + kind for kind in KINDS), "SCB", "weight_format",
+        ),
+        bitsandbytes,
+    ),
+    "compressed-tensors": Scheme(
+        "compressed-tensors",
+        (*SCALED, "weight_zero_point", "weight_g_idx", "weight_global_scale", *ACTIVATIONS),
+        compressed,
+    ),
+    "fp8": FP8,
+    "fbgemm_fp8": FP8,
+    "modelopt": Scheme("ModelOpt", (*SCALED, *ACTIVATIONS), modelopt),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The tensors of a checkpoint after decoding, what to tell about it, and why it was not decoded, if it was not."""
+
+    tensors: Mapping[str, Tensor]
+    warnings: tuple[str, ...] = ()
+    refused: str | None = None
+
+
+def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Decoded:
+    """The tensors with quantized weights replaced by FP32 ones that are computed when they are read.
+
+    path: of config.json, whose quantization_config says how they are stored. Where that is nothing that is decoded the
+    tensors stay as they are, and `refused` says why. Raises CheckpointError where parts contradict each other.
+    """
+    stated = Fields(path, dict(config)).object("quantization_config")
+    older = None if stated else read_json_if_there(path.with_name("quantize_config.json"))
+    if older is not None:  # where the first tools for GPTQ wrote it
+        stated = {"quant_method": "gptq", **older}
+    settings = Fields(path, stated, "in its quantization that ")
+    if not settings.values:
+        return Decoded(tensors)
+    method = settings.str("quant_method", "", limit=256)
+    scheme = SCHEMES.get(method)
+    if scheme is None:
+        how = shown(method) if method else "a method that it does not name"
+        return _refused(tensors, f"its weights are quantized by {how}, which is not decoded")
+    modules = _modules(tensors, scheme.parts)
+    try:
+        made = scheme.decode(path, settings, modules)
+    except Undecodable as error:
+        return _refused(tensors, f"its weights are stored as {error}, which is not decoded")
+    used = {
+        part.name
+        for name, parts in modules.items()
+        if f"{name}.weight" in made or all(suffix in ACTIVATIONS for suffix in parts)
+        for part in parts.values()
+    }
+    # A tensor takes the place of the first of its parts.
+    out: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name not in used:
+            out[name] = tensor
+            continue
+        whole = next((f"{module}.weight" for module in _prefixes(name) if f"{module}.weight" in made), None)
+        if whole is not None and whole not in out:
+            out[whole] = made[whole]
+    warning = (
+        f"The weights are quantized already ({scheme.title}, {len(made):,} of the tensors) and are decoded here: "
+        "quantizing them again adds their errors up; start from the original weights where you can."
+    )
+    return Decoded(out, (warning,) if made else ())
+
+
+def _refused(tensors: Mapping[str, Tensor], why: str) -> Decoded:
+    return Decoded(tensors, (f"The tensors are shown as they are stored: {why}.",), why)
+
+
+def _prefixes(name: str) -> list[str]:
+    """What may be the module of a tensor: all before each of its dots, the longest first."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
+
+
+def _modules(tensors: Mapping[str, Tensor], suffixes: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
+    """Module -> its parts by suffix."""
+    out: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        for suffix in suffixes:
+            module = name.removesuffix(f".{suffix}")
+            if module != name:
+                out.setdefault(module, {})[suffix] = tensor
+                break
+    return out

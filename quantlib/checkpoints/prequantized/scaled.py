@@ -1,0 +1,199 @@
+"""Weights stored as small numbers beside their scales: FP8 by blocks, and the formats of compressed-tensors.
+
+w = code * scale, or scale * (code - zero point). Source: the compressors of compressed-tensors, and transformers' FP8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from quantlib.checkpoints.base import Tensor
+from quantlib.checkpoints.prequantized.packing import (
+    E2M1,
+    decoded_tensor,
+    floats,
+    integers,
+    need,
+    nibbles,
+    spread,
+    tiles,
+    unpacked,
+)
+from quantlib.checkpoints.prequantized.scheme import Undecodable
+from quantlib.checkpoints.untrusted import Fields
+
+BYTES = ("F8_E4M3", "F8_E5M2", "I8")
+MAX_TILE = 2**20
+
+
+def fp8(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """FP8 weights with a scale for each block (weight_scale_inv, which is multiplied), row or tensor (weight_scale)."""
+    sizes = settings.list("weight_block_size")
+    block = None
+    if sizes:
+        if len(sizes) != 2 or not all(type(size) is int and 0 < size <= MAX_TILE for size in sizes):
+            raise Undecodable("FP8 in blocks of no two sizes")
+        block = (sizes[0], sizes[1])
+    out = {}
+    for name, parts in modules.items():
+        scale = parts.get("weight_scale_inv", parts.get("weight_scale"))
+        if scale is not None and "weight" in parts:
+            out[f"{name}.weight"] = _scaled(path, name, parts["weight"], scale, None, "FP8", block)
+    return out
+
+
+def compressed(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Every format of compressed-tensors that stores a whole matrix: told by what is stored, module by module."""
+    if settings.object("sparsity_config").get("format") not in (None, "dense"):
+        raise Undecodable("compressed-tensors with sparse weights")
+    out = {}
+    for name, parts in modules.items():
+        if "weight_packed" not in parts and "weight_scale" not in parts:
+            continue
+        if "weight_shape" in parts:
+            made = _packed(path, name, parts)
+        elif "weight_packed" in parts:
+            made = _four_bit(path, name, parts["weight_packed"], parts)
+        elif "weight" in parts:
+            zero = parts.get("weight_zero_point")
+            made = _scaled(path, name, parts["weight"], parts["weight_scale"], zero, "compressed-tensors", None)
+        else:
+            continue  # the scales of activations and caches
+        out[f"{name}.weight"] = made
+    return out
+
+
+def modelopt(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """NVIDIA's ModelOpt: NVFP4 with weight_scale_2 (which is multiplied), FP8 with a scale for the whole matrix."""
+    del settings
+    out = {}
+    for name, parts in modules.items():
+        if "weight" in parts and "weight_scale" in parts:
+            four = parts["weight"].format == "U8"
+            scaled = _four_bit if four else _eight_bit
+            out[f"{name}.weight"] = scaled(path, name, parts["weight"], parts)
+    return out
+
+
+def _eight_bit(path: Path, name: str, weight: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+    return _scaled(path, name, weight, parts["weight_scale"], None, "ModelOpt FP8", None)
+
+
+def _scaled(
+    path: Path,
+    name: str,
+    weight: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    title: str,
+    block: tuple[int, int] | None,
+) -> Tensor:
+    """Bytes beside scales: one for the tensor, for each row, for each group of a row, or for each block."""
+    need(path, len(weight.shape) >= 2 and weight.format in BYTES, weight.name, "is no matrix of 8-bit values")
+    shape = (weight.nrows, weight.n)
+    values = _table(path, scale)
+    tile = tiles(values, shape, None if values.size == 1 or values.shape[1] == 1 else block)
+    need(path, tile is not None, scale.name, "has another shape than the weights it scales")
+    offset = None
+    if zero is not None:
+        offset = integers(zero).astype(np.float32).reshape(values.shape) if zero.size == values.size else None
+        need(path, offset is not None, zero.name, "has another shape than the scales")
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        codes = weight.rows(start, stop)
+        if offset is not None:
+            codes = codes - spread(offset, tile, start, stop, weight.n)
+        return codes * spread(values, tile, start, stop, weight.n)
+
+    return decoded_tensor(weight.name, weight.shape, weight, f"{title}, {weight.format}", rows)
+
+
+def _table(path: Path, scale: Tensor) -> np.ndarray:
+    """The scales as (tiles down, tiles across); those of stacked matrices one below the other."""
+    need(path, scale.decodable and scale.size > 0, scale.name, "holds no scales")
+    values = floats(scale)
+    return values.reshape(-1, 1) if values.ndim < 2 else values.reshape(-1, scale.n)
+
+
+def _packed(path: Path, name: str, parts: Mapping[str, Tensor]) -> Tensor:
+    """Integers packed along the row, least significant first, as code + 2^(bits - 1); zero points along the column."""
+    packed, scale, stated = parts["weight_packed"], parts.get("weight_scale"), parts["weight_shape"]
+    need(path, scale is not None and scale.decodable, name, "has no 'weight_scale'")
+    size = integers(stated).reshape(-1).tolist() if stated.format in ("I64", "I32") else []
+    good = len(size) == 2 and packed.format == "I32" and len(packed.shape) == 2 and size[0] == packed.shape[0]
+    need(path, good and size[1] > 0, name, "has a 'weight_shape' that its codes do not have")
+    rows, columns = size
+    bits = 32 * packed.shape[1] // columns
+    need(path, 1 <= bits <= 8 and -(-columns * bits // 32) == packed.shape[1], name, "packs codes of no whole bits")
+    values = _table(path, scale)
+    tile = tiles(values, (rows, columns))
+    need(path, tile is not None, scale.name, "has another shape than the weights it scales")
+    of_group = _order(path, name, parts.get("weight_g_idx"), columns, values.shape[1])
+    zeros = None
+    if (zero := parts.get("weight_zero_point")) is not None:
+        words = -(-len(values) * bits // 32)
+        fits = zero.format == "I32" and zero.shape == (words, values.shape[1])
+        need(path, fits, zero.name, "has another shape than the scales")
+        zeros = unpacked(integers(zero).view(np.uint32), bits, len(values)) - 2 ** (bits - 1)  # (tiles, groups)
+
+    def decode(start: int, stop: int) -> np.ndarray:
+        words = integers(packed)[start:stop].view(np.uint32)
+        codes = unpacked(words.T, bits, columns).T - 2 ** (bits - 1)  # (rows, columns)
+        each = values[np.arange(start, stop) // tile[0]]
+        if zeros is not None:
+            codes = codes - zeros[np.arange(start, stop) // tile[0]][:, of_group]
+        return codes.astype(np.float32) * each[:, of_group]
+
+    origin = f"compressed-tensors, {bits} bits, groups of {tile[1]}"
+    return decoded_tensor(f"{name}.weight", (rows, columns), packed, origin, decode)
+
+
+def _order(path: Path, name: str, index: Tensor | None, columns: int, groups: int) -> np.ndarray:
+    """The group of each column: as it says, or in turn."""
+    if index is None:
+        return np.arange(columns) // -(-columns // groups)
+    found = integers(index).reshape(-1) if index.format in ("I32", "I64") else np.empty(0)
+    inside = found.size == columns and found.min() >= 0 and found.max() < groups
+    need(path, inside, name, "has a 'weight_g_idx' that does not name a group for each column")
+    return found
+
+
+def _four_bit(path: Path, name: str, packed: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+    """FP4 codes, low nibble first: NVFP4 with FP8 scales under one for the whole, MXFP4 with powers of two."""
+    need(path, packed.format == "U8" and len(packed.shape) == 2, packed.name, "holds no 4-bit codes in bytes")
+    scale = parts.get("weight_scale")
+    rows, columns = packed.shape[0], 2 * packed.shape[1]
+    need(path, scale is not None and len(scale.shape) == 2, name, "has no table of scales")
+    nv = scale.format == "F8_E4M3"
+    group = 16 if nv else 32
+    fits = scale.shape == (rows, columns // group) and columns % group == 0
+    need(
+        path,
+        fits and scale.format in ("F8_E4M3", "U8", "F8_E8M0"),
+        scale.name,
+        f"is no table of scales for groups of {group}",
+    )
+    overall = _overall(path, name, parts) if nv else np.float32(1)
+
+    def decode(start: int, stop: int) -> np.ndarray:
+        codes = E2M1[nibbles(packed.raw(start, stop))]  # (rows, columns)
+        if nv:
+            each = scale.rows(start, stop) * overall
+        else:
+            each = np.ldexp(np.float32(1), scale.raw(start, stop).astype(np.int32) - 127)
+        return codes * np.repeat(each, group, axis=1)
+
+    return decoded_tensor(f"{name}.weight", (rows, columns), packed, "NVFP4" if nv else "MXFP4", decode)
+
+
+def _overall(path: Path, name: str, parts: Mapping[str, Tensor]) -> np.float32:
+    """What all scales of an NVFP4 matrix are multiplied by: 1 / weight_global_scale, or weight_scale_2."""
+    for part, inverse in (("weight_global_scale", True), ("weight_scale_2", False)):
+        if part in parts:
+            value = floats(parts[part]).reshape(-1)
+            need(path, value.size == 1 and value[0] > 0 and np.isfinite(value[0]), parts[part].name, "is no scale")
+            return np.float32(1) / value[0] if inverse else value[0]
+    return np.float32(1)
