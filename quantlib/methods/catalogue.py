@@ -1,0 +1,170 @@
+"""Methods as values: each chooses the codes of matrices that read the same inputs, whoever walks the layers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quantlib import formats
+from quantlib.errors import MethodError
+from quantlib.formats import BlockFormat, IntegerFormat, PerChannel, PerGroup, quantize_blockwise
+from quantlib.methods.awq import AffineGroups, awq
+from quantlib.methods.gptq import Settings, gptq
+from quantlib.methods.grids import IntegerGrids
+from quantlib.methods.hessian import Gram
+from quantlib.methods.hqq import hqq
+from quantlib.methods.mixed import gptq_blocks
+from quantlib.methods.rtn import round_to_nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A matrix whose codes are chosen. decoded: what it is read back as, float32 (outputs, inputs); bpw: all counted.
+
+    result: the method's own, with the codes: Rounded, Gptq, Awq (of all matrices together), Hqq, Blockwise, or the
+    stored rows of a block format, uint8 (outputs, bytes).
+    """
+
+    decoded: np.ndarray
+    bpw: float
+    result: object = field(repr=False)
+
+
+IN_ORDER = Settings()
+Choose = Callable[[Sequence[np.ndarray], Gram | None], Sequence[Chosen]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """name: as tables show it. family: what it is a case of. bits: of a code. calibrated: whether it needs a text.
+
+    choose(matrices, gram): the matrices float32 (outputs, inputs) read the same inputs, which `gram` sums up; it is
+    None where nothing was calibrated. Raises FormatError and MethodError, as the method does.
+    """
+
+    name: str
+    family: str
+    bits: int
+    calibrated: bool
+    choose: Choose = field(repr=False)
+
+
+def nearest(bits: int, group: int | None = None) -> Method:
+    """Round to nearest on an asymmetric grid, with one scale for `group` weights, or for each channel."""
+    form = IntegerFormat(bits, symmetric=False)
+    granularity = PerGroup(group) if group else PerChannel()
+
+    def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
+        done = round_to_nearest(weight, form, granularity)
+        return Chosen(done.decoded, done.bpw, done)
+
+    return Method(f"round to nearest, {granularity}", "round to nearest", bits, False, _each(choose))
+
+
+def block(name: str, important: bool = False) -> Method:
+    """A ggml block format, encoded as llama-quantize does; with importance from the calibration text if so."""
+    form = _block_format(name)
+
+    def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
+        data = form.quantize(weight, gram.mean_squares if important else None)
+        return Chosen(form.dequantize(data), form.bpw, data)
+
+    label = f"{name} + imatrix" if important else name
+    return Method(label, "imatrix" if important else "block format", _bits(form), important, _each(choose))
+
+
+def codebook(name: str = "NF4") -> Method:
+    """A codebook format as bitsandbytes stores it, blocks running over the flattened tensor."""
+    form = formats.get(name)
+
+    def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
+        done = quantize_blockwise(weight, form)
+        return Chosen(done.decode(), done.bpw, done)
+
+    return Method(f"{name}, block of {form.block}", name, form.bits, False, _each(choose))
+
+
+def half_quadratic(bits: int, group: int = 64) -> Method:
+    """HQQ: zero points without calibration."""
+    grid = AffineGroups(bits, group)
+
+    def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
+        done = hqq(weight, grid)
+        return Chosen(done.dequantized(), done.bpw, done)
+
+    return Method(f"HQQ, per group of {group}", "HQQ", bits, False, _each(choose))
+
+
+def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how: Settings = IN_ORDER) -> Method:
+    """GPTQ on the grid of an integer format, one scale for `group` weights, or for each channel."""
+    form = IntegerFormat(bits, symmetric=symmetric, restricted=False)
+
+    def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
+        done = gptq(weight, gram.hessian, IntegerGrids(form, group or weight.shape[1]), how)
+        return Chosen(done.dequantized(), form.bits + form.overhead * done.scales.size / done.codes.size, done)
+
+    order = ", act-order" if how.act_order else ""
+    grouped = f"per group of {group}" if group else "per channel"
+    return Method(f"GPTQ, {grouped}{order}", "GPTQ", bits, True, _each(choose))
+
+
+def gptq_block(name: str, how: Settings | None = None) -> Method:
+    """GPTQ's codes on the grids of a block format: a GGUF file's own blocks, filled better."""
+    form = _block_format(name)
+
+    def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
+        done = gptq_blocks(weight, gram, form, how)
+        return Chosen(form.dequantize(done.data), form.bpw, done)
+
+    return Method(f"{name} + GPTQ", "GPTQ in blocks", _bits(form), True, _each(choose))
+
+
+def activation_aware(bits: int, group: int = 128, clip: bool = True) -> Method:
+    """AWQ with the matrices' own output error. Where there is one matrix, what feeds it may not take scales, and does
+    in Llama's feed-forward; an attention output behind fewer value heads is only clipped by whoever walks the layers.
+    """
+    grid = AffineGroups(bits, group)
+
+    def choose(weights: Sequence[np.ndarray], gram: Gram | None) -> Sequence[Chosen]:
+        done = awq(weights, gram, grid, clip)
+        return [Chosen(decoded, grid.bpw, done) for decoded in done.dequantized()]
+
+    return Method(f"AWQ, per group of {group}", "AWQ", bits, True, choose)
+
+
+K_QUANTS = {8: "Q8_0", 6: "Q6_K", 5: "Q5_K", 4: "Q4_K", 3: "Q3_K", 2: "Q2_K"}
+GPTQ_BLOCKS = ("Q8_0", "Q4_K", "Q3_K", "Q2_K")
+
+
+def compared(bits: int, group: int = 64) -> Iterator[Method]:
+    """The methods that a comparison at so many bits takes, the simplest first."""
+    yield nearest(bits)
+    yield nearest(bits, group)
+    yield half_quadratic(bits, group)
+    if bits == 4:
+        yield codebook("NF4")
+    yield activation_aware(bits, group)
+    yield gptq_groups(bits, group)
+    yield gptq_groups(bits, group, how=Settings(act_order=True))
+    if bits in K_QUANTS:
+        form = formats.get(K_QUANTS[bits])
+        yield block(form.name)
+        if form.uses_importance:
+            yield block(form.name, important=True)
+            yield gptq_block(form.name)
+
+
+def _each(choose: Callable[[np.ndarray, Gram | None], Chosen]) -> Choose:
+    """A method for one matrix as one for several."""
+    return lambda weights, gram: [choose(weight, gram) for weight in weights]
+
+
+def _block_format(name: str) -> BlockFormat:
+    form = formats.get(name)
+    if not isinstance(form, BlockFormat):
+        raise MethodError(f"{name} is not a block format of GGUF.")
+    return form
+
+
+def _bits(form: BlockFormat) -> int:
+    return int(form.bpw)
