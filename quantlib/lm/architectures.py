@@ -6,7 +6,6 @@ Names of tensors and metadata are GGUF's, for every source.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,11 @@ class Architecture:
     norm_before, norm_after: whether attention and feed-forward read normalized values, and return them normalized.
     head_norm: queries and keys are normalized head by head ("head") or all heads at once ("all").
     rotation: which channels turn together, neighbours (2i, 2i + 1) or the two halves (i, i + d/2); None: positions
-    are learned vectors, added to the embedding.
+    are learned vectors, added to the embedding. unrotated: every so many-th layer knows no positions.
+    activation: "silu" or "gelu" (its tanh form); gated: whether it multiplies a second matrix's output.
+    fused_attention, fused_gate: one matrix for queries, keys and values; one for gate and up.
+    scaled_embedding: whether embeddings are multiplied with sqrt(hidden).
+    global_every: where attention has a window, every so many-th layer sees all tokens all the same; None: no layer.
     """
 
     name: str  # as general.architecture says it
@@ -34,86 +37,191 @@ class Architecture:
     norm_after: bool = False
     head_norm: str | None = None
     rotation: str | None = "halves"
+    unrotated: int | None = None
     activation: str = "silu"
     gated: bool = True
-    fused_attention: bool = False  # one matrix for queries, keys and values
-    fused_gate: bool = False  # one matrix for gate and up
+    fused_attention: bool = False
+    fused_gate: bool = False
+    scaled_embedding: bool = False
+    global_every: int | None = None
 
-    def needed(self, layers: int) -> Iterator[str]:
-        """The tensors without which a model of this kind cannot be run."""
-        parts = ["attn_qkv"] if self.fused_attention else ["attn_q", "attn_k", "attn_v"]
-        parts += ["attn_output", "ffn_up", "ffn_down"]
-        parts += ["ffn_gate"] * (self.gated and not self.fused_gate)
-        parts += ["attn_norm", "ffn_norm"] * self.norm_before + [
+    def windowed(self, layer: int) -> bool:
+        """Whether a window, if the model has one, holds in this layer."""
+        return self.global_every is None or (layer + 1) % self.global_every != 0
+
+    def rotates(self, layer: int) -> bool:
+        """Whether queries and keys of this layer turn with their positions."""
+        return self.rotation is not None and (self.unrotated is None or (layer + 1) % self.unrotated != 0)
+
+    def needed(self, s: Shape) -> dict[str, tuple[int, ...]]:
+        """The tensors without which a model of this kind cannot be run, with their shapes."""
+        q, kv, hidden, ffn = s.heads * s.head_dim, s.kv_heads * s.head_dim, s.hidden, s.feed_forward
+        parts = {"attn_output": (hidden, q), "ffn_down": (hidden, ffn)}
+        parts["ffn_up"] = (2 * ffn if self.fused_gate else ffn, hidden)
+        if self.gated and not self.fused_gate:
+            parts["ffn_gate"] = (ffn, hidden)
+        if self.fused_attention:
+            parts["attn_qkv"] = (q + 2 * kv, hidden)
+        else:
+            parts |= {"attn_q": (q, hidden), "attn_k": (kv, hidden), "attn_v": (kv, hidden)}
+        norms = ["attn_norm", "ffn_norm"] * self.norm_before + [
             "post_attention_norm",
             "post_ffw_norm",
         ] * self.norm_after
-        parts += ["attn_q_norm", "attn_k_norm"] * (self.head_norm is not None)
-        yield from ("token_embd.weight", "output_norm.weight")
-        yield from ["position_embd.weight"] * (self.rotation is None)
-        for layer in range(layers):
-            yield from (f"blk.{layer}.{part}.weight" for part in parts)
+        parts |= dict.fromkeys(norms, (hidden,))
+        if self.head_norm is not None:
+            whole = self.head_norm == "all"
+            parts |= {"attn_q_norm": (q if whole else s.head_dim,), "attn_k_norm": (kv if whole else s.head_dim,)}
+        found = {f"blk.{layer}.{part}.weight": size for layer in range(s.layers) for part, size in parts.items()}
+        found |= {"token_embd.weight": (s.vocabulary, hidden), "output_norm.weight": (hidden,)}
+        if self.rotation is None:
+            found["position_embd.weight"] = (s.context, hidden)
+        if self.norm == "layer":
+            found |= {n.replace("weight", "bias"): size for n, size in found.items() if "norm" in n}
+        return found
 
 
+GEMMA2 = Architecture(
+    "gemma2", norm_after=True, activation="gelu", scaled_embedding=True, global_every=2
+)  # and soft caps, which are numbers of the model
 ARCHITECTURES = {
     a.name: a
     for a in (
         Architecture("llama", rotation="neighbours"),  # Mistral and SmolLM are of this kind too
+        Architecture("smollm3", rotation="neighbours", unrotated=4),
+        Architecture("qwen2"),
+        Architecture("qwen3", head_norm="head"),
+        GEMMA2,
+        Architecture(
+            "gemma3", norm_after=True, head_norm="head", activation="gelu", scaled_embedding=True, global_every=6
+        ),
+        Architecture("phi3", fused_attention=True, fused_gate=True),
+        Architecture("olmo2", norm_before=False, norm_after=True, head_norm="all"),
+        Architecture("gpt2", norm="layer", rotation=None, activation="gelu", gated=False, fused_attention=True),
     )
 }
+# The largest Gemmas divide scores by sqrt(hidden / heads); no key says so, llama.cpp knows them by their layers.
+BY_WIDTH = {("gemma2", 46), ("gemma3", 62)}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers that make one model differ from another of its kind."""
+    """The numbers that make one model differ from another of its kind. window, caps: None where it has none."""
 
     layers: int
     hidden: int
     heads: int
     kv_heads: int
     head_dim: int
+    feed_forward: int
     vocabulary: int
     context: int
     norm_epsilon: float
-    rope_base: float
-    rotated: int  # channels of a head that turn with the position
-
-    @property
-    def scale(self) -> float:
-        """What scores are multiplied with: 1 / sqrt(head_dim)."""
-        return 1 / math.sqrt(self.head_dim)
+    rotary: Rotary
+    scale: float  # what scores are multiplied with
+    window: int | None = None
+    attention_cap: float | None = None  # c · tanh(scores / c)
+    final_cap: float | None = None
 
 
-def read_shape(view: Checkpoint, architecture: Architecture) -> Shape:
-    """The numbers in a GGUF view's metadata. Raises CheckpointError where one is missing or cannot be."""
+@dataclass(frozen=True)
+class Rotary:
+    """How queries and keys turn with their position: base^(-2i/dims), stretched in one of several ways.
 
-    def read(key: str, default: float | None = None) -> float:
-        key = f"{architecture.name}.{key}"
-        value = view.value(key, default)
+    local_base: of layers with a window. scaling: "linear", "yarn" or "longrope"; factor: of how much more context.
+    """
+
+    dims: int  # channels of a head that turn
+    base: float = 10000.0
+    local_base: float | None = None
+    scaling: str | None = None
+    factor: float = 1.0
+    original_context: int | None = None
+    attention_factor: float | None = None
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Numbers of a GGUF view's metadata, checked."""
+
+    view: Checkpoint
+    name: str
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.optional(key, default)
         if value is None:
-            raise CheckpointError(f"{view.source} does not say its {key}, without which it cannot be run.")
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
-            raise CheckpointError(f"{view.source} gives {key} as {str(value)[:40]}, and a number above 0 was expected.")
+            raise CheckpointError(
+                f"{self.view.source} does not say its {self.name}.{key}, without which it cannot be run."
+            )
+        return value
+
+    def optional(self, key: str, default: float | None = None) -> float | None:
+        """A number above 0; 0 counts as not given."""
+        value = self.view.value(f"{self.name}.{key}", default)
+        if value is None or (value == 0 and not isinstance(value, str | np.ndarray)):
+            return default
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not number or not 0 < value < math.inf:
+            raise CheckpointError(
+                f"{self.view.source} gives {self.name}.{key} as {str(value)[:40]}, where a number above 0 was expected."
+            )
         return float(value)
 
-    def count(key: str, default: float | None = None) -> int:
-        value = read(key, default)
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self.number(key, default)
         if value > MOST or value != int(value):
-            raise CheckpointError(f"{view.source} claims {value:,} for {architecture.name}.{key}, which cannot be.")
+            raise CheckpointError(f"{self.view.source} claims {value:,} for {self.name}.{key}, which cannot be.")
         return int(value)
 
-    hidden, heads = count("embedding_length"), count("attention.head_count")
-    head_dim = count("attention.key_length", hidden // heads or None)
-    embedding = view.tensors.get("token_embd.weight")
+
+def read_shape(view: Checkpoint, architecture: Architecture, window: int | None = None) -> Shape:
+    """The numbers in a GGUF view's metadata. window: where the metadata has none.
+
+    Raises CheckpointError where one is missing or cannot be.
+    """
+    read = _Reader(view, architecture.name)
+    hidden, heads, layers = (read.count(k) for k in ("embedding_length", "attention.head_count", "block_count"))
+    head_dim = read.count("attention.key_length", hidden // heads or None)
+    kv_heads = read.count("attention.head_count_kv", heads)
+    if heads % kv_heads:
+        raise CheckpointError(f"{view.source} has {heads} heads, which {kv_heads} key-value heads cannot share evenly.")
+    embedding, down = (view.tensors.get(name) for name in ("token_embd.weight", "blk.0.ffn_down.weight"))
+    own_window = read.optional("attention.sliding_window", window)
     return Shape(
-        layers=count("block_count"),
+        layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=count("attention.head_count_kv", heads),
+        kv_heads=kv_heads,
         head_dim=head_dim,
-        vocabulary=embedding.shape[0] if embedding is not None else 0,
-        context=count("context_length"),
-        norm_epsilon=read(f"attention.layer_norm_{'rms_' if architecture.norm == 'rms' else ''}epsilon"),
-        rope_base=read("rope.freq_base", 10000.0),
-        rotated=count("rope.dimension_count", head_dim),
+        feed_forward=down.shape[-1] if down is not None and down.shape else 0,
+        vocabulary=embedding.shape[0] if embedding is not None and embedding.shape else 0,
+        context=read.count("context_length"),
+        norm_epsilon=read.number(f"attention.layer_norm_{'rms_' if architecture.norm == 'rms' else ''}epsilon"),
+        rotary=_read_rotary(read, head_dim),
+        scale=1 / math.sqrt(hidden // heads if (architecture.name, layers) in BY_WIDTH else head_dim),
+        window=None if own_window is None else int(own_window),
+        attention_cap=read.optional("attn_logit_softcapping"),
+        final_cap=read.optional("final_logit_softcapping"),
+    )
+
+
+def _read_rotary(read: _Reader, head_dim: int) -> Rotary:
+    dims, kind = read.count("rope.dimension_count", head_dim), read.view.value(f"{read.name}.rope.scaling.type")
+    if dims > head_dim or dims % 2:
+        raise CheckpointError(f"{read.view.source} turns {dims} channels of heads that have {head_dim}.")
+    original = read.optional("rope.scaling.original_context_length")
+    return Rotary(
+        dims=dims,
+        base=read.number("rope.freq_base", 10000.0),
+        local_base=read.optional("rope.freq_base_swa", 10000.0 if read.name == "gemma3" else None),
+        scaling=str(kind) if kind in ("linear", "yarn", "longrope") else None,
+        factor=read.number("rope.scaling.factor", 1.0),
+        original_context=None if original is None else int(original),
+        attention_factor=read.optional(
+            "rope.scaling.yarn_attn_factor" if kind == "yarn" else "rope.scaling.attn_factor"
+        ),
+        beta_fast=read.number("rope.scaling.yarn_beta_fast", 32.0),
+        beta_slow=read.number("rope.scaling.yarn_beta_slow", 1.0),
     )

@@ -20,6 +20,7 @@ from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
 from quantlib.errors import CheckpointError
 from quantlib.lm.architectures import ARCHITECTURES, Architecture, Shape, read_shape
 from quantlib.lm.cache import Cache
+from quantlib.lm.positions import rotate, turn
 
 Observe = Callable[[str, np.ndarray], None]
 DECODED = 1_500_000_000  # weights; models above are read from the checkpoint matrix by matrix: 6 GB
@@ -28,12 +29,13 @@ QUERIES = 128  # queries whose scores are held at once: a few hundred KB, which 
 
 @dataclass(frozen=True)
 class Pass:
-    """One call of the model: how many sequences, and what is the same for all layers."""
+    """Where a layer stands in one call of the model: how many sequences, at which positions."""
 
+    layer: int
     sequences: int
+    positions: np.ndarray  # int (n,)
     cache: Cache | None
     observe: Observe | None
-    turn: tuple[np.ndarray, np.ndarray]  # cosine and sine, float32 (n, 1, rotated / 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,8 @@ class Model:
     def logits(self, hidden: np.ndarray, observe: Observe | None = None) -> np.ndarray:
         """What `hidden` returned to logits: (..., hidden) -> (..., vocabulary)."""
         flat = hidden.reshape(-1, hidden.shape[-1])
-        return self._product(flat, self.output_name, observe).reshape(*hidden.shape[:-1], -1)
+        out = self._product(flat, self.output_name, observe).reshape(*hidden.shape[:-1], -1)
+        return _capped(out, self.shape.final_cap)
 
     def hidden(self, tokens: np.ndarray, cache: Cache | None = None, observe: Observe | None = None) -> np.ndarray:
         """The last layer's values, normalized: int (..., n) -> float32 (..., n, hidden)."""
@@ -96,6 +99,9 @@ class Model:
         """What runs through the layers, which each add to it: the embedding, then after each layer (tokens, hidden)."""
         rows = np.asarray(tokens).reshape(-1, np.shape(tokens)[-1])  # (sequences, n)
         x = self.embedded(rows.ravel())  # (sequences * n, hidden)
+        if self.architecture.rotation is None:
+            start = cache.length if cache is not None else 0
+            x = x + np.tile(self.weight("position_embd.weight")[start : start + rows.shape[1]], (len(rows), 1))
         yield x
         for layer in range(self.shape.layers):
             x = self.layer(layer, x, len(rows), cache, observe)
@@ -108,18 +114,24 @@ class Model:
     ) -> np.ndarray:
         """What runs through the layers, after one of them: (sequences * n, hidden) -> the same shape."""
         start = cache.length if cache is not None else 0
-        here = Pass(sequences, cache, observe, self._turn(start + np.arange(len(x) // sequences)))
-        w = f"blk.{layer}."
-        x = x + self._attention(self._norm(x, w + "attn_norm"), layer, here)
-        return x + self._feed_forward(self._norm(x, w + "ffn_norm"), w, here)
+        here = Pass(layer, sequences, start + np.arange(len(x) // sequences), cache, observe)
+        w, kind = f"blk.{layer}.", self.architecture
+        inner = self._norm(x, w + "attn_norm") if kind.norm_before else x
+        inner = self._attention(inner, w, here)
+        x = x + (self._norm(inner, w + "post_attention_norm") if kind.norm_after else inner)
+        inner = self._norm(x, w + "ffn_norm") if kind.norm_before else x
+        inner = self._feed_forward(inner, w, here)
+        return x + (self._norm(inner, w + "post_ffw_norm") if kind.norm_after else inner)
 
     def embedded(self, tokens: np.ndarray) -> np.ndarray:
         """Tokens (n,) as vectors, float32 (n, hidden)."""
         table = self.weights["token_embd.weight"]
         if isinstance(table, np.ndarray):
-            return table[tokens]
-        used, where = np.unique(tokens, return_inverse=True)
-        return np.concatenate([table.rows(t, t + 1) for t in used.tolist()])[where]
+            x = table[tokens]
+        else:
+            used, where = np.unique(tokens, return_inverse=True)
+            x = np.concatenate([table.rows(t, t + 1) for t in used.tolist()])[where]
+        return x * np.float32(np.sqrt(self.shape.hidden)) if self.architecture.scaled_embedding else x
 
     def _product(self, x: np.ndarray, name: str, observe: Observe | None) -> np.ndarray:
         """x · Wᵀ (+ bias)"""
@@ -130,43 +142,69 @@ class Model:
         return y + self.weight(bias) if bias in self.weights else y
 
     def _norm(self, x: np.ndarray, name: str) -> np.ndarray:
-        """x / sqrt(mean(x²) + ε) · g"""
+        """x / sqrt(mean(x²) + ε) · g; a layer norm subtracts the mean of x first, and adds a bias."""
+        if self.architecture.norm == "layer":
+            x = x - x.mean(axis=-1, keepdims=True)
         mean = np.einsum("...i,...i->...", x, x)[..., None] / np.float32(x.shape[-1])
-        return x * (1 / np.sqrt(mean + np.float32(self.shape.norm_epsilon))) * self.weight(name + ".weight")
+        y = x * (1 / np.sqrt(mean + np.float32(self.shape.norm_epsilon))) * self.weight(name + ".weight")
+        return y + self.weight(name + ".bias") if self.architecture.norm == "layer" else y
 
     def _feed_forward(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
-        """down · (silu(gate · x) * (up · x))"""
-        gate = self._product(x, w + "ffn_gate.weight", here.observe)
+        """down · (silu(gate · x) * (up · x)), or without a gate down · gelu(up · x)"""
+        kind = self.architecture
         up = self._product(x, w + "ffn_up.weight", here.observe)
-        return self._product(_silu(gate) * up, w + "ffn_down.weight", here.observe)
+        if kind.fused_gate:
+            gate, up = np.split(up, 2, axis=-1)
+        elif kind.gated:
+            gate = self._product(x, w + "ffn_gate.weight", here.observe)
+        act = ACTIVATIONS[kind.activation]
+        return self._product(act(gate) * up if kind.gated else act(up), w + "ffn_down.weight", here.observe)
 
-    def _attention(self, x: np.ndarray, layer: int, here: Pass) -> np.ndarray:
+    def _attention(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
         """softmax(q·k / sqrt(d)) · v over the tokens up to each one's own; query heads share key-value heads."""
-        s, w = self.shape, f"blk.{layer}."
-        q, k, v = (self._product(x, w + f"attn_{part}.weight", here.observe) for part in "qkv")
-        q = _rotate(q.reshape(here.sequences, -1, s.heads, s.head_dim), here.turn)  # (sequences, n, heads, d)
-        k = _rotate(k.reshape(here.sequences, -1, s.kv_heads, s.head_dim), here.turn)
-        v = v.reshape(here.sequences, -1, s.kv_heads, s.head_dim)
+        s, kind = self.shape, self.architecture
+        q, k, v = self._queries_keys_values(x, w, here)  # (sequences, n, heads, d)
+        local = s.window is not None and kind.windowed(here.layer)
+        if kind.rotates(here.layer):
+            angles = turn(s.rotary, here.positions, local, self._factors(here.positions))
+            q, k = rotate(q, angles, kind.rotation), rotate(k, angles, kind.rotation)
         k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)  # (sequences, kv_heads, n, d)
         if here.cache is not None:
-            k, v = here.cache.take(layer, k, v)
-        mix = attend(q * np.float32(s.scale), k, v)  # (sequences, n, heads * d)
+            k, v = here.cache.take(here.layer, k, v)
+        mix = attend(q * np.float32(s.scale), k, v, s.window if local else None, s.attention_cap)
         return self._product(mix.reshape(len(x), -1), w + "attn_output.weight", here.observe)
 
-    def _turn(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosine and sine of position · base^(-2i/d), float32 (n, 1, rotated / 2)."""
-        d = self.shape.rotated
-        frequency = self.shape.rope_base ** (-np.arange(0, d, 2) / d)
-        if "rope_freqs.weight" in self.weights:
-            frequency = frequency / self.weight("rope_freqs.weight")
-        angle = (positions[:, None] * frequency)[:, None, :]
-        return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    def _queries_keys_values(self, x: np.ndarray, w: str, here: Pass) -> list[np.ndarray]:
+        """Each (sequences, n, heads, head_dim), queries and keys normalized where the architecture does."""
+        s, kind = self.shape, self.architecture
+        if kind.fused_attention:
+            sizes = np.cumsum([s.heads * s.head_dim, s.kv_heads * s.head_dim])
+            parts = np.split(self._product(x, w + "attn_qkv.weight", here.observe), sizes, axis=-1)
+        else:
+            parts = [self._product(x, w + f"attn_{part}.weight", here.observe) for part in "qkv"]
+        names = (w + "attn_q_norm", w + "attn_k_norm", None)
+        if kind.head_norm == "all":
+            parts = [self._norm(part, name) if name else part for part, name in zip(parts, names, strict=True)]
+        parts = [part.reshape(here.sequences, -1, part.shape[-1] // s.head_dim, s.head_dim) for part in parts]
+        if kind.head_norm == "head":
+            parts = [self._norm(part, name) if name else part for part, name in zip(parts, names, strict=True)]
+        return parts
+
+    def _factors(self, positions: np.ndarray) -> np.ndarray | None:
+        """What frequencies are divided by, where the checkpoint says it: others for texts beyond the first context."""
+        original = self.shape.rotary.original_context
+        long = original is not None and positions[-1] >= original
+        names = ("rope_freqs.weight", f"rope_factors_{'long' if long else 'short'}.weight")
+        return next((self.weight(name) for name in names if name in self.weights), None)
 
 
-def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+def attend(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, window: int | None = None, cap: float | None = None
+) -> np.ndarray:
     """softmax(q · kᵀ) · v, each query over the keys up to its own position, which for the last query is the last key.
 
     q (sequences, n, heads, d), scaled; k, v (sequences, kv_heads, m, d); returns (sequences, n, heads * d).
+    window: how many keys a query sees, its own included; cap: scores become cap · tanh(scores / cap).
     Some queries at a time, with no more keys than these see.
     """
     count, n, heads, d = q.shape
@@ -176,29 +214,41 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     for start in range(0, n, QUERIES):
         stop = min(start + QUERIES, n)
         rows, seen = stop - start, before + stop
+        low = 0 if window is None else max(0, before + start - window + 1)
         some = q[..., start:stop, :].reshape(count, kv, -1, d)  # (sequences, kv, shared * rows, d)
-        scores = some @ k[:, :, :seen].swapaxes(2, 3)  # (sequences, kv, shared * rows, seen)
-        later = np.triu(np.full((rows, rows), -np.inf, np.float32), 1)
-        scores.reshape(count, kv, -1, rows, seen)[..., before + start :] += later
+        scores = _capped(some @ k[:, :, low:seen].swapaxes(2, 3), cap)  # (sequences, kv, shared * rows, seen - low)
+        back = np.arange(before + start, seen)[:, None] - np.arange(low, seen)  # how far behind a query each key is
+        unseen = (back < 0) if window is None else (back < 0) | (back >= window)
+        if unseen.any():
+            by_row = scores.reshape(count, kv, -1, rows, seen - low)
+            by_row += np.where(unseen, np.float32(-np.inf), np.float32(0))
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
-        mix = scores @ v[:, :, :seen] / scores.sum(axis=-1, keepdims=True)
+        mix = scores @ v[:, :, low:seen] / scores.sum(axis=-1, keepdims=True)
         mix = mix.reshape(count, heads, rows, d).transpose(0, 2, 1, 3)  # (sequences, rows, heads, d)
         out[:, start:stop] = mix.reshape(count, rows, -1)
     return out
 
 
-def _rotate(x: np.ndarray, turn: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Rotary position embedding in GGUF's pairing, where channel 2i turns with channel 2i + 1."""
-    cos, sin = turn
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return np.stack((even * cos - odd * sin, even * sin + odd * cos), axis=-1).reshape(x.shape)
+def _capped(x: np.ndarray, cap: float | None) -> np.ndarray:
+    """cap · tanh(x / cap), which keeps values between -cap and cap; x where there is no cap."""
+    return x if cap is None else np.float32(cap) * np.tanh(x / np.float32(cap))
 
 
 def _silu(x: np.ndarray) -> np.ndarray:
     """x / (1 + exp(-x))"""
     with np.errstate(over="ignore"):  # exp(-x) may reach infinity, where the quotient is 0 as it should be
-        return x / (1 + np.exp(-x))
+        e = np.exp(-x)
+    e += 1
+    return np.divide(x, e, out=e)
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """x / 2 · (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))"""
+    return x / 2 * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)))
+
+
+ACTIVATIONS = {"silu": _silu, "gelu": _gelu}
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -221,19 +271,23 @@ def load(checkpoint: Checkpoint, decoded: bool | None = None) -> Model:
             f"{checkpoint.source} is a model of the kind {str(view.architecture)[:40]!r}, and those that can be run "
             f"are {', '.join(ARCHITECTURES)}."
         )
-    shape = read_shape(view, architecture)
-    for name in architecture.needed(shape.layers):
-        if name not in view.tensors:
+    shape = read_shape(view, architecture, _window(checkpoint))
+    for name, size in architecture.needed(shape).items():
+        found = view.tensors.get(name)
+        if found is None:
             raise CheckpointError(f"{checkpoint.source} lacks the tensor {name}, without which it cannot be run.")
-    _check(view, shape)
+        if tuple(found.shape) != size:
+            raise CheckpointError(
+                f"{checkpoint.source} has {name} of shape {tuple(found.shape)}, and its metadata asks for {size}."
+            )
     if decoded is None:
         decoded = view.size <= DECODED
     weights = {n: t.rows().reshape(t.shape) if decoded or len(t.shape) < 2 else t for n, t in view.tensors.items()}
     return Model(architecture, shape, weights)
 
 
-def _check(view: Checkpoint, shape: Shape) -> None:
-    q, k = view.tensors["blk.0.attn_q.weight"].shape, view.tensors["blk.0.attn_k.weight"].shape
-    fits = (shape.heads * shape.head_dim, shape.hidden), (shape.kv_heads * shape.head_dim, shape.hidden)
-    if (q, k) != fits or shape.heads % shape.kv_heads:
-        raise CheckpointError(f"{view.source} has attention matrices of {q} and {k}, which its metadata does not fit.")
+def _window(checkpoint: Checkpoint) -> int | None:
+    """Mistral's window, which only its config.json says: GGUF has no key for it."""
+    config = checkpoint.metadata.get("config") if checkpoint.kind == "huggingface" else None
+    window = config.get("sliding_window") if config and config.get("model_type") == "mistral" else None
+    return window if isinstance(window, int) and window > 0 else None

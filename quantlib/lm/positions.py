@@ -1,0 +1,64 @@
+"""Rotary positions: pairs of channels turn by an angle that grows with the token's place.
+
+Su et al., "RoFormer", 2021; Peng et al., "YaRN", 2023; Ding et al., "LongRoPE", 2024.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from quantlib.lm.architectures import Rotary
+
+Turn = tuple[np.ndarray, np.ndarray]  # cosine and sine, float32 (n, 1, dims / 2)
+
+
+def turn(rotary: Rotary, positions: np.ndarray, local: bool, factors: np.ndarray | None = None) -> Turn:
+    """Cosine and sine of position · frequency, float32 (n, 1, dims / 2).
+
+    local: in a layer with a window, where positions are not stretched if such layers have a base of their own.
+    factors: what each frequency is divided by, as the checkpoint has them.
+    """
+    stretched = not (local and rotary.local_base is not None)
+    base = rotary.base if stretched else rotary.local_base
+    frequency = base ** (-np.arange(0, rotary.dims, 2) / rotary.dims)
+    size = 1.0
+    if stretched and rotary.scaling == "linear":
+        frequency = frequency / rotary.factor
+    elif stretched and rotary.scaling == "yarn":
+        frequency, size = _yarn(rotary, frequency), rotary.attention_factor or 0.1 * math.log(rotary.factor) + 1
+    elif rotary.attention_factor is not None and rotary.scaling != "yarn":
+        size = rotary.attention_factor
+    if factors is not None:
+        frequency = frequency / factors
+    angle = (positions[:, None] * frequency)[:, None, :]
+    return (size * np.cos(angle)).astype(np.float32), (size * np.sin(angle)).astype(np.float32)
+
+
+def _yarn(rotary: Rotary, frequency: np.ndarray) -> np.ndarray:
+    """Slow frequencies divided by the factor, fast ones kept, a ramp between them."""
+    original = rotary.original_context or 4096
+
+    def place(turns: float) -> float:
+        """Which pair of channels turns so often over the original context."""
+        return rotary.dims * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(rotary.base))
+
+    low = max(0, math.floor(place(rotary.beta_fast)))
+    high = min(rotary.dims - 1, math.ceil(place(rotary.beta_slow)))
+    ramp = np.clip((np.arange(rotary.dims // 2) - low) / max(high - low, 0.001), 0, 1)
+    return frequency / rotary.factor * ramp + frequency * (1 - ramp)
+
+
+def rotate(x: np.ndarray, angles: Turn, pairs: str) -> np.ndarray:
+    """Turn the first channels of each head (..., n, heads, d); pairs: "neighbours" or "halves"."""
+    cos, sin = angles
+    dims = 2 * cos.shape[-1]
+    if pairs == "neighbours":
+        one, other = (slice(0, dims, 2), slice(1, dims, 2))
+    else:
+        one, other = (slice(0, dims // 2), slice(dims // 2, dims))
+    out = x.copy()
+    out[..., one] = x[..., one] * cos - x[..., other] * sin
+    out[..., other] = x[..., one] * sin + x[..., other] * cos
+    return out
