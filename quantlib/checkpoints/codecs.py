@@ -23,11 +23,15 @@ PLAIN = {
     "U16": np.dtype("<u2"),
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("u1"),
-    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
-    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
     "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
     "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
-    "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
+}
+
+# safetensors' spelling -> the catalogue's format with the same bits, packed in the same order.
+FLOATS = {
+    **{name: name for name in ("F32", "F16", "BF16")},
+    **{f"F{code}": f"FP{code}" for code in ("8_E4M3", "8_E5M2", "8_E8M0", "6_E2M3", "6_E3M2")},
+    "F4": "FP4_E2M1",
 }
 
 
@@ -41,14 +45,12 @@ def _plain(dtype: np.dtype) -> Decoder:
 
 def codec(spelling: str, ggml_type: int | None = None) -> tuple[str, Decoder | None]:
     """The catalogue's name and decoder of a stored type, or its own spelling and None where nothing decodes it."""
-    found = formats.by_ggml_type(ggml_type) if ggml_type is not None else _float(spelling)
+    if ggml_type is not None:
+        found = formats.by_ggml_type(ggml_type)
+    else:
+        found = formats.get(FLOATS[spelling]) if spelling in FLOATS else None
     if found is not None:
         return found.name, found.dequantize
     if spelling in PLAIN:
         return spelling, _plain(PLAIN[spelling])
     return spelling, None
-
-
-def _float(spelling: str) -> object | None:
-    """The catalogue's format of a safetensors dtype: only the three whose bits mean the same in both."""
-    return formats.get(spelling) if spelling in ("F32", "F16", "BF16") else None

@@ -166,6 +166,18 @@ def test_block_sizes_agree_with_the_catalogue(name):
     assert GGML_TYPES[form.ggml_type][1:] == (form.values, form.nbytes)
 
 
+def test_version_2_is_read_as_version_3(tmp_path):
+    path = tmp_path / "x.gguf"
+    x = np.arange(64, dtype=np.float32).reshape(2, 32)
+    tensors = {"w": (TensorInfo("w", x.shape, "FP32"), np.frombuffer(x.tobytes(), np.uint8))}
+    data = bytearray(encoded({"k": MetadataValue("uint32", 7)}, tensors))
+    data[4:8] = (2).to_bytes(4, "little")
+    path.write_bytes(data)
+    with open_checkpoint(path) as checkpoint:
+        assert checkpoint.value("k") == 7
+        np.testing.assert_array_equal(checkpoint.tensors["w"].rows(), x)
+
+
 def test_trailing_dimensions_of_one_are_not_written():
     layout = gguf_layout({}, [TensorInfo("w", (1, 1, 2, 3), "FP32")])
     # the name, then 2 dimensions: 3 and 2

@@ -82,14 +82,43 @@ def test_eight_bit_floats_decode_as_ml_dtypes_does(tmp_path, dtype):
         np.testing.assert_array_equal(checkpoint.tensors["w"].rows(), codes.view(kinds[dtype]).astype(np.float32))
 
 
-def test_half_byte_floats_are_listed_but_not_decoded(tmp_path):
+SMALL = {"F4": "FP4_E2M1", "F6_E2M3": "FP6_E2M3", "F6_E3M2": "FP6_E3M2"}
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+def test_floats_of_less_than_a_byte_are_a_stream_of_bits(tmp_path, dtype):
+    """Codes lie one after the other, least significant bit first, and mean what ml_dtypes says."""
+    kinds = {"F4": "float4_e2m1fn", "F6_E2M3": "float6_e2m3fn", "F6_E3M2": "float6_e3m2fn"}
+    bits = int(dtype[1])
+    codes = np.random.default_rng(0).integers(0, 2**bits, (3, 16), dtype=np.uint8)
+    stream = (codes[:, :, None] >> np.arange(bits, dtype=np.uint8)) & 1  # (rows, codes, bits)
+    data = np.packbits(stream.reshape(3, -1), axis=1, bitorder="little")
     path = tmp_path / "x.safetensors"
-    write(path, {"w": {"dtype": "F4", "shape": [2, 8], "data_offsets": [0, 8]}}, bytes(range(8)))
+    write(path, {"w": {"dtype": dtype, "shape": [3, 16], "data_offsets": [0, data.size]}}, data.tobytes())
     with open_checkpoint(path) as checkpoint:
         tensor = checkpoint.tensors["w"]
-        assert (tensor.format, tensor.nbytes, tensor.raw(1).tolist()) == ("F4", 8, [[4, 5, 6, 7]])
-        with pytest.raises(CheckpointError, match="F4 cannot be decoded yet"):
+        assert (tensor.format, tensor.nbytes) == (SMALL[dtype], data.size)
+        want = codes.view(getattr(ml_dtypes, kinds[dtype])).astype(np.float32)
+        np.testing.assert_array_equal(tensor.rows(), want)
+        np.testing.assert_array_equal(tensor.rows(1, 2), want[1:2])
+
+
+def test_rows_that_do_not_end_on_a_byte_are_listed_but_not_read(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write(path, {"w": {"dtype": "F4", "shape": [2, 7], "data_offsets": [0, 7]}}, bytes(7))
+    with open_checkpoint(path) as checkpoint:
+        tensor = checkpoint.tensors["w"]
+        assert (tensor.format, tensor.nbytes, tensor.decodable) == ("FP4_E2M1", 7, False)
+        with pytest.raises(CheckpointError, match="cannot be decoded yet"):
             tensor.rows()
+
+
+@pytest.mark.parametrize("dtype, name", [("F8_E4M3", "FP8_E4M3"), ("F8_E5M2", "FP8_E5M2"), ("F8_E8M0", "FP8_E8M0")])
+def test_eight_bit_floats_have_the_catalogues_name(tmp_path, dtype, name):
+    path = tmp_path / "x.safetensors"
+    write(path, {"w": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]}}, bytes(4))
+    with open_checkpoint(path) as checkpoint:
+        assert checkpoint.tensors["w"].format == name
 
 
 def test_header_padding_and_spacing_are_accepted(tmp_path):

@@ -25,7 +25,7 @@ from quantlib.checkpoints.prequantized.packing import (
 from quantlib.checkpoints.prequantized.scheme import Undecodable
 from quantlib.checkpoints.untrusted import Fields
 
-BYTES = ("F8_E4M3", "F8_E5M2", "I8")
+BYTES = ("FP8_E4M3", "FP8_E5M2", "I8")
 MAX_TILE = 2**20
 
 
@@ -108,7 +108,7 @@ def _scaled(
             codes = codes - spread(offset, tile, start, stop, weight.n)
         return codes * spread(values, tile, start, stop, weight.n)
 
-    return decoded_tensor(weight.name, weight.shape, weight, f"{title}, {weight.format}", rows)
+    return decoded_tensor(weight.name, weight.shape, weight, f"{weight.format}, scaled ({title})", rows)
 
 
 def _table(path: Path, scale: Tensor) -> np.ndarray:
@@ -167,12 +167,12 @@ def _four_bit(path: Path, name: str, packed: Tensor, parts: Mapping[str, Tensor]
     scale = parts.get("weight_scale")
     rows, columns = packed.shape[0], 2 * packed.shape[1]
     need(path, scale is not None and len(scale.shape) == 2, name, "has no table of scales")
-    nv = scale.format == "F8_E4M3"
+    nv = scale.format == "FP8_E4M3"
     group = 16 if nv else 32
     fits = scale.shape == (rows, columns // group) and columns % group == 0
     need(
         path,
-        fits and scale.format in ("F8_E4M3", "U8", "F8_E8M0"),
+        fits and scale.format in ("FP8_E4M3", "U8", "FP8_E8M0"),
         scale.name,
         f"is no table of scales for groups of {group}",
     )
