@@ -6,7 +6,7 @@ from pages.ui import address, captions, component, menu, running
 from pages.ui.chapter import chapter
 from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
-from quantlib.figures import rounding
+from quantlib.figures import smarter
 from quantlib.figures.layer import Layer
 from quantlib.methods.awq import search_scales
 from quantlib.methods.gptq import round_block
@@ -75,24 +75,24 @@ def show_gptq(found: running.Running, layer: Layer, bits: int) -> None:
         reveal_gptq(said, replayed, act_order)
     show_film(layer, bits, act_order, replayed, seen)
     if said is not None:
-        st.plotly_chart(rounding.running_figure(replayed, theme()), theme=None, config=component.PLOT, key="running")
+        st.plotly_chart(smarter.running_figure(replayed, theme()), theme=None, config=component.PLOT, key="running")
         captions.receipt(
             "measured",
             "both on grids of groups of 128 with a zero point. Plain rounding leaves what it did; GPTQ's curve grows "
             "slowly, because columns to come take up the error, until none are left. Measured on the text that it was "
             "fitted to; on another text a little less is gained.",
         )
-        captions.data(lambda: rounding.curves_csv(replayed), "gptq.csv")
-    captions.show_python(gptq_snippet(layer, bits, act_order), round_block, rounding.replay)
+        captions.data(lambda: smarter.curves_csv(replayed), "gptq.csv")
+    captions.show_python(gptq_snippet(layer, bits, act_order), round_block, smarter.replay)
 
 
 @st.cache_resource(show_spinner="Rounding column by column …", max_entries=24)
 def replay(identity: str, name: str, bits: int, act_order: bool, _layer: Layer):
-    found = rounding.replay(_layer.weight, _layer.gram, bits, act_order)
-    return found, rounding.film(found)
+    found = smarter.replay(_layer.weight, _layer.gram, bits, act_order)
+    return found, smarter.film(found)
 
 
-def reveal_gptq(said: str, found: rounding.Replay, act_order: bool) -> None:
+def reveal_gptq(said: str, found: smarter.Replay, act_order: bool) -> None:
     (out, out_nearest), (own, own_nearest) = found.output, found.weights
     answer = DISTANCES[2] if own > own_nearest * 1.01 else DISTANCES[0] if own < own_nearest * 0.99 else DISTANCES[1]
     st.markdown(
@@ -103,7 +103,7 @@ def reveal_gptq(said: str, found: rounding.Replay, act_order: bool) -> None:
 
 
 @st.fragment
-def show_film(layer: Layer, bits: int, act_order: bool, found: rounding.Replay, film: rounding.Film) -> None:
+def show_film(layer: Layer, bits: int, act_order: bool, found: smarter.Replay, film: smarter.Film) -> None:
     """The replay, to be moved by hand; the address keeps the step."""
     token = f"{layer.name}/{bits}/{act_order}"
     component.scrubber(
@@ -153,14 +153,14 @@ def show_awq(found: running.Running, layer: Layer, bits: int) -> None:
         f"rounding at {bits} bits."
         + (" Here scaling buys little: this small model has no channels that stand out much." * (result.left > 0.9))
     )
-    st.plotly_chart(rounding.alpha_figure(result, said, theme()), theme=None, config=component.PLOT, key="alpha_figure")
+    st.plotly_chart(smarter.alpha_figure(result, said, theme()), theme=None, config=component.PLOT, key="alpha_figure")
     captions.receipt("measured", "the layer's mean squared output error, 21 values of α, groups of 128, no clipping")
     captions.show_python(awq_snippet(layer, bits), search_scales)
 
 
 @st.cache_resource(show_spinner="Trying every alpha …", max_entries=24)
-def alphas(identity: str, name: str, bits: int, _layer: Layer) -> rounding.AlphaSearch:
-    return rounding.alpha_search(_layer.weight, _layer.gram, bits)
+def alphas(identity: str, name: str, bits: int, _layer: Layer) -> smarter.AlphaSearch:
+    return smarter.alpha_search(_layer.weight, _layer.gram, bits)
 
 
 def show_importance(found: running.Running, layer: Layer) -> None:
@@ -169,7 +169,7 @@ def show_importance(found: running.Running, layer: Layer) -> None:
         "lets the search for a block's scale weigh each weight's error with it. No column moves and nothing is scaled: "
         "codes and scales are chosen otherwise, in the same bytes."
     )
-    fits = [name for name in WEIGHED if layer.weight.shape[1] % rounding.get(name).values == 0]
+    fits = [name for name in WEIGHED if layer.weight.shape[1] % smarter.get(name).values == 0]
     name = st.segmented_control("Format", fits, default=fits[0], key="format", bind="query-params", required=True)
     change = importance(found.identity, layer.name, name, layer)
     (weighed_before, weighed_after), (before, after) = change.weighted_errors, change.plain_errors
@@ -178,7 +178,7 @@ def show_importance(found: running.Running, layer: Layer) -> None:
         f"plain error of the weights becomes **{after / before:.1%}** of what it was: channels that carry little pay."
     )
     st.plotly_chart(
-        rounding.importance_figure(change, theme()), theme=None, config=component.PLOT, key="importance_figure"
+        smarter.importance_figure(change, theme()), theme=None, config=component.PLOT, key="importance_figure"
     )
     captions.receipt("measured", "every weight of this matrix, stored as ggml stores it, with and without the matrix")
     captions.show_python(importance_snippet(layer, name), importance_change)
@@ -186,12 +186,12 @@ def show_importance(found: running.Running, layer: Layer) -> None:
 
 @st.cache_resource(show_spinner="Storing it twice …", max_entries=24)
 def importance(identity: str, name: str, format: str, _layer: Layer):
-    return rounding.importance_of(_layer.weight, _layer.gram, format)
+    return smarter.importance_of(_layer.weight, _layer.gram, format)
 
 
 def opening(layer: Layer) -> str:
     return (
-        "from pathlib import Path\n\nimport quantlib as ql\nfrom quantlib.figures import rounding\n"
+        "from pathlib import Path\n\nimport quantlib as ql\nfrom quantlib.figures import smarter\n"
         "from quantlib.figures.layer import layer_at_work\nfrom quantlib.lm import Tokenizer, load\n\n"
         'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
         'text = "".join(p.read_text() for p in sorted(Path("assets/evaluation").glob("*.txt")))\n'
@@ -203,7 +203,7 @@ def opening(layer: Layer) -> str:
 def gptq_snippet(layer: Layer, bits: int, act_order: bool) -> str:
     return (
         opening(layer)
-        + f"found = rounding.replay(layer.weight, layer.gram, bits={bits}, act_order={act_order})\n"
+        + f"found = smarter.replay(layer.weight, layer.gram, bits={bits}, act_order={act_order})\n"
         + 'print("output error, GPTQ and to nearest:", found.output)\nprint("weight error:", found.weights)'
     )
 
@@ -211,7 +211,7 @@ def gptq_snippet(layer: Layer, bits: int, act_order: bool) -> str:
 def awq_snippet(layer: Layer, bits: int) -> str:
     return (
         opening(layer)
-        + f"search = rounding.alpha_search(layer.weight, layer.gram, bits={bits}).search\n"
+        + f"search = smarter.alpha_search(layer.weight, layer.gram, bits={bits}).search\n"
         + 'print("best alpha", search.alpha)\nprint(search.losses / search.losses[0])'
     )
 
@@ -219,7 +219,7 @@ def awq_snippet(layer: Layer, bits: int) -> str:
 def importance_snippet(layer: Layer, format: str) -> str:
     return (
         opening(layer)
-        + f"change = rounding.importance_of(layer.weight, layer.gram, {format!r})\n"
+        + f"change = smarter.importance_of(layer.weight, layer.gram, {format!r})\n"
         + 'print("weighted error, without and with:", change.weighted_errors)'
     )
 

@@ -1,203 +1,159 @@
-"""GPTQ column by column, AWQ's alpha, an importance matrix: results of `quantlib.methods` shaped for the eye."""
+"""Rounding to an integer grid as pictures: the error of a tensor by bits and by how many weights share a scale."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
 from quantlib.figures import palette, style
-from quantlib.figures.weights import fp32_bits
-from quantlib.formats import get
-from quantlib.formats.granularity import PerGroup
+from quantlib.figures.weights import Rows, fp32_bits
+from quantlib.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from quantlib.formats.integers import IntegerFormat
-from quantlib.methods.awq import AffineGroups, ScaleSearch, layer_error, search_scales
-from quantlib.methods.gptq import Gptq, Settings, gptq
-from quantlib.methods.grids import IntegerGrids
-from quantlib.methods.hessian import Gram, output_error
-from quantlib.methods.importance import ImportanceChange, importance_change
 from quantlib.methods.rtn import round_to_nearest
 from quantlib.metrics import compare
 
-ROWS = 24  # outputs whose weights the replay shows
-FRAMES = 96  # pictures of the replay at most
-GROUP = 128
-GRID_ALPHAS = tuple(i / 20 for i in range(21))
+MOST = 1 << 19  # weights of a tensor that are rounded; of larger ones evenly spaced rows
+DECIBELS_PER_BIT = 20 * float(np.log10(2))  # a bit more halves the step, and so the error: 6.02 dB
+GROUPS = (256, 128, 64, 32, 16)
 
 
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """One layer rounded twice on the same grids: column by column with GPTQ, and to nearest.
-
-    weight (outputs, inputs); nearest: x̂ by rounding to nearest. output: the mean squared output error of GPTQ and of
-    rounding to nearest, as shares of the output's own mean square; weights: the same two for the weights themselves.
-    """
-
-    weight: np.ndarray
-    result: Gptq
-    nearest: np.ndarray
-    output: tuple[float, float]
-    weights: tuple[float, float]
-
-    @property
-    def left(self) -> float:
-        """What GPTQ leaves of the output error of rounding to nearest."""
-        return self.output[0] / max(self.output[1], 1e-30)
+def sampled_rows(tensor: Rows, most: int = MOST) -> np.ndarray:
+    """Whole rows, evenly spaced, at most `most` weights (at least one row): float32 (rows, n)."""
+    wanted = max(1, most // tensor.n)
+    if tensor.nrows <= wanted:
+        return tensor.rows().reshape(-1, tensor.n)
+    picked = np.unique(np.linspace(0, tensor.nrows - 1, wanted).astype(np.int64))
+    return np.concatenate([tensor.rows(int(at), int(at) + 1).reshape(1, -1) for at in picked])
 
 
-def replay(weight: np.ndarray, gram: Gram, bits: int, act_order: bool) -> Replay:
-    """Round a weight (outputs, inputs) with GPTQ and to nearest, for the inputs summed up in `gram`."""
-    group = GROUP if weight.shape[1] % GROUP == 0 else weight.shape[1]
-    form = IntegerFormat(bits, symmetric=False)
-    result = gptq(weight, gram.hessian, IntegerGrids(form, group), Settings(act_order=act_order), trace=True)
-    nearest = round_to_nearest(weight, form, PerGroup(group)).decoded
-    whole = output_error(weight, gram.hessian)
-    chosen = (result.dequantized(), nearest)
-    return Replay(
-        weight, result, nearest,
-        output=tuple(output_error(weight - w, gram.hessian) / whole for w in chosen),
-        weights=tuple(compare(weight, w).relative ** 2 for w in chosen),
-    )  # fmt: skip
+def row_message(x: np.ndarray, token: str, bits: int, symmetric: bool, share: int) -> dict:
+    """A row x (n,) as bit patterns for the staircase; `share`: thousandths of the scale that covers all of it."""
+    return {
+        "token": token,
+        "weights": fp32_bits(x).tolist(),
+        "bits": bits,
+        "symmetric": symmetric,
+        "share": share,
+    }
 
 
 @dataclass(frozen=True)
-class Film:
-    """What the scrubber shows of a replay: frames bytes (steps, rows, columns), a sentence and a curve point each."""
+class Rounding:
+    """What one grid does to a tensor: bits of a code, how weights share scales, bits per weight, SQNR in dB,
+    rmse / rms, and how many scales there are."""
 
-    frames: bytes
-    shape: tuple[int, int]
-    labels: tuple[str, ...]
-    curve: tuple[int, ...]
-
-
-def film(found: Replay) -> Film:
-    """The change of every weight so far, after each few columns: byte 127 is none, 0 and 254 the largest.
-
-    Columns stand in the order of rounding. Left of the step they are on the grid for good; right of it they moved to
-    make up for the errors.
-    """
-    trace = found.result.trace
-    inputs = len(trace.order)
-    steps = np.unique(np.linspace(0, inputs, min(FRAMES, inputs + 1)).round().astype(int))
-    rows = [trace.row(output)[steps] - trace.weights[output] for output in range(min(ROWS, len(trace.weights)))]
-    change = np.stack(rows, axis=1)  # (frames, rows, inputs)
-    limit = float(np.percentile(np.abs(change[-1]), 99)) or 1.0
-    frames = np.clip(np.rint(127 + 127 * change / limit), 0, 254).astype(np.uint8)
-    running = np.concatenate([[0.0], trace.running])[steps]
-    return Film(
-        frames.tobytes(), frames.shape[1:], tuple(_label(trace, step) for step in steps),
-        tuple(fp32_bits(running.astype(np.float32)).tolist()),
-    )  # fmt: skip
+    bits: int
+    symmetric: bool
+    sharing: str
+    bpw: float
+    sqnr: float
+    relative: float
+    scales: int
 
 
-def _label(trace, step: int) -> str:
-    if step == 0:
-        return "Nothing is rounded yet."
-    column, left = int(trace.order[step - 1]), len(trace.order) - step
-    rest = f"{left} columns moved to make up for it." if left else "No column is left to make up for it."
-    return f"{step} columns are on the grid, the last of them column {column}. {rest}"
+def rounding(x: np.ndarray, form: IntegerFormat, granularity: Granularity) -> Rounding:
+    """Round x (rows, n) to nearest and measure."""
+    found = round_to_nearest(x, form, granularity)
+    loss = compare(x, found.decoded)
+    return Rounding(
+        form.bits, form.symmetric, str(granularity), found.bpw, loss.sqnr, loss.relative, int(found.scales.size)
+    )
 
 
-def running_figure(found: Replay, theme: str = "light") -> go.Figure:
-    """The output error that is certain after each column: where the rest makes up for it, and where it does not."""
-    trace = found.result.trace
-    figure = go.Figure()
-    at = np.arange(1, len(trace.order) + 1)
-    picked = np.unique(np.linspace(0, len(at) - 1, min(400, len(at))).astype(int))
-    for name, curve, role, dash in (
-        ("round to nearest", trace.running_nearest, "error", "dot"),
-        ("GPTQ", trace.running, "code", "solid"),
-    ):
-        figure.add_scatter(
-            x=at[picked], y=curve[picked], mode="lines", name=name,
-            line={"color": palette.ROLES[role].colour(theme), "width": 2.5, "dash": dash},
-            hovertemplate="after %{x} columns: %{y:.4g}<extra>" + name + "</extra>",
-        )  # fmt: skip
-    style.apply(figure, theme, height=280)
-    figure.update_xaxes(title="columns rounded")
-    figure.update_yaxes(title="output error that is certain", rangemode="tozero")
-    return figure
+def granularities(n: int) -> list[Granularity]:
+    """From one scale for everything to one for every few weights, as far as they divide rows of n."""
+    return [PerTensor(), PerChannel(), *(PerGroup(g) for g in GROUPS if n % g == 0 and g < n)]
 
 
-@dataclass(frozen=True, eq=False)
-class AlphaSearch:
-    """AWQ's search on one layer. search: losses by alpha. magnitudes: mean |x| of each channel."""
+def by_granularity(x: np.ndarray, bits: int) -> list[Rounding]:
+    """One number of bits, with scales shared more and more finely."""
+    return [rounding(x, IntegerFormat(bits), sharing) for sharing in granularities(x.shape[-1])]
 
-    search: ScaleSearch
-    magnitudes: np.ndarray
+
+def by_bits(x: np.ndarray) -> list[Rounding]:
+    """8 to 2 bits, per tensor, per channel and per group of 32 (the finest that fits where 32 does not)."""
+    shared = granularities(x.shape[-1])
+    finest = next((g for g in shared if g == PerGroup(32)), shared[-1])
+    return [rounding(x, IntegerFormat(b), g) for g in (PerTensor(), PerChannel(), finest) for b in range(8, 1, -1)]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Symmetric against asymmetric grids, channel by channel: in how many each has the smaller error."""
+
+    bits: int
+    rows: int
+    symmetric: int
+    asymmetric: int
+    symmetric_relative: float
+    asymmetric_relative: float
 
     @property
-    def left(self) -> float:
-        """The least loss as a share of the loss without scaling."""
-        return float(self.search.losses[self.search.winner] / self.search.losses[0])
+    def winner(self) -> str:
+        """The grid with the smaller error over all rows."""
+        return "symmetric" if self.symmetric_relative <= self.asymmetric_relative else "asymmetric"
 
 
-def alpha_search(weight: np.ndarray, gram: Gram, bits: int) -> AlphaSearch:
-    """Try every alpha from 0 to 1 on a weight (outputs, inputs) and the inputs summed up in `gram`."""
-    group = GROUP if weight.shape[1] % GROUP == 0 else weight.shape[1]
-    grid = AffineGroups(bits, group)
-    search = search_scales([weight], gram.mean_magnitudes, grid, layer_error([weight], gram), alphas=GRID_ALPHAS)
-    return AlphaSearch(search, gram.mean_magnitudes)
+def contest(x: np.ndarray, bits: int) -> Contest:
+    """Round each row of x (rows, n) on both grids, each with the scale that just covers the row."""
+    errors, relative = [], []
+    for symmetric in (True, False):
+        found = round_to_nearest(x, IntegerFormat(bits, symmetric=symmetric), PerChannel())
+        errors.append(np.square(x - found.decoded, dtype=np.float64).sum(-1))  # (rows,)
+        relative.append(compare(x, found.decoded).relative)
+    return Contest(
+        bits, len(x), int((errors[0] < errors[1]).sum()), int((errors[1] < errors[0]).sum()), relative[0], relative[1]
+    )
 
 
-def alpha_figure(found: AlphaSearch, said: float | None = None, theme: str = "light") -> go.Figure:
-    """The layer's output error by alpha, as a share of that without scaling; the best, and the reader's guess."""
-    search, ink = found.search, palette.INK[theme]
-    share = search.losses / search.losses[0]
+def decibel_figure(found: Sequence[Rounding], theme: str = "light") -> go.Figure:
+    """SQNR against bits of a code, one line for each way to share scales, over the line of 6.02 dB per bit."""
     figure = go.Figure()
+    bits = sorted({r.bits for r in found})
+    best = max(r.sqnr for r in found if r.bits == bits[-1] and np.isfinite(r.sqnr))
     figure.add_scatter(
-        x=search.alphas, y=share, mode="lines+markers", name="tried",
-        line={"color": palette.ROLES["scale"].colour(theme), "width": 2},
-        hovertemplate="α = %{x:.2f}: %{y:.3f} of the error without<extra></extra>",
+        x=bits, y=[best - DECIBELS_PER_BIT * (bits[-1] - b) for b in bits], mode="lines", name="6.02 dB for every bit",
+        line={"color": palette.MUTED[theme], "dash": "dot", "width": 2}, hoverinfo="skip",
     )  # fmt: skip
-    figure.add_scatter(
-        x=[search.alpha], y=[share[search.winner]], mode="markers+text", text=[f"best, α = {search.alpha:.2f}"],
-        textposition="top center", textfont={"color": ink}, marker={"symbol": "star", "size": 16, "color": ink},
-        hoverinfo="skip",
-    )  # fmt: skip
-    if said is not None:
-        at = int(np.argmin(np.abs(search.alphas - said)))
+    looks = zip(("error", "code", "scale"), ("circle", "square", "diamond"), strict=True)
+    for sharing, (role, symbol) in zip(dict.fromkeys(r.sharing for r in found), looks, strict=False):
+        line = [r for r in found if r.sharing == sharing]
         figure.add_scatter(
-            x=[search.alphas[at]], y=[share[at]], mode="markers+text", text=["your guess"],
-            textposition="bottom center", textfont={"color": ink}, hoverinfo="skip",
-            marker={"symbol": "circle-open", "size": 15, "color": ink, "line": {"width": 2}},
+            x=[r.bits for r in line], y=[r.sqnr for r in line], name=sharing, mode="lines+markers",
+            customdata=[[r.bpw, 100 * r.relative] for r in line],
+            marker={"symbol": symbol, "size": 9}, line={"color": palette.ROLES[role].colour(theme), "width": 2},
+            hovertemplate="%{x} bits, %{customdata[0]:.2f} with scales<br>%{y:.1f} dB, error %{customdata[1]:.2f} %",
         )  # fmt: skip
-    style.apply(figure, theme, height=320)
-    figure.update_xaxes(title="α: how much of mean |x| goes into the scale of a channel")
-    figure.update_yaxes(title="output error, share of that without scaling")
-    figure.update_layout(showlegend=False)
+    style.apply(figure, theme, height=340)
+    figure.update_xaxes(title="bits of a code", dtick=1, autorange="reversed")
+    figure.update_yaxes(title="signal to noise, dB", rangemode="tozero")
     return figure
 
 
-def importance_of(weight: np.ndarray, gram: Gram, format: str) -> ImportanceChange:
-    """A weight stored in a block format with and without the mean squares of its inputs."""
-    return importance_change(weight, get(format), gram.mean_squares)
+def sharing_html(found: Iterable[Rounding]) -> str:
+    """What sharing scales more finely costs in bits, and what it buys: a table with bars of the error."""
+    found = list(found)
+    most = max(r.relative for r in found) or 1.0
+    rows = "".join(
+        f"<tr><th scope='row'>{r.sharing}</th><td>{r.scales:,}</td><td>{r.bpw:.4g}</td>"
+        f"<td class='bar'><span style='width:{100 * r.relative / most:.1f}%'></span></td>"
+        f"<td>{r.relative:.2%}</td><td>{r.sqnr:.1f} dB</td></tr>"
+        for r in found
+    )
+    return (
+        '<table class="measured"><thead><tr><th>one scale</th><th>scales</th><th>bits per weight</th>'
+        f"<th class='bar'>typical error</th><th></th><th>signal to noise</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
 
 
-def importance_figure(found: ImportanceChange, theme: str = "light") -> go.Figure:
-    """Mean squared error of the weights by importance of their channel, ten bins, without and with the matrix."""
-    importance, plain, weighed = found.by_importance(10)
-    figure = go.Figure()
-    names = [f"{10 * i}–{10 * i + 10}%" for i in range(10)]
-    for name, errors, role, pattern in (
-        ("without", plain, "sign", "/"),
-        ("with an importance matrix", weighed, "code", ""),
-    ):
-        figure.add_bar(
-            x=names, y=errors, name=name, customdata=importance,
-            marker={"color": palette.ROLES[role].colour(theme), "line": {"width": 0}, "pattern": {"shape": pattern}},
-            hovertemplate="%{x}, mean importance %{customdata:.3g}<br>error %{y:.3g}<extra>" + name + "</extra>",
-        )  # fmt: skip
-    style.apply(figure, theme, height=320)
-    figure.update_layout(barmode="group", bargap=0.25)
-    figure.update_xaxes(title="channels from least to most important")
-    figure.update_yaxes(title="mean squared error of a weight", exponentformat="power")
-    return figure
-
-
-def curves_csv(found: Replay) -> str:
-    """The two running errors, column by column, as CSV."""
-    trace = found.result.trace
-    rows: Sequence = zip(trace.order, trace.running, trace.running_nearest, strict=True)
-    lines = (f"{place},{column},{g:.9g},{n:.9g}" for place, (column, g, n) in enumerate(rows, 1))
-    return "place,column,gptq,round_to_nearest\n" + "\n".join(lines) + "\n"
+def to_csv(found: Iterable[Rounding]) -> str:
+    """Every measurement as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["bits", "symmetric", "sharing", "bpw", "sqnr_db", "relative_error", "scales"])
+    for r in found:
+        writer.writerow([r.bits, int(r.symmetric), r.sharing, r.bpw, r.sqnr, r.relative, r.scales])
+    return out.getvalue()

@@ -1,66 +1,94 @@
-"""The replay shows what GPTQ did; the searches win what their curves say; importance moves errors where it is small."""
+"""Pictures of rounding: what they say is what round-to-nearest does, and afar no outlier is lost."""
+
+import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
-import quantlib as ql
-from quantlib.figures import rounding
-from quantlib.figures.layer import layer_at_work, matrices
-from quantlib.figures.weights import from_fp32_bits
-from quantlib.lm import Tokenizer, load
+from quantlib.figures import rounding, tiles
+from quantlib.formats import FORMATS
+from quantlib.formats.floats import FP32
+from quantlib.formats.integers import IntegerFormat
 
-NAME = "blk.3.attn_q.weight"
-
-
-@pytest.fixture(scope="module")
-def layer(demo_model):
-    checkpoint = ql.open_checkpoint(demo_model)
-    model = load(checkpoint)
-    assert NAME in matrices(model)
-    text = "There was once a house by the sea, and in it lived a woman who had never seen the town. " * 60
-    return layer_at_work(model, Tokenizer.of(checkpoint).encode(text), NAME)
+NODE = shutil.which("node")
+X = np.random.default_rng(5).normal(0, 0.05, (24, 256)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def replayed(layer):
-    return rounding.replay(layer.weight, layer.gram, 3, act_order=False)
+class Tensor:
+    def __init__(self, x):
+        self.x, self.shape, self.nrows, self.n = x, x.shape, *x.shape
+
+    def rows(self, start=0, stop=None):
+        return self.x[start:stop]
 
 
-def test_a_layer_is_seen_at_work(layer):
-    assert layer.x.shape[1] == layer.weight.shape[1]
-    assert layer.gram.tokens == len(layer.x) > 512
+def test_finer_sharing_costs_more_and_loses_less():
+    found = rounding.by_granularity(X, 4)
+    assert [r.bpw for r in found] == sorted(r.bpw for r in found)
+    assert [r.sqnr for r in found] == sorted(r.sqnr for r in found)
+    assert found[-1].bpw == 4 + 16 / 16
+    assert rounding.sharing_html(found).count("<tr><th scope") == len(found) == rounding.to_csv(found).count("\n") - 1
 
 
-def test_gptq_leaves_less_of_the_output_error_and_more_of_the_weights(replayed):
-    (out, out_nearest), (own, own_nearest) = replayed.output, replayed.weights
-    assert out < out_nearest
-    assert own > own_nearest, "it gives up weights for the output"
-    assert replayed.left == pytest.approx(out / out_nearest)
+def test_a_bit_is_worth_six_decibels_while_levels_are_many():
+    line = [r.sqnr for r in rounding.by_bits(X) if r.sharing == "per channel" and r.bits >= 6]
+    assert -np.diff(line) == pytest.approx(rounding.DECIBELS_PER_BIT, abs=0.4)  # noise is uniform only in the limit
+    assert len(rounding.decibel_figure(rounding.by_bits(X)).data) == 4
 
 
-def test_the_film_starts_untouched_and_ends_with_the_loss(replayed):
-    film = rounding.film(replayed)
-    frames = np.frombuffer(film.frames, np.uint8).reshape(len(film.labels), *film.shape)
-    assert (frames[0] == 127).all()
-    assert (frames[-1] != 127).any()
-    curve = [float(from_fp32_bits(bits)) for bits in film.curve]
-    assert curve == sorted(curve), "what is certain is never taken back"
-    assert curve[-1] == pytest.approx(replayed.result.loss, rel=1e-5)
+def test_lopsided_rows_are_won_by_the_grid_with_a_zero_point():
+    found = rounding.contest(np.abs(X), 4)
+    assert (found.winner, found.asymmetric, found.symmetric) == ("asymmetric", 24, 0)
 
 
-def test_alpha_zero_is_the_measure(layer):
-    found = rounding.alpha_search(layer.weight, layer.gram, 3)
-    assert found.left == pytest.approx(found.search.losses.min() / found.search.losses[0])
-    assert found.left <= 1
+def test_an_outlier_is_seen_from_afar():
+    x = X.copy()
+    x[17, 201] = -3
+    small = tiles.largest_in_each(x, 5, 7)
+    assert small.shape == (5, 7)
+    assert small.min() == -3
+    assert set(small.ravel()) <= set(x.ravel())
 
 
-def test_importance_lowers_what_it_weighs(layer):
-    before, after = rounding.importance_of(layer.weight, layer.gram, "Q4_K").weighted_errors
-    assert after < before
+def test_bytes_of_the_map_are_even_about_zero():
+    x = np.array([-9, -1, -0.5, 0, 0.5, 1, 9], np.float32)
+    assert tiles.diverging_bytes(x, 1.0).tolist() == [0, 0, 64, 127, 190, 254, 254]
 
 
-def test_figures_can_be_drawn(layer, replayed):
-    assert len(rounding.running_figure(replayed).data) == 2
-    assert len(rounding.alpha_figure(rounding.alpha_search(layer.weight, layer.gram, 3), 0.5, "dark").data) == 3
-    assert len(rounding.importance_figure(rounding.importance_of(layer.weight, layer.gram, "Q4_K")).data) == 2
-    assert rounding.curves_csv(replayed).count("\n") == layer.weight.shape[1] + 1
+@pytest.mark.parametrize("shape", [(24, 256), (600, 512), (1, 256)])
+def test_a_tile_is_cut_from_rows_stored_whole(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    form = FORMATS["Q4_0"]
+    piece = tiles.tile(Tensor(x), form, 9999, 9999)
+    assert piece.weights.tolist() == x[piece.row :, piece.column :].tolist()
+    assert piece.stored.tolist() == form.dequantize(form.quantize(x))[piece.row :, piece.column :].tolist()
+    said = tiles.message(tiles.overview(Tensor(x)), piece, x.shape, "t", "Q4_0")
+    assert np.frombuffer(said["weights"], "<f4").size == np.prod(said["tileShape"])
+    assert len(said["overview"]) == np.prod(said["overviewShape"])
+
+
+@pytest.mark.skipif(NODE is None, reason="needs node")
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_the_browser_rounds_as_the_format_does(bits, symmetric):
+    from pages.ui.component import bundle
+
+    x = np.concatenate([X[0], [0, -0.0, 1e-30, 0.5, -0.5]]).astype(np.float32)
+    form = IntegerFormat(bits, symmetric=symmetric, scale_format=FP32)
+    scale, zero = form.scale_and_zero(x.min(), x.max())
+    told = {"x": x.tolist(), "bits": bits, "symmetric": symmetric, "range": [form.lowest, form.highest]}
+    script = bundle("grid_math.js") + (
+        "const told = JSON.parse(await new Promise((done) => process.stdin.on('data', (d) => done(d))));"
+        "const low = Math.min(...told.x), high = Math.max(...told.x), grid = covering(told, low, high);"
+        "console.log(JSON.stringify({...grid, ...roundRow(told.x, grid.scale, grid.zero, ...told.range)}));"
+    )
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", script], input=json.dumps(told), capture_output=True, text=True, check=True
+    )
+    said = json.loads(done.stdout)
+    codes = form.encode(x, scale, zero)
+    assert (said["scale"], said["zero"]) == (float(scale), int(zero))
+    assert said["codes"] == codes.tolist()
+    assert said["stored"] == form.value(codes, scale, zero).tolist()
