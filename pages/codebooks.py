@@ -61,8 +61,8 @@ def show_rulers(tensor: Tensor) -> None:
     )
     captions.show_python(
         f"{opening(tensor)}x = rounding.sampled_rows(tensor)\n"
-        "for ruler in codebooks.rulers(x):\n"
-        '    print(ruler.name, ruler.entries.round(3), f"{ruler.relative:.2%}", ruler.scale)\n'
+        "for ruler in codebooks.rulers():\n"
+        "    print(ruler.name, ruler.entries.round(3), ruler.scale)\n"
         "print(codebooks.shares(x).counts)",
         codebooks.rulers,
         CodebookFormat.nearest,
@@ -84,19 +84,19 @@ def ask_ruler(tensor: Tensor) -> None:
     said = guess("Whose error is the least on this tensor?", RULERS, key="fits")
     if said is None:
         return
-    found = rulers(source(), tensor.name, tensor)
+    found = lost(source(), tensor.name, tensor)
     st.markdown(
-        f"{verdict(said, codebooks.best(found))} Where the marks lie is half of it. The other half is the scale: how "
+        f"{verdict(said, found[0].name)} Where the marks lie is half of it. The other half is the scale: how "
         "many weights share one, how finely it is stored, and whether it was searched for."
     )
-    st.html(codebooks.rulers_html(found))
+    st.html(codebooks.lost_html(found))
     captions.receipt(
         "measured", "the whole way into the format and back, on up to half a million weights of the tensor"
     )
     captions.show_python(
-        f"{opening(tensor)}for ruler in codebooks.rulers(rounding.sampled_rows(tensor)):\n"
-        '    print(f"{ruler.name:8} {ruler.bpw} bits per weight, error {ruler.relative:.2%}")',
-        codebooks.rulers,
+        f"{opening(tensor)}for found in codebooks.lost(rounding.sampled_rows(tensor)):\n"
+        '    print(f"{found.name:8} {found.bpw} bits per weight, error {found.relative:.2%}")',
+        codebooks.lost,
     )
 
 
@@ -203,8 +203,8 @@ def source() -> str:
 
 
 @st.cache_data(max_entries=64, show_spinner="Laying five rulers on the tensor …")
-def rulers(source: str, name: str, _tensor: Tensor) -> list[codebooks.Ruler]:
-    return codebooks.rulers(rounding.sampled_rows(_tensor))
+def lost(source: str, name: str, _tensor: Tensor) -> list[codebooks.Measured]:
+    return codebooks.lost(rounding.sampled_rows(_tensor))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -213,7 +213,7 @@ def shares(source: str, name: str, _tensor: Tensor) -> codebooks.Shares:
 
 
 def rulers_message(source: str, name: str, start: int, tensor: Tensor) -> dict:
-    return codebooks.rulers_message(rulers(source, name, tensor), shares(source, name, tensor), name, start)
+    return codebooks.rulers_message(codebooks.rulers(), shares(source, name, tensor), name, start)
 
 
 @st.cache_data(max_entries=64, show_spinner="Storing the tensor twice in five formats …")

@@ -1,5 +1,5 @@
 // One value in several float formats, bit by bit. Flip a bit in any row: that row sets the value, the others round it.
-import { bias, changedByRounding, convert, decode, fieldsOf, kindOf, neighbours, nine, pretty, raised, width }
+import { bias, changedByRounding, convert, decode, fieldsOf, kindOf, largestBits, neighbours, nine, pretty, raised, width }
   from "./float_math.js";
 import { debounced, h, role, set, sup } from "./dom.js";
 
@@ -100,8 +100,10 @@ class Row {
     this.note = h("span", { class: "note" });
     this.formula = h("div", { class: "formula" });
     this.facts = h("dl", { class: "facts" });
+    this.more = h("button", { class: "more", type: "button", "aria-expanded": "false", "aria-label": `Formula of ${format.name}`,
+      onclick: () => { this.open = !this.open; this.unfold(); } }, "ƒ");
     this.node = h("section", { class: "row", "aria-label": format.name },
-      h("header", {}, h("h3", {}, format.name), h("span", { class: "widths" }, `${width(format)} bits`), this.value, this.note),
+      h("header", {}, h("h3", {}, title(format)), h("span", { class: "widths" }, `${width(format)} bits`), this.more, this.value, this.note),
       h("div", { class: "strip", role: "group", "aria-label": `${format.name}, ${width(format)} bits; arrow keys move, space flips` }, fields),
       h("div", { class: "below" }, this.formula, this.facts));
     this.focusable(0);
@@ -122,6 +124,13 @@ class Row {
     const cell = { node, place, weighs };
     this.cells.push(cell);
     return cell;
+  }
+
+  // The row that sets the value shows its formula; the others on request.
+  unfold() {
+    const open = this.open || this.strip.source === this.format;
+    set(this.node, { "data-open": open });
+    set(this.more, { "aria-expanded": String(open), disabled: this.strip.source === this.format });
   }
 
   focusable(column) { this.cells.forEach(({ node }, i) => { node.tabIndex = i === column ? 0 : -1; }); }
@@ -152,6 +161,7 @@ class Row {
           + (weighs && `, weight ${weighs}`) + (rounded ? ", changed by rounding" : "") });
     });
     set(this.node, { "data-sets": sets });
+    this.unfold();
     const here = decode(format, this.bits);
     this.value.replaceChildren(nine(here));
     this.note.textContent = sets ? "sets the value" : lossNote(format, this.bits, value, here);
@@ -162,7 +172,7 @@ class Row {
 }
 
 const sameNumber = (a, b) => a === b || (Number.isNaN(a) && Number.isNaN(b));
-const largest = (f) => decode(f, (2 ** f.e - 1) * 2 ** f.m - 1);
+const largest = (f) => decode(f, largestBits(f));
 
 function change(from, to) {
   if (!Number.isFinite(to) || from === 0 || to === 0) return "not the weight any more";
@@ -170,10 +180,15 @@ function change(from, to) {
   return Math.abs(ratio) >= 0.01 && Math.abs(ratio) < 1000 ? `${pretty(ratio, 4)} times the weight` : `${pretty(ratio, 2)} times the weight`;
 }
 
+const title = (format) => format.name.replace("_", " ");
+
 export function lossNote(format, bits, value, here) {
   if (sameNumber(value, here)) return "exact";
-  if (kindOf(format, bits) === "infinity") return `too large for ${format.name}: becomes infinity`;
-  if (kindOf(format, bits) === "zero") return `too small for ${format.name}: becomes 0`;
+  if (Number.isNaN(value)) return `${title(format)} has no NaN`;
+  if (kindOf(format, bits) === "infinity") return `too large for ${title(format)}: becomes infinity`;
+  if (kindOf(format, bits) === "nan") return `too large for ${title(format)}, which has no infinity: becomes NaN`;
+  if (Math.abs(value) > largest(format) && Math.abs(here) === largest(format)) return `too large for ${title(format)}: becomes its largest number`;
+  if (kindOf(format, bits) === "zero") return `too small for ${title(format)}: becomes 0`;
   return kindOf(format, bits) === "subnormal" ? "rounded, as a subnormal" : "rounded";
 }
 
@@ -184,9 +199,11 @@ function facts(format, bits, value, here, sets) {
   if (Number.isFinite(here)) {
     const step = (to) => to === null ? null : Math.abs(decode(format, to) - here);
     const up = step(above), down = step(below);
-    row("next above", nine(decode(format, above)));
-    row("next below", nine(decode(format, below)));
-    if (up === down) row("spacing", ...power(up));
+    const say = (to) => to === null ? "none" : nine(decode(format, to));
+    row("next above", say(above));
+    row("next below", say(below));
+    if (up === null || down === null) row("spacing", ...power(up ?? down));
+    else if (up === down) row("spacing", ...power(up));
     else { row("spacing above", ...power(up)); row("spacing below", ...power(down)); }
   } else row("largest finite", nine(largest(format)));
   if (!sets && Number.isFinite(value)) {

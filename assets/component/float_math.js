@@ -1,12 +1,16 @@
-// Floats as integers: every function takes a format {e, m} (exponent and fraction bits, IEEE rules: the largest
-// exponent is infinity or NaN) and bit patterns as unsigned numbers below 2^32. A double holds every value of every
-// such format exactly (e <= 8, m <= 23), so decoding is exact and encoding rounds once.
+// Floats as integers: every function takes a format {e, m, specials} (exponent and fraction bits; what the largest
+// exponent means: "ieee" infinity and NaN, which is also the default, "nan" numbers but for one NaN, "none" numbers
+// only) and bit patterns as unsigned numbers below 2^32. A double holds every value of every such format exactly
+// (e <= 8, m <= 23), so decoding is exact and encoding rounds once.
 
 const two = (k) => 2 ** k;
 export const width = (f) => 1 + f.e + f.m;
 export const bias = (f) => two(f.e - 1) - 1;
-export const infinityBits = (f) => (two(f.e) - 1) * two(f.m);
+const isIeee = (f) => (f.specials ?? "ieee") === "ieee";
 const signBit = (f) => two(f.e + f.m);
+// What a number too large becomes: infinity, NaN, or the largest number.
+export const overflowBits = (f) => (isIeee(f) ? (two(f.e) - 1) * two(f.m) : signBit(f) - 1);
+export const largestBits = (f) => (f.specials === "none" ? overflowBits(f) : overflowBits(f) - 1);
 
 export function fieldsOf(f, bits) {
   const fraction = bits % two(f.m);
@@ -17,7 +21,7 @@ export function fieldsOf(f, bits) {
 // "zero" | "subnormal" | "normal" | "infinity" | "nan"
 export function kindOf(f, bits) {
   const { exponent, fraction } = fieldsOf(f, bits);
-  if (exponent === two(f.e) - 1) return fraction ? "nan" : "infinity";
+  if (bits % signBit(f) > largestBits(f)) return isIeee(f) && !fraction ? "infinity" : "nan";
   if (exponent === 0) return fraction ? "subnormal" : "zero";
   return "normal";
 }
@@ -49,37 +53,40 @@ function halfToEven(x) {
 // normal number adds one to the exponent field by itself, and so does a carry out of the fraction.
 export function encode(f, value, round = halfToEven) {
   const sign = value < 0 || Object.is(value, -0) ? signBit(f) : 0;
-  if (Number.isNaN(value)) return infinityBits(f) + two(f.m - 1);
+  if (Number.isNaN(value)) return isIeee(f) ? overflowBits(f) + two(f.m - 1) : f.specials === "nan" ? overflowBits(f) : signBit(f);
   const size = Math.abs(value);
   if (size === 0) return sign;
-  if (size === Infinity) return sign + infinityBits(f);
+  if (size === Infinity) return sign + overflowBits(f);
   const power = Math.max(exponentOf(size), 1 - bias(f));
   const count = round(size * two(f.m - power));
-  return sign + Math.min((power + bias(f) - 1) * two(f.m) + count, infinityBits(f));
+  return sign + Math.min((power + bias(f) - 1) * two(f.m) + count, overflowBits(f));
 }
 
-// From one format to another. A NaN keeps its sign and the head of its payload, and becomes a quiet one.
+// From one format to another. A NaN keeps its sign and the head of its payload, and becomes a quiet one; a format
+// without NaN makes it a zero of the other sign, as ml_dtypes does.
 export function convert(from, to, bits) {
   if (from === to || (from.e === to.e && from.m === to.m)) return bits;
   if (kindOf(from, bits) !== "nan") return encode(to, decode(from, bits));
   const { sign, fraction } = fieldsOf(from, bits);
+  if (to.specials === "none") return (1 - sign) * signBit(to);
+  if (to.specials === "nan") return sign * signBit(to) + overflowBits(to);
   const quiet = two(to.m - 1);
   const payload = Math.floor(fraction * two(to.m - from.m)) % quiet;
-  return sign * signBit(to) + infinityBits(to) + quiet + payload;
+  return sign * signBit(to) + overflowBits(to) + quiet + payload;
 }
 
 // The bits that rounding changed: those in which the rounded pattern differs from the one cut off.
 export function changedByRounding(f, value) {
   if (!Number.isFinite(value)) return 0;
   const rounded = encode(f, value);
-  return kindOf(f, rounded) === "infinity" ? 0 : (rounded ^ encode(f, value, Math.floor)) >>> 0;
+  return ["infinity", "nan"].includes(kindOf(f, rounded)) ? 0 : (rounded ^ encode(f, value, Math.floor)) >>> 0;
 }
 
-// The next storable values below and above a finite one, as patterns; null beyond infinity.
+// The next storable values below and above one that is not NaN, as patterns; null where there is none.
 export function neighbours(f, bits) {
   const size = bits % signBit(f), side = bits - size;
   if (size === 0) return { below: signBit(f) + 1, above: 1 };
-  const away = size < infinityBits(f) ? side + size + 1 : null, toward = side + size - 1;
+  const away = size < (isIeee(f) ? overflowBits(f) : largestBits(f)) ? side + size + 1 : null, toward = side + size - 1;
   return side ? { below: away, above: toward } : { below: toward, above: away };
 }
 

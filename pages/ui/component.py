@@ -38,7 +38,8 @@ def _without_imports(source: str) -> str:
 def make(name: str, *scripts: str) -> Callable:
     """Register the component `name`: its style sheet is `name`.css, its modules `scripts`, the last with the export.
 
-    Call it once, when a module is imported. The root element has the classes "ql" and `name`.
+    Call it once, when a module is imported. The root element has the classes "ql" and `name`. State may have any name but
+    "value", which Streamlit keeps to itself without a word.
     """
     sheets = ("base.css", "plot.css", f"{name}.css")
     return st.components.v2.component(
@@ -57,6 +58,7 @@ _zooms = make("zooms", "float_math.js", "dom.js", "plot.js", "zooms.js")
 _race = make("race", "float_math.js", "dom.js", "plot.js", "race.js")
 _rulers = make("rulers", "float_math.js", "dom.js", "plot.js", "rulers.js")
 _pick = make("pick", "float_math.js", "dom.js", "plot.js", "pick.js")
+_line = make("line", "float_math.js", "dom.js", "plot.js", "line.js")
 _presenter = make("presenter", "dom.js", "presenter.js")
 
 
@@ -188,6 +190,15 @@ def pick(*, key: str, pick: dict, on_change: Callable[[], None]) -> None:
     `st.session_state[key]["candidate"]` is then {"token", "candidate"}: the place in the list of points.
     """
     _pick(key=key, data=pick, on_candidate_change=on_change)
+
+
+def line(*, key: str, line: dict, on_change: Callable[[], None]) -> None:
+    """One number on every format's number line, over a tensor's exponents; from `quantlib.figures.floats.line_message`.
+
+    `st.session_state[key]["number"]` is then {"token", "bits", "window"}: the number as an FP32 pattern, and the power
+    of two where the upper line ends.
+    """
+    _line(key=key, data=line, on_number_change=on_change)
 
 
 def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:

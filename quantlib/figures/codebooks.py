@@ -9,7 +9,7 @@ import numpy as np
 
 from quantlib.figures.rounding import sampled_rows
 from quantlib.figures.weights import Rows, fp32_bits
-from quantlib.formats import FORMATS, BlockFormat
+from quantlib.formats import FORMATS, BlockFormat, Format
 from quantlib.formats.blocks.nonlinear import VALUES as IQ4_NL_VALUES
 from quantlib.formats.integers import IntegerFormat
 from quantlib.metrics import compare
@@ -28,12 +28,20 @@ class Ruler:
     name: str
     entries: np.ndarray
     scale: str
+    format: Format
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A ruler's format, what it costs and its typical error, rmse / rms."""
+
+    name: str
     bpw: float
     relative: float
 
 
-def rulers(x: np.ndarray) -> list[Ruler]:
-    """Five ways to place sixteen levels, with their typical error on x (rows, n) as their formats really store it."""
+def rulers() -> list[Ruler]:
+    """Five ways to place sixteen levels."""
     e2m1 = np.unique(FORMATS["FP4_E2M1"].numbers())
     places = {
         "INT4": (np.arange(-8, 8, dtype=np.float32) / 8, "FP16 for 32 weights, evenly spaced levels"),
@@ -42,12 +50,19 @@ def rulers(x: np.ndarray) -> list[Ruler]:
         "MXFP4": (e2m1 / 6, "a power of two for 32 weights, levels of FP4"),
         "NVFP4": (e2m1 / 6, "an FP8 for 16 weights, levels of FP4"),
     }
+    return [
+        Ruler(name, np.unique(entries.astype(np.float32)), scale, EVEN if name == "INT4" else FORMATS[name])
+        for name, (entries, scale) in places.items()
+    ]
+
+
+def lost(x: np.ndarray) -> list[Measured]:
+    """What each ruler loses on x (rows, n), the whole way into its format and back, the least first."""
     found = []
-    for name, (entries, scale) in places.items():
-        form = EVEN if name == "INT4" else FORMATS[name]
+    for form in (ruler.format for ruler in rulers()):
         loss = compare(x, form.dequantize(form.quantize(x)))
-        found.append(Ruler(name, np.unique(entries.astype(np.float32)), scale, form.bpw, loss.relative))
-    return found
+        found.append(Measured("INT4" if form is EVEN else form.name, form.bpw, loss.relative))
+    return sorted(found, key=lambda m: m.relative)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,30 +90,25 @@ def rulers_message(found: list[Ruler], counted: Shares, token: str, start: int) 
         "total": counted.total,
         "start": start,
         "rulers": [
-            {"name": r.name, "entries": fp32_bits(r.entries).tolist(), "scale": r.scale, "bpw": f"{r.bpw:g}"}
+            {"name": r.name, "entries": fp32_bits(r.entries).tolist(), "scale": r.scale, "bpw": f"{r.format.bpw:g}"}
             for r in found
         ],
     }
 
 
-def rulers_html(found: list[Ruler]) -> str:
+def lost_html(found: list[Measured]) -> str:
     """What each ruler loses on the tensor: a table with bars."""
     most = max(r.relative for r in found) or 1.0
     rows = "".join(
         f"<tr><th scope='row'>{r.name}</th><td>{r.bpw:g}</td>"
         f"<td class='bar'><span style='width:{100 * r.relative / most:.1f}%'></span></td>"
         f"<td>{r.relative:.2%}</td></tr>"
-        for r in sorted(found, key=lambda r: r.relative)
+        for r in found
     )
     return (
         '<table class="measured"><thead><tr><th>levels</th><th>bits per weight</th>'
         f"<th class='bar'>typical error</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
     )
-
-
-def best(found: list[Ruler]) -> str:
-    """The name of the ruler that loses least."""
-    return min(found, key=lambda r: r.relative).name
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,12 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
-from quantlib.figures import palette, style
-
-LOWEST, HIGHEST = -30, 19  # the powers of two the picture shows; wider ranges run off its edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +27,8 @@ def exponents(x: np.ndarray) -> Exponents:
 
 
 def declaration(fmt) -> dict:
-    """What the bit strip needs of a format: its name, exponent bits and fraction bits."""
-    return {"name": fmt.name, "e": fmt.exponent_bits, "m": fmt.fraction_bits}
+    """What the browser needs of a format: its name, exponent and fraction bits, what its largest exponent means."""
+    return {"name": fmt.name, "e": fmt.exponent_bits, "m": fmt.fraction_bits, "specials": fmt.specials}
 
 
 @dataclass(frozen=True)
@@ -89,70 +83,29 @@ def _gap(fmt, x: np.ndarray) -> np.ndarray:
     return np.where(power > highest, np.float32(np.inf), gap)
 
 
-def exponent_figure(counted: Exponents, formats: Sequence, theme: str = "light") -> go.Figure:
-    """Where a tensor's exponents lie, over the range of each format on the same axis.
-
-    Solid: normal numbers, full precision. Hatched: subnormal numbers, fewer and fewer bits. Beyond: zero or infinity.
+def line_message(
+    counted: Exponents,
+    formats: Sequence,
+    token: str,
+    start: int,
+    window: int,
+    presets: Sequence[tuple[str, float, int]],
+) -> dict:
+    """For the number line: formats, the tensor's exponents, `start` an FP32 pattern, `window` the power of two where
+    the line ends. presets: a label, a number and a window each.
     """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.66, 0.34], vertical_spacing=0.04)
-    blue = palette.ROLES["exponent"].colour(theme)
-    figure.add_bar(
-        x=counted.powers,
-        y=counted.counts,
-        marker={"color": blue, "line": {"width": 0}},
-        width=0.86,
-        hovertemplate="2<sup>%{x}</sup> ≤ |w| &lt; twice that<br>%{y:,} weights<extra></extra>",
-        showlegend=False,
-        row=1,
-        col=1,
-    )
-    for fmt in reversed(formats):
-        _add_range(figure, fmt, theme)
-    style.apply(figure, theme, height=330)
-    figure.update_layout(bargap=0.1, barmode="overlay")
-    figure.update_yaxes(type="log", title="weights", dtick=1, exponentformat="power", row=1, col=1)
-    figure.update_yaxes(showgrid=False, tickfont={"color": palette.INK[theme]}, row=2, col=1)
-    figure.update_xaxes(range=[LOWEST - 0.5, HIGHEST + 0.5], zeroline=False)
-    ticks = list(range(-30, HIGHEST + 1, 5))
-    figure.update_xaxes(
-        tickvals=ticks,
-        ticktext=[f"2<sup>{power}</sup>" for power in ticks],
-        title="size of the weight, |w|",
-        row=2,
-        col=1,
-    )
-    return figure
-
-
-def _add_range(figure: go.Figure, fmt, theme: str) -> None:
-    """One row of the lower panel: the powers of two that `fmt` holds with full and with falling precision."""
-    lowest, highest = 1 - fmt.bias, fmt.bias
-    bands = (("normal", lowest, highest, "", 0.75), ("subnormal", lowest - fmt.fraction_bits, lowest - 1, "/", 0.35))
-    for kind, low, high, pattern, opacity in bands:
-        shown_low, shown_high = max(low, LOWEST - 1), min(high, HIGHEST + 1)
-        if shown_low > shown_high:
-            continue
-        figure.add_bar(
-            y=[fmt.name],
-            x=[shown_high - shown_low + 1],
-            base=[shown_low - 0.5],
-            orientation="h",
-            width=0.5,
-            opacity=opacity,
-            marker={
-                "color": palette.ROLES["fraction"].colour(theme),
-                "line": {"width": 0},
-                "pattern": {
-                    "shape": pattern,
-                    "fgcolor": palette.ROLES["fraction"].colour(theme),
-                    "fillmode": "replace",
-                },
-            },
-            hovertemplate=f"{fmt.name} {kind}: 2<sup>{low}</sup> to 2<sup>{high}</sup><extra></extra>",
-            showlegend=False,
-            row=2,
-            col=1,
-        )
+    return {
+        "token": token,
+        "formats": [declaration(fmt) for fmt in formats],
+        "powers": counted.powers.tolist(),
+        "counts": counted.counts.tolist(),
+        "start": start,
+        "window": window,
+        "presets": [
+            {"label": label, "value": int(np.float32(value).view(np.uint32)), "window": end}
+            for label, value, end in presets
+        ],
+    }
 
 
 def exponents_csv(counted: Exponents) -> str:

@@ -17,16 +17,20 @@ class Tensor:
         return X[start:stop]
 
 
-def test_rulers_rise_from_minus_one_and_lose_what_their_formats_lose():
-    found = codebooks.rulers(X)
-    for ruler in found:
+def test_rulers_rise_from_minus_one():
+    by_name = {ruler.name: ruler for ruler in codebooks.rulers()}
+    for ruler in by_name.values():
         assert (np.diff(ruler.entries) > 0).all()
         assert ruler.entries[0] == -1
-        assert 0.03 < ruler.relative < 0.2
-    by_name = {ruler.name: ruler for ruler in found}
     assert len(by_name["MXFP4"].entries) == 15, "the two zeros of FP4 are one mark"
-    assert by_name["INT4"].bpw == by_name["NF4"].bpw == by_name["IQ4_NL"].bpw == by_name["NVFP4"].bpw == 4.5
-    assert codebooks.best(found) == min(found, key=lambda r: r.relative).name
+
+
+def test_rulers_lose_what_their_formats_lose():
+    found = codebooks.lost(X)
+    assert [m.relative for m in found] == sorted(m.relative for m in found)
+    assert all(0.03 < m.relative < 0.2 for m in found)
+    assert {m.name: m.bpw for m in found} == {"INT4": 4.5, "NF4": 4.5, "IQ4_NL": 4.5, "MXFP4": 4.25, "NVFP4": 4.5}
+    assert codebooks.lost_html(found).count("<tr><th scope") == 5
 
 
 def test_shares_leave_out_the_largest_of_each_block():

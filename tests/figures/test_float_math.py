@@ -10,7 +10,8 @@ import pytest
 from quantlib.formats import FORMATS
 
 NODE = shutil.which("node")
-FLOATS = [FORMATS[name] for name in ("FP32", "BF16", "FP16")]
+WIDE = [FORMATS[name] for name in ("FP32", "BF16", "FP16")]
+FLOATS = [f for f in FORMATS.values() if f.kind == "float" and f.signed]
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs node")
 
 HARNESS = """
@@ -37,7 +38,7 @@ def run(fmt, doubles: np.ndarray, bits: np.ndarray) -> dict:
 
     halves = np.ascontiguousarray(doubles, "<f8").view("<u4").reshape(-1, 2).tolist()
     told = {
-        "format": {"e": fmt.exponent_bits, "m": fmt.fraction_bits},
+        "format": {"e": fmt.exponent_bits, "m": fmt.fraction_bits, "specials": fmt.specials},
         "wide": {"e": 8, "m": 23},
         "patterns": halves,
         "bits": bits.tolist(),
@@ -52,6 +53,7 @@ def run(fmt, doubles: np.ndarray, bits: np.ndarray) -> dict:
 def edge_bits(fmt) -> np.ndarray:
     """Both zeros, both ends of every kind, and a spread of everything between."""
     top = fmt.max
+    last = int(fmt.encode(np.inf if fmt.specials == "ieee" else top))
     ends = [
         0,
         1,
@@ -60,8 +62,8 @@ def edge_bits(fmt) -> np.ndarray:
         int(fmt.encode(fmt.smallest_normal)),
         int(fmt.encode(top)),
     ]
-    ends += [int(fmt.encode(1.0)) - 1, int(fmt.encode(1.0)), int(fmt.encode(np.inf))]
-    spread = np.random.default_rng(0).integers(0, int(fmt.encode(np.inf)), 300)
+    ends += [int(fmt.encode(1.0)) - 1, int(fmt.encode(1.0)), last]
+    spread = np.random.default_rng(0).integers(0, last, 300)
     magnitude = np.concatenate([ends, spread])
     return np.concatenate([magnitude, magnitude + 2 ** (fmt.bits - 1)]).astype(np.uint32)
 
@@ -72,7 +74,7 @@ def edge_doubles(fmt) -> np.ndarray:
     magnitude = magnitude[magnitude < int(fmt.encode(fmt.max))]
     low, high = (fmt.decode(m).astype(np.float64) for m in (magnitude, magnitude + 1))
     tie = (low + high) / 2
-    last = 2.0 ** (fmt.bias - fmt.fraction_bits)
+    last = fmt.spacing(int(fmt.encode(fmt.max)))
     over = fmt.max + last * np.array([0.25, 0.5, 0.75, 1.0, 1e6])
     hairs = [np.nextafter(tie, 0), tie, np.nextafter(tie, np.inf), np.nextafter(over, 0)]
     doubles = np.concatenate([low, *hairs, over, [0.0, 5e-324, 1e-310, 1e308, np.inf]])
@@ -93,8 +95,8 @@ def test_decoding_widens_exactly(fmt):
 
 @pytest.mark.parametrize("fmt", FLOATS, ids=lambda f: f.name)
 def test_fields_and_kinds(fmt):
-    top = int(fmt.encode(np.inf))
-    bits = np.concatenate([edge_bits(fmt), [top + 1, top + 2 ** (fmt.fraction_bits - 1)]]).astype(np.uint32)
+    nans = [n for part in fmt.nans for n in (part[0], part[-1])]
+    bits = np.concatenate([edge_bits(fmt), nans]).astype(np.uint32)
     said = run(fmt, np.array([0.0]), bits)
     assert said["kinds"] == [fmt.kind_of(int(b)) for b in bits]
     parts = [fmt.fields(int(b)) for b in bits]
@@ -105,8 +107,10 @@ def test_fields_and_kinds(fmt):
 def test_neighbours(fmt):
     bits = np.array([b for b in edge_bits(fmt).tolist() if fmt.kind_of(b) != "infinity"], np.uint32)
     said = run(fmt, np.array([0.0]), bits)["neighbours"]
-    values = [[float(fmt.decode(b)) for b in pair] for pair in said]
-    assert values == [[float(fmt.decode(n)) for n in fmt.neighbours(int(b))] for b in bits]
+    for b, pair in zip(bits, said, strict=True):
+        at = float(fmt.decode(b))
+        values = [at if n is None else float(fmt.decode(n)) for n in pair]  # an end of the range is its own neighbour
+        assert values == [float(fmt.decode(n)) for n in fmt.neighbours(int(b))]
 
 
 @pytest.mark.parametrize("fmt", FLOATS, ids=lambda f: f.name)
@@ -127,9 +131,15 @@ def test_marked_bits_are_those_that_cutting_would_leave_otherwise(fmt):
 
 
 def test_nan_stays_nan_with_its_sign_in_every_direction():
-    for fmt in FLOATS:
+    for fmt in WIDE:
         top = int(fmt.encode(np.inf))
         bits = np.array([top + 1, 2 ** (fmt.bits - 1) + top + 1], np.uint32)
         wide = np.array(run(fmt, np.array([np.nan]), bits)["widened"], np.uint32)
         assert np.isnan(wide.view(np.float32)).all()
         assert (wide >> 31).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("fmt", FLOATS, ids=lambda f: f.name)
+def test_nan_and_infinities_become_what_the_format_has_for_them(fmt):
+    doubles = np.array([np.nan, np.inf, -np.inf])
+    assert run(fmt, doubles, np.array([0]))["encoded"] == fmt.encode(doubles).tolist()

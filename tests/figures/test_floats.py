@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -45,12 +47,12 @@ def test_gap_is_the_distance_to_the_next_storable_value():
         assert floats._gap(fmt, x).tolist() == steps
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_exponent_figure_shows_every_count_and_every_format(theme):
+def test_the_number_line_gets_every_count_and_every_format():
     counted = floats.exponents(np.array([0.5, 0.25, 0.3], np.float32))
-    figure = floats.exponent_figure(counted, SIXTEEN, theme)
-    assert figure.data[0].y.tolist() == counted.counts.tolist()
-    assert {trace.y[0] for trace in figure.data[1:]} == {"BF16", "FP16"}
+    said = json.loads(json.dumps(floats.line_message(counted, SIXTEEN, "t", 0x3F800000, 1, [("ten", 10.0, 4)])))
+    assert dict(zip(said["powers"], said["counts"], strict=True)) == {-2: 2, -1: 1}
+    assert [f["name"] for f in said["formats"]] == ["BF16", "FP16"]
+    assert said["presets"] == [{"label": "ten", "value": 0x41200000, "window": 4}]
 
 
 def test_sample_takes_all_of_a_small_tensor_and_whole_rows_of_a_large_one():
