@@ -38,8 +38,8 @@ def _without_imports(source: str) -> str:
 def make(name: str, *scripts: str) -> Callable:
     """Register the component `name`: its style sheet is `name`.css, its modules `scripts`, the last with the export.
 
-    Call it once, when a module is imported. The root element has the classes "ql" and `name`. State may have any name but
-    "value", which Streamlit keeps to itself without a word.
+    Call it once, when a module is imported. The root element has the classes "ql" and `name`. State may have any name
+    but "value", which Streamlit keeps to itself without a word.
     """
     sheets = ("base.css", "plot.css", f"{name}.css")
     return st.components.v2.component(
