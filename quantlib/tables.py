@@ -56,7 +56,7 @@ def checkpoint(ckpt: Checkpoint) -> dict:
     weights = sum(prod(t.shape) for t in ckpt.tensors.values())
     nbytes = sum(t.nbytes for t in ckpt.tensors.values())
     return {
-        "source": str(ckpt.source),
+        "source": ckpt.origin or str(ckpt.source),
         "kind": ckpt.kind,
         "architecture": ckpt.architecture,
         "tensor count": len(ckpt.tensors),

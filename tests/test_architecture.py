@@ -27,7 +27,7 @@ OUTSIDE = {
     "metrics": {"numpy"},
     "loss_kernel": {"numba", "numpy"},
     "recipes": set(),
-    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers"},
+    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers", "huggingface_hub"},
     "jobs": {"numpy", "distributed"},
     "lm": {"numpy", "numba", "threadpoolctl", "tokenizers"},
     "inspection": {"numpy", "numba"},
@@ -87,7 +87,8 @@ def test_pages_do_no_arithmetic_on_arrays():
 
 def test_importing_quantlib_is_light():
     """Neither Streamlit nor Plotly nor torch comes in with the library, and nothing is compiled."""
-    code = "import sys, quantlib; print([m for m in ('streamlit', 'plotly', 'torch', 'pandas') if m in sys.modules])"
+    heavy = ("streamlit", "plotly", "torch", "pandas", "huggingface_hub")
+    code = f"import sys, quantlib; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert out.stdout.strip() == "[]"
 

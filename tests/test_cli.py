@@ -95,7 +95,7 @@ def test_quantize_with_a_recipe_file_a_report_and_json_progress(demo_model, tmp_
         (("inspect", "no-such-file.gguf"), 1),
         (("inspect", "README.md"), 1),
         (("inspect", "README.md", "--report", "report.docx"), 2),
-        (("inspect", "hf://owner/name"), 1),
+        (("inspect", "hf://owner"), 1),
         (("inspect", "assets/demo_model", "--tensor", "nothing"), 1),
         (("quantize", "assets/demo_model", "no/such/folder/x.gguf"), 1),
     ],

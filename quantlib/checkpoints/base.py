@@ -58,6 +58,11 @@ class MappedFile:
         self._bytes = np.frombuffer(self._map if self._map is not None else b"", dtype=np.uint8)
 
     @property
+    def known(self) -> int:
+        """How many bytes from the start on can be parsed: all of a file on this machine."""
+        return self.size
+
+    @property
     def buffer(self) -> mmap.mmap | bytes:
         """The mapping itself, for parsers that work on bytes in place."""
         if self._bytes is None:
@@ -98,6 +103,9 @@ class MappedFile:
         except OSError:
             return True
         return (state.st_size, state.st_mtime_ns) != self.stamp
+
+    def download(self) -> None:
+        """Makes the whole file local, as it is."""
 
     def forget(self) -> None:
         """Lets go of the pages read so far, which stay in the system's file cache: memory held does not grow."""
@@ -209,7 +217,8 @@ class Checkpoint:
     """An opened checkpoint: names, shapes and formats at once, values when they are asked for.
 
     kind is "safetensors", "huggingface" or "gguf". metadata holds MetadataValue by key for GGUF, and the parsed
-    "config" (and what else was found) for the others. Closing it makes later reads fail with a CheckpointError.
+    "config" (and what else was found) for the others. origin: its hf:// address, where it has one. Closing it makes
+    later reads fail with a CheckpointError.
     """
 
     source: Path
@@ -219,6 +228,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     warnings: tuple[str, ...] = ()
     files: tuple[MappedFile, ...] = field(default=(), repr=False)
+    origin: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
@@ -243,6 +253,11 @@ class Checkpoint:
         """The plain value of a metadata key."""
         found = self.metadata.get(key, default)
         return found.value if isinstance(found, MetadataValue) else found
+
+    def download(self) -> None:
+        """Makes all files local: those on the hub go to the cache; CheckpointError where they cannot."""
+        for file in self.files:
+            file.download()
 
     def forget(self) -> None:
         """Lets go of what was read so far, so that reading a whole file does not hold it in memory."""

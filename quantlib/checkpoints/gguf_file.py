@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -43,21 +43,47 @@ def open_gguf(path: Path) -> Checkpoint:
     Shapes are GGUF's dimensions reversed, so that rows come first. Given the first part of a split file, all parts are
     opened. Raises CheckpointError for every header that does not hold: one sentence with file, key or tensor, numbers.
     """
-    metadata, tensors, files = _open_parts(path)
+    return checkpoint_of_parts(path, *open_parts(path))
+
+
+class HeaderContinues(Exception):
+    """The header goes on beyond the bytes of the file that are known: `needed` bytes, at least."""
+
+    def __init__(self, needed: int):
+        self.needed = needed
+
+
+def checkpoint_of_parts(path: Path, metadata, tensors, files) -> Checkpoint:
+    """The checkpoint of what open_parts() found."""
     architecture = metadata.get("general.architecture")
     name = architecture.value if architecture and isinstance(architecture.value, str) else None
     return Checkpoint(path, "gguf", metadata, name, tensors, files=files)
 
 
-def _open_parts(path: Path) -> tuple[dict[str, MetadataValue], dict[str, Tensor], tuple[MappedFile, ...]]:
-    """Metadata of the first file, tensors of all: a split file names its parts by number, beside each other."""
+def open_parts(
+    path: Path,
+    open_file: Callable[[Path], MappedFile] = MappedFile,
+    further: Callable[[MappedFile, HeaderContinues], None] | None = None,
+) -> tuple[dict[str, MetadataValue], dict[str, Tensor], tuple[MappedFile, ...]]:
+    """Metadata of the first file, tensors of all: a split file names its parts by number, beside each other.
+
+    open_file: opens each part. further: makes more of a file known, of which only the start is.
+    """
     files: list[MappedFile] = []
+
+    def read() -> tuple[dict[str, MetadataValue], dict[str, Tensor]]:
+        while True:
+            try:
+                return _Reader(files[-1]).read()
+            except HeaderContinues as error:
+                further(files[-1], error)
+
     try:
-        files.append(MappedFile(path))
-        metadata, tensors = _Reader(files[0]).read()
+        files.append(open_file(path))
+        metadata, tensors = read()
         for number, part in enumerate(_other_parts(path, metadata), start=1):
-            files.append(MappedFile(part))
-            other, more = _Reader(files[-1]).read()
+            files.append(open_file(part))
+            other, more = read()
             if (said := _whole(other, "split.no")) != number:
                 raise fault(part, f"says it is part number {said} of its split file, where {number} belongs.")
             for name, tensor in more.items():
@@ -158,6 +184,7 @@ class _Reader:
 
     def __init__(self, file: MappedFile):
         self.file, self.path, self.data, self.size, self.at = file, file.path, file.buffer, file.size, 0
+        self.known = file.known
         self.strings = 0
 
     def read(self) -> tuple[dict[str, MetadataValue], dict[str, Tensor]]:
@@ -219,6 +246,8 @@ class _Reader:
             left = self.size - at
             raise fault(self.path, f"ends inside {_said(what)}: {count:,} bytes belong there and {left:,} are left.")
         self.at = at + count
+        if self.at > self.known:
+            raise HeaderContinues(self.at)
         return at
 
     def _u32(self, what: _What) -> int:
@@ -278,13 +307,17 @@ class _Reader:
                 f"has arrays with {self.strings:,} strings up to {shown(key)}, more than the {MAX_STRINGS:,} read.",
             )
         start = at = self.at
-        data, unpack, last = self.data, _U64.unpack_from, self.size - 8
+        data, unpack, last = self.data, _U64.unpack_from, self.known - 8
         for i in range(count):
             if at > last:
+                if self.known < self.size:
+                    raise HeaderContinues(min(at + 8, self.size))
                 raise fault(self.path, f"ends inside the string {i:,} of the {count:,} of {shown(key)}.")
             at += 8 + unpack(data, at)[0]
         if at > self.size:
             raise fault(self.path, f"ends inside the last of the {count:,} strings of {shown(key)}.")
+        if at > self.known:
+            raise HeaderContinues(at)
         self.at = at
         return Strings(self.file, start, at, count)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, shown
@@ -18,21 +19,28 @@ def open_folder(folder: Path) -> Checkpoint:
     if not (folder / "config.json").exists():
         raise fault(folder, "has no config.json, so it is no Hugging Face model folder; name the file to open instead.")
     names, weight_map = _shards(folder)
-    return _open(folder, names, weight_map)
+    return checkpoint_of_shards(folder, names, weight_map)
 
 
 def open_with_config(path: Path) -> Checkpoint:
     """A safetensors file beside a config.json: its folder as a checkpoint, restricted to this file."""
-    return _open(path.parent, [path.name], None, source=path)
+    return checkpoint_of_shards(path.parent, [path.name], None, source=path)
 
 
-def _open(folder: Path, names: list[str], weight_map: dict[str, str] | None, source: Path | None = None) -> Checkpoint:
+def checkpoint_of_shards(
+    folder: Path,
+    names: list[str],
+    weight_map: dict[str, str] | None,
+    open_file: Callable[[Path], MappedFile] = MappedFile,
+    source: Path | None = None,
+) -> Checkpoint:
+    """The checkpoint of a folder's config.json and its safetensors files, which open_file opens by their paths."""
     config = read_json(folder / "config.json")
     files: list[MappedFile] = []
     tensors: dict[str, Tensor] = {}
     try:
         for name in names:
-            files.append(MappedFile(folder / name))
+            files.append(open_file(folder / name))
             for key, tensor in read_header(files[-1])[0].items():
                 if key in tensors:
                     raise fault(
@@ -75,23 +83,30 @@ def _shards(folder: Path) -> tuple[list[str], dict[str, str] | None]:
             )
             raise fault(folder, why)
         return names, None
-    path, weight_map = folder / INDEX, index.get("weight_map")
+    return shards_of_index(folder / INDEX, index, lambda name: (folder / name).is_file())
+
+
+def shards_of_index(
+    path: Path, index: Mapping[str, object], is_there: Callable[[str], bool]
+) -> tuple[list[str], dict[str, str]]:
+    """The shards that an index names, sorted, and its weight map; each must be there."""
+    weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise fault(path, "has no 'weight_map' object that says which file holds which tensor.")
     names = set()
     for tensor, name in weight_map.items():
-        if type(name) is not str or not _plain(name):
+        if type(name) is not str or not plain_name(name):
             raise fault(path, f"places {shown(tensor)} in {shown(name)}, which is no plain .safetensors file name.")
         names.add(name)
         if len(names) > MAX_SHARDS:
             raise fault(path, f"names more than {MAX_SHARDS:,} shards.")
     for name in sorted(names):
-        if not (folder / name).is_file():
+        if not is_there(name):
             raise fault(path, f"names the shard {shown(name)}, which is not in the folder.")
     return sorted(names), weight_map
 
 
-def _plain(name: str) -> bool:
+def plain_name(name: str) -> bool:
     """A file name that stays in its folder: no separators, no drive, no parent, nothing unprintable."""
     forbidden = any(c in "/\\:" or not c.isprintable() for c in name)
     return name.endswith(".safetensors") and not forbidden and not name.startswith(".") and len(name) <= 255

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantlib.checkpoints.base import Checkpoint, MappedFile, fault, shown
+from quantlib.checkpoints.base import Checkpoint, MappedFile, fault
 from quantlib.checkpoints.gguf_file import open_gguf
+from quantlib.checkpoints.hub_opening import open_hub
 from quantlib.checkpoints.huggingface import open_folder, open_with_config
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
@@ -16,14 +17,14 @@ PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:
-    """A safetensors file, a Hugging Face folder (sharded or not) or a GGUF file, opened lazily: only headers are read.
+    """A safetensors file, a Hugging Face folder (sharded or not), a GGUF file or hf://owner/name[@revision][/file.gguf].
+
+    It is opened lazily: only headers are read, also from the hub.
 
     Raises CheckpointError, in one sentence, for anything else and for every file that does not hold what it claims.
     """
     if str(source).startswith("hf://"):
-        raise CheckpointError(
-            f"{shown(source)} is on the hub, which is not read yet: download the folder and open that."
-        )
+        return open_hub(str(source))
     path = Path(source)
     try:
         is_folder, exists = path.is_dir(), path.exists()

@@ -57,7 +57,7 @@ def open_safetensors(path: Path) -> Checkpoint:
 
 def read_header(file: MappedFile) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file in the order of its header, and the strings of its __metadata__."""
-    path, end = file.path, 8 + _header_length(file)
+    path, end = file.path, 8 + header_length(file)
     header = _Header(file, 8, end)
     entries: dict[str, tuple[str, tuple[int, ...], int, int]] = {}
     strings: dict[str, str] | None = None
@@ -82,7 +82,8 @@ def read_header(file: MappedFile) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, strings or {}
 
 
-def _header_length(file: MappedFile) -> int:
+def header_length(file: MappedFile) -> int:
+    """Bytes of the JSON header, as the first eight bytes say; CheckpointError where that cannot be."""
     if file.size < 8:
         raise fault(
             file.path, f"is {file.size} bytes long, too short for the 8-byte header length of a safetensors file."

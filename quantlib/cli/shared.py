@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quantlib.errors import QuantlibError
 
-SOURCE_HELP = "a safetensors file, a Hugging Face folder or a GGUF file"
+SOURCE_HELP = "a safetensors file, a Hugging Face folder, a GGUF file, or hf://owner/name[@revision][/file.gguf]"
 
 
 def command(commands, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:

@@ -30,8 +30,9 @@ class Source:
 
     @classmethod
     def of(cls, plan: Plan) -> "Source":
-        path = str(plan.checkpoint.source.absolute())
-        return cls(path, stamp(plan.checkpoint), {t.name: t.tensor for t in plan.tensors})
+        opened = plan.checkpoint
+        path = opened.files[0].path if opened.origin and opened.kind == "gguf" else opened.source
+        return cls(str(path.absolute()), stamp(plan.checkpoint), {t.name: t.tensor for t in plan.tensors})
 
     def __reduce__(self):
         return _reopened, (self.path, self.stamp)

@@ -69,6 +69,7 @@ def run(
             f"{plan.recipe.name} needs an importance matrix for {plan.lacking[0]}; give one, or choose another recipe."
         )
     check_target(plan, out)
+    plan.checkpoint.download()
     journal = None
     try:
         journal = Journal(out)

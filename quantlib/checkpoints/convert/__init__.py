@@ -15,6 +15,7 @@ from quantlib.checkpoints.convert.general import count_weights, general_metadata
 from quantlib.checkpoints.convert.hyperparameters import metadata_of
 from quantlib.checkpoints.convert.tensors import gguf_name, view_tensors
 from quantlib.checkpoints.convert.tokenizer import tokenizer_metadata
+from quantlib.checkpoints.hub import Address
 from quantlib.checkpoints.untrusted import Fields
 
 QUANTIZATION_VERSION = 2  # of the block formats; GGML_QNT_VERSION
@@ -62,7 +63,7 @@ def _converted(checkpoint: Checkpoint) -> Checkpoint:
     metadata = {
         "general.architecture": MetadataValue("string", architecture.name),
         **metadata_of(architecture.early, architecture, config),
-        **general_metadata(folder, config.name_or_path, count_weights(tensors.values())),
+        **general_metadata(folder, config.name_or_path, count_weights(tensors.values()), _called(checkpoint)),
         **metadata_of(architecture.keys, architecture, config, file_type=0),
         "general.quantization_version": MetadataValue("uint32", QUANTIZATION_VERSION),
         **tokens,
@@ -75,6 +76,11 @@ def _converted(checkpoint: Checkpoint) -> Checkpoint:
         tensors=tensors,
         warnings=checkpoint.warnings + warnings + token_warnings,
     )
+
+
+def _called(checkpoint: Checkpoint) -> str | None:
+    """The name of a model of the hub, whose folder in the cache is named after its commit."""
+    return Address.parse(checkpoint.origin).repository.rpartition("/")[2] if checkpoint.origin else None
 
 
 def architecture_of(path: Path, values: dict[str, object]) -> Architecture:

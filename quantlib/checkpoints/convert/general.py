@@ -47,12 +47,14 @@ def count_weights(tensors: Iterable[Tensor]) -> Counts:
     return total, shared, each, experts // stacks if stacks else 0
 
 
-def general_metadata(folder: Path, name_or_path: str | None, counts: Counts) -> dict[str, MetadataValue]:
-    """general.type to general.size_label as llama.cpp's converter derives them."""
-    size = counts[0]
+def general_metadata(
+    folder: Path, name_or_path: str | None, counts: Counts, called: str | None = None
+) -> dict[str, MetadataValue]:
+    """general.type to general.size_label as llama.cpp's converter derives them; called: the folder's name elsewhere."""
+    size, called = counts[0], called or _folder_name(folder)
     out = {"general.type": MetadataValue("string", "model")} | _sampling(folder)
     parts: dict[str, str] = {}
-    for model_id in _ids(folder, name_or_path):
+    for model_id in _ids(called, name_or_path):
         title, organization, basename, finetune, version, size_label = _components(model_id, size)
         found = {
             "name": gguf.Metadata.id_to_title(title) if title else None,
@@ -63,7 +65,7 @@ def general_metadata(folder: Path, name_or_path: str | None, counts: Counts) -> 
             "size_label": size_label,
         }
         parts = {key: value for key, value in found.items() if value is not None} | parts
-    parts.setdefault("name", _folder_name(folder))
+    parts.setdefault("name", called)
     if size:
         parts.setdefault("size_label", gguf.size_label(*counts))
     for key in ("name", "version", "organization", "finetune", "basename", "size_label"):
@@ -79,11 +81,11 @@ def _components(model_id: str, size: int) -> tuple[str | None, ...]:
         return model_id, None, None, None, None, None
 
 
-def _ids(folder: Path, name_or_path: str | None) -> Iterable[str]:
+def _ids(called: str, name_or_path: str | None) -> Iterable[str]:
     # Most hubs write owner/name here; anything with more slashes is a path of the machine it was trained on.
     if name_or_path and name_or_path.count("/") <= 1 and len(name_or_path) <= MAX_ID:
         yield name_or_path
-    yield _folder_name(folder)[:MAX_ID]
+    yield called[:MAX_ID]
 
 
 def _folder_name(folder: Path) -> str:

@@ -1,0 +1,103 @@
+"""Opening hf:// addresses: a model's small files go to the cache, of the large ones only their headers are read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from quantlib.checkpoints.base import Checkpoint, fault, shown
+from quantlib.checkpoints.gguf_file import HeaderContinues, checkpoint_of_parts, open_parts
+from quantlib.checkpoints.hub import SMALL, Address, Repository
+from quantlib.checkpoints.hub_file import HubFile
+from quantlib.checkpoints.huggingface import INDEX, checkpoint_of_shards, plain_name, shards_of_index
+from quantlib.checkpoints.safetensors_file import header_length
+from quantlib.checkpoints.untrusted import read_json_if_there
+from quantlib.errors import CheckpointError
+
+# What converting and running a model needs beside its weights.
+BESIDE = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja",
+    "chat_template.json", "README.md", INDEX,
+)  # fmt: skip
+START = 2**20  # bytes of a GGUF file that are fetched first; its header follows no length field
+
+
+def open_hub(source: str) -> Checkpoint:
+    """The checkpoint at an hf:// address. Raises CheckpointError, in one sentence, where there is none."""
+    address = Address.parse(source)
+    repository = Repository(address)
+    name = _gguf_name(repository)
+    found = _open_gguf(repository, name) if name else _open_safetensors(repository)
+    return replace(found, origin=str(address))
+
+
+def _gguf_name(repository: Repository) -> str | None:
+    """The GGUF file that is meant, if it is one: named in the address, or the only one there."""
+    address = repository.address
+    if address.file:
+        if address.file not in repository.sizes:
+            raise CheckpointError(f"{address} lists no file {shown(address.file)}.")
+        if not address.file.endswith(".gguf"):
+            raise CheckpointError(f"{address} names one file; that is possible for GGUF files only.")
+        return address.file
+    names = [name for name in repository.sizes if name.endswith(".gguf")]
+    first = [name for name in names if "-of-" not in name or "-00001-of-" in name]
+    if not names or ("config.json" in repository.sizes and any(map(_is_weights, repository.sizes))):
+        return None
+    if len(first) != 1:
+        some = ", ".join(shown(name) for name in sorted(first)[:8])
+        raise CheckpointError(f"{address} holds {len(first)} GGUF files; add one of them to the address: {some}.")
+    return first[0]
+
+
+def _is_weights(name: str) -> bool:
+    return fnmatchcase(name, "model*.safetensors")
+
+
+def _open_gguf(repository: Repository, name: str) -> Checkpoint:
+    """A GGUF file, read from its start on until its header is whole."""
+    path = Path(name)
+
+    def file(part: Path) -> HubFile:
+        if str(part) not in repository.sizes:
+            raise fault(path, f"is one part of a split file, and the part {shown(part.name)} is not listed.")
+        opened = HubFile(repository, str(part))
+        opened.know(START)
+        return opened
+
+    return checkpoint_of_parts(path, *open_parts(path, file, _further))
+
+
+def _further(file: HubFile, error: HeaderContinues) -> None:
+    file.know(max(4 * file.known, error.needed))
+
+
+def _open_safetensors(repository: Repository) -> Checkpoint:
+    address, sizes = repository.address, repository.sizes
+    if "config.json" not in sizes:
+        raise CheckpointError(
+            f"{address} has neither a config.json nor a single GGUF file, so there is no model to open."
+        )
+    folder = repository.download("config.json").parent
+    for name in BESIDE:
+        if sizes.get(name, SMALL + 1) <= SMALL:
+            repository.download(name)
+    index = read_json_if_there(folder / INDEX)
+    if index is None:
+        names, weight_map = sorted(name for name in sizes if _is_weights(name) and plain_name(name)), None
+    else:
+        names, weight_map = shards_of_index(folder / INDEX, index, lambda name: name in sizes)
+    if not names:
+        pickles = [name for name in sizes if name.endswith((".bin", ".pt", ".pth"))]
+        why = f"only {shown(sorted(pickles)[0])}, a pickle, and loading a pickle can run code" if pickles else "none"
+        raise CheckpointError(f"{address} should have its weights in safetensors files, and has {why}.")
+
+    def file(path: Path) -> HubFile:
+        opened = HubFile(repository, path.name)
+        opened.know(8)
+        opened.know(8 + header_length(opened))
+        return opened
+
+    return checkpoint_of_shards(folder, names, weight_map, file)
