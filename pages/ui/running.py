@@ -21,6 +21,10 @@ class Running:
     identity: str
     note: str = ""
 
+    @property
+    def weights(self) -> int:
+        return sum(w.size for w in self.model.weights.values())
+
 
 def running() -> Running:
     """The opened model, or the demo model with a note on why."""

@@ -1,0 +1,244 @@
+"""Outliers: one weight that grows, the outliers of real weights and activations, and what methods do about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from quantlib.figures import palette, style
+from quantlib.figures.runs import kind_of, row_names
+from quantlib.figures.weights import fp32_bits
+from quantlib.formats.granularity import PerGroup, PerTensor
+from quantlib.formats.integers import IntegerFormat
+from quantlib.lm import Model
+from quantlib.lm.activations import Activations
+from quantlib.methods.llm_int8 import OutlierTrace
+from quantlib.methods.rtn import AbsMax, LeastSquares, Percentile, Rounded, round_to_nearest
+from quantlib.methods.smoothquant import SmoothTrace
+from quantlib.metrics import compare
+from quantlib.recipes import layer_of
+
+SIZES = tuple(np.round(np.concatenate([np.arange(0, 10, 0.5), np.arange(10, 41, 1.5)]), 1).tolist())
+WEIGHTS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """A row of weights in which one takes each of `sizes` typical sizes, rounded with one scale and with many.
+
+    row: float32 (n,); at: the place of the one that grows. results[i][k]: the i-th size in the k-th granularity.
+    """
+
+    row: np.ndarray
+    at: int
+    form: IntegerFormat
+    sizes: tuple[float, ...]
+    groups: tuple[int, ...]
+    results: tuple[tuple[Rounded, ...], ...]
+
+    def others(self, step: int, which: int) -> tuple[int, float]:
+        """Of the weights beside the grown one: how many codes they use, and their relative error."""
+        found = self.results[step][which]
+        beside = np.arange(self.row.size) != self.at
+        used = np.unique(found.codes[beside]).size
+        return used, compare(self.row[beside], found.decoded[beside]).relative
+
+
+def grow(row: np.ndarray, bits: int = 4, block: int = 16, sizes: Sequence[float] = SIZES) -> Grown:
+    """Let the middle weight of a row (n,) grow to so many times the typical size, and quantize the row each time."""
+    row, at = np.ascontiguousarray(row, np.float32), row.size // 2 + 3
+    typical = float(np.sqrt(np.mean(np.square(row, dtype=np.float64)))) or 1.0
+    form, results = IntegerFormat(bits), []
+    for size in sizes:
+        x = row.copy()
+        x[at] = np.float32(size * typical)
+        results.append(tuple(round_to_nearest(x, form, g) for g in (PerTensor(), PerGroup(block))))
+    return Grown(row, at, form, tuple(sizes), (row.size, block), tuple(results))
+
+
+def message(found: Grown, token: str) -> dict:
+    """The row as bit patterns for the component: what each weight is stored as, and the levels, at each size."""
+    codes = np.arange(found.form.lowest, found.form.highest + 1)
+    panels = []
+    for which, group in enumerate(found.groups):
+        steps = [step[which] for step in found.results]
+        levels = [
+            np.multiply.outer(np.atleast_1d(s.scales).astype(np.float32), codes.astype(np.float32)) for s in steps
+        ]
+        panels.append(
+            {
+                "group": group,
+                "bpw": steps[0].bpw,
+                "decoded": [fp32_bits(s.decoded).tolist() for s in steps],
+                "levels": [fp32_bits(part).tolist() for part in levels],
+                "used": [found.others(i, which)[0] for i in range(len(steps))],
+                "errors": [round(100 * found.others(i, which)[1], 1) for i in range(len(steps))],
+            }
+        )
+    typical = np.sqrt(np.mean(np.square(found.row, dtype=np.float64)))
+    return {
+        "token": token,
+        "weights": fp32_bits(found.row).tolist(),
+        "at": found.at,
+        "sizes": list(found.sizes),
+        "typical": int(fp32_bits(np.float32(typical))),
+        "count": codes.size,
+        "panels": panels,
+    }
+
+
+def clipping(x: np.ndarray, bits: int) -> list[dict]:
+    """Rows (rows, n) with one scale each, chosen in four ways: what each clips, and the error that it leaves."""
+    form, rows = IntegerFormat(bits), PerGroup(x.shape[-1])
+    choices = (
+        ("cover all (absmax)", AbsMax()),
+        ("99.9th percentile", Percentile(99.9)),
+        ("99th percentile", Percentile(99.0)),
+        ("least squared error", LeastSquares(steps=40, smallest=0.3)),
+    )
+    found = []
+    for name, choice in choices:
+        result = round_to_nearest(x, form, rows, choice)
+        reach = result.scales.reshape(-1, 1) * form.highest
+        clipped = float(np.mean(np.abs(x) > reach * (1 + 0.5 / form.highest)))
+        loss = compare(x, result.decoded)
+        found.append({"scale": name, "clipped": clipped, "relative error": loss.relative, "SQNR, dB": loss.sqnr})
+    return found
+
+
+def weight_map(model: Model) -> list[dict]:
+    """Of each matrix inside the layers: its largest weight in units of its own root mean square."""
+    rows = []
+    for name, w in model.weights.items():
+        if (layer := layer_of(name)) is None or len(w.shape) != 2:
+            continue
+        x = model.weight(name)
+        rms = float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+        rows.append({"name": name, "kind": kind_of(name), "layer": layer, "largest": float(np.abs(x).max()) / rms})
+    return rows
+
+
+def weight_map_figure(rows: Sequence[dict], theme: str = "light") -> go.Figure:
+    """Kinds of matrix from top to bottom, layers from left to right; the deeper, the larger its largest weight."""
+
+    @dataclass(frozen=True)
+    class Named:
+        name: str
+
+    kinds = row_names([Named(row["name"]) for row in rows])
+    layers = max(row["layer"] for row in rows) + 1
+    grid = np.full((len(kinds), layers), np.nan)
+    for row in rows:
+        grid[kinds.index(row["kind"]), row["layer"]] = row["largest"]
+    return _heatmap(grid, kinds, "layer", "times the typical weight", "%{y}, layer %{x}: %{z:.1f} ×", theme, text=True)
+
+
+def channel_figure(seen: Activations, matrix: str, theme: str = "light") -> go.Figure:
+    """The largest |x| of every input channel of one kind of matrix, a row for each layer."""
+    names = sorted((n for n in seen.inputs if kind_of(n) == matrix and layer_of(n) is not None), key=layer_of)
+    grid = np.stack([seen.inputs[name].reach for name in names])
+    labels = [f"layer {layer_of(name)}" for name in names]
+    return _heatmap(grid, labels, "input channel", "largest |x|", "%{y}, channel %{x}: %{z:.2f}", theme)
+
+
+def _heatmap(grid, labels, across: str, bar: str, hover: str, theme: str, text: bool = False) -> go.Figure:
+    high = float(np.nanpercentile(grid, 99.7))
+    figure = go.Figure(
+        go.Heatmap(
+            z=grid, y=labels, zmin=0, zmax=high, hovertemplate=hover + "<extra></extra>",
+            colorscale=[[0, palette.PAPER[theme]], [1, palette.ROLES["error"].colour(theme)]],
+            texttemplate="%{z:.0f}" if text else None, xgap=2 * text, ygap=2 if text else 1,
+            colorbar={"title": {"text": bar, "side": "right"}, "thickness": 10, "outlinewidth": 0},
+        )
+    )  # fmt: skip
+    style.apply(figure, theme, height=64 + 30 * len(labels))
+    figure.update_xaxes(title=across)
+    figure.update_yaxes(autorange="reversed", tickfont={"color": palette.INK[theme]})
+    return figure
+
+
+def outlier_csv(seen: Activations) -> str:
+    """The largest |x| of every channel of every matrix, as CSV."""
+    lines = ["matrix,channel,largest"]
+    lines += [f"{name},{i},{x:.6g}" for name, ranges in seen.inputs.items() for i, x in enumerate(ranges.reach)]
+    return "\n".join(lines) + "\n"
+
+
+def threshold_figure(trace: OutlierTrace, chosen: float, theme: str = "light") -> go.Figure:
+    """LLM.int8()'s output error and its share of 16-bit channels, by threshold."""
+    tried = slice(1, None)  # the first is none at all
+    figure = go.Figure()
+    figure.add_bar(
+        x=[f"{t:g}" for t in trace.thresholds[tried]], y=trace.shares[tried], name="channels kept in 16 bits",
+        marker={"color": palette.ROLES["exponent"].colour(theme), "opacity": 0.45, "line": {"width": 0}}, yaxis="y2",
+        hovertemplate="threshold %{x}: %{y:.1%} of the channels<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[f"{t:g}" for t in trace.thresholds[tried]], y=trace.errors[tried], name="error of the output",
+        mode="lines+markers", line={"color": palette.ROLES["error"].colour(theme), "width": 2.5},
+        hovertemplate="threshold %{x}: error %{y:.2%}<extra></extra>",
+    )  # fmt: skip
+    at = [i for i, t in enumerate(trace.thresholds) if t == chosen and t]
+    figure.add_scatter(
+        x=[f"{trace.thresholds[i]:g}" for i in at], y=trace.errors[at], mode="markers", hoverinfo="skip",
+        showlegend=False,
+        marker={"symbol": "circle-open", "size": 16, "color": palette.INK[theme], "line": {"width": 2}},
+    )  # fmt: skip
+    muted = palette.MUTED[theme]
+    figure.add_hline(
+        y=trace.errors[0], line={"color": muted, "dash": "dash", "width": 1.5},
+        annotation={"text": "all in 8 bits", "font": {"color": muted}, "xanchor": "right"},
+    )  # fmt: skip
+    style.apply(figure, theme, height=330)
+    figure.update_layout(
+        yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False, "rangemode": "tozero"},
+        margin={"r": 52},
+    )
+    figure.update_xaxes(title="threshold: channels where |x| reaches it are kept apart", type="category")
+    figure.update_yaxes(
+        title="error, share of the output", tickformat=".2%", rangemode="tozero", selector={"side": None}
+    )
+    return figure
+
+
+def smooth_figure(trace: SmoothTrace, step: int, theme: str = "light") -> go.Figure:
+    """The largest value of every channel, of activations and of weights, sorted, before and at one alpha."""
+    figure = go.Figure()
+    scales = {"activations": (trace.untouched[0], trace.activations[step], "exponent"),
+              "weights": (trace.untouched[1], trace.weights[step], "code")}  # fmt: skip
+    for name, (before, after, role) in scales.items():
+        colour = palette.ROLES[role].colour(theme)
+        for values, dash, words in ((before, "dot", f"{name}, before"), (after, "solid", name)):
+            figure.add_scatter(
+                y=np.sort(values)[::-1] / np.median(values), mode="lines", name=words,
+                line={"color": colour, "dash": dash, "width": 2},
+                hovertemplate=words + ": %{y:.1f} times the median channel<extra></extra>",
+            )  # fmt: skip
+    style.apply(figure, theme, height=320)
+    figure.update_xaxes(title="channels, the largest first", type="log")
+    figure.update_yaxes(title="largest value, in medians", rangemode="tozero")
+    return figure
+
+
+def smooth_error_figure(trace: SmoothTrace, step: int, theme: str = "light") -> go.Figure:
+    """W8A8's output error by alpha; dashed: without smoothing."""
+    ink, muted = palette.INK[theme], palette.MUTED[theme]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=trace.alphas, y=trace.errors, mode="lines+markers", showlegend=False,
+        line={"color": palette.ROLES["error"].colour(theme), "width": 2.5},
+        hovertemplate="α = %{x:.2f}: %{y:.2%}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[trace.alphas[step]], y=[trace.errors[step]], mode="markers", hoverinfo="skip", showlegend=False,
+        marker={"symbol": "circle-open", "size": 16, "color": ink, "line": {"width": 2}},
+    )  # fmt: skip
+    figure.add_hline(
+        y=trace.untouched[2], line={"color": muted, "dash": "dash", "width": 1.5},
+        annotation={"text": "without smoothing", "font": {"color": muted}, "xanchor": "right"},
+    )  # fmt: skip
+    style.apply(figure, theme, height=260)
+    figure.update_xaxes(title="α: how much of the difficulty moves to the weights")
+    figure.update_yaxes(title="error of the output", tickformat=".1%", rangemode="tozero")
+    return figure

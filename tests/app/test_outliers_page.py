@@ -1,0 +1,31 @@
+"""One outlier ruins the row, in a browser: the weight grows in the hand, and its neighbours lose their levels."""
+
+import re
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
+pytestmark = pytest.mark.browser
+
+
+def settle(page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=90_000)
+    page.locator(".ql.presenter .bar").wait_for(timeout=90_000)
+
+
+def test_neighbours_collapse_and_recover(server, page, shoot):
+    page.goto(f"{server}/one-outlier-ruins-the-row?levels=all+15")
+    page.locator(".ql.grow svg").first.wait_for(timeout=90_000)
+    settle(page)
+    page.get_by_text("3 or fewer, not all 15").wait_for()
+    whole, blocks = page.locator(".ql.grow .say").all()
+    slider = page.locator(".ql.grow input")
+    slider.press("End")
+    playwright.expect(whole).to_contain_text("63 weights use 1 of 15 levels")
+    playwright.expect(whole).to_contain_text("100%")
+    playwright.expect(blocks).to_contain_text("13 of 15 levels")
+    page.wait_for_url(re.compile("size=40"))
+    slider.press("Home")
+    playwright.expect(whole).to_contain_text("13 of 15 levels")
+    shoot(page, "one-outlier-ruins-the-row")
+    playwright.expect(page.get_by_text(re.compile("channels stay in 16 bits"))).to_be_attached()

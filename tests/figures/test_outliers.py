@@ -1,0 +1,88 @@
+"""A weight that grows leaves its neighbours fewer levels, blocks contain it, the pictures show what methods found."""
+
+import numpy as np
+import pytest
+
+import quantlib as ql
+from quantlib.figures import outliers, super_weights
+from quantlib.figures.weights import from_fp32_bits
+from quantlib.lm import Tokenizer, activations, load
+from quantlib.methods.llm_int8 import outlier_trace
+from quantlib.methods.smoothquant import smooth_trace
+
+TEXT = "The ferry left in the morning, and nobody on the pier knew when it would be back again. " * 40
+
+
+@pytest.fixture(scope="module")
+def model(demo_model):
+    return load(ql.open_checkpoint(demo_model))
+
+
+@pytest.fixture(scope="module")
+def tokens(demo_model):
+    return Tokenizer.of(ql.open_checkpoint(demo_model)).encode(TEXT)[:512]
+
+
+@pytest.fixture(scope="module")
+def grown(model):
+    return outliers.grow(model.weight("blk.0.ffn_down.weight")[0, :64])
+
+
+def test_neighbours_lose_levels_and_blocks_contain_it(grown):
+    used = [grown.others(step, 0)[0] for step in range(len(grown.sizes))]
+    assert used[0] > 10
+    assert used[-1] == 1, "at forty times all others are zero"
+    largest = len(grown.sizes) - 1
+    assert grown.others(largest, 0)[1] == 1.0
+    assert grown.others(largest, 1)[1] < 0.6
+    assert grown.others(largest, 1)[0] > 10
+
+
+def test_the_message_is_what_was_stored(grown):
+    said = outliers.message(grown, "token")
+    step = 7
+    for which, panel in enumerate(said["panels"]):
+        stored = [from_fp32_bits(bits) for bits in panel["decoded"][step]]
+        assert np.array_equal(stored, grown.results[step][which].decoded)
+        for value, group in zip(stored, np.repeat(range(len(panel["levels"][step])), panel["group"]), strict=True):
+            assert np.abs(np.array([from_fp32_bits(b) for b in panel["levels"][step][group]]) - value).min() < 1e-6
+
+
+def test_clipping_by_least_squares_never_loses(model):
+    rows = outliers.clipping(model.weight("blk.0.ffn_down.weight")[:64], 4)
+    assert rows[0]["clipped"] == 0
+    assert rows[-1]["relative error"] <= min(row["relative error"] for row in rows[:1])
+
+
+def test_every_matrix_and_channel_is_on_the_maps(model, tokens):
+    rows = outliers.weight_map(model)
+    assert len(rows) == 7 * model.shape.layers
+    figure = outliers.weight_map_figure(rows)
+    assert np.shape(figure.data[0].z) == (7, model.shape.layers)
+    seen = activations(model, tokens, 256)
+    channels = outliers.channel_figure(seen, "ffn_down", "dark")
+    assert np.shape(channels.data[0].z) == (model.shape.layers, model.weight("blk.0.ffn_down.weight").shape[1])
+    assert outliers.outlier_csv(seen).count("\n") > 1000
+
+
+def test_method_figures_ring_the_choice(model):
+    x = np.random.default_rng(1).normal(size=(64, 256)).astype(np.float32)
+    x[:, 5] *= 30
+    w = model.weight("blk.0.attn_q.weight")
+    split = outlier_trace(x, w)
+    assert split.columns[5].tolist() == [5]
+    assert split.errors[5] < split.errors[0] / 2
+    assert len(outliers.threshold_figure(split, 6.0).data) == 3
+    smooth = smooth_trace(x, w)
+    assert smooth.errors.min() < smooth.untouched[2]
+    assert len(outliers.smooth_figure(smooth, 10).data) == 4
+    assert len(outliers.smooth_error_figure(smooth, 10).data) == 2
+
+
+def test_without_a_weight_only_that_weight_is_gone(model, tokens):
+    product, name, row, column = super_weights.candidates(model, np.asarray(tokens), 1)[0]
+    changed = super_weights.without(model, name, row, column)
+    difference = model.weight(name) != changed.weight(name)
+    assert difference.sum() == 1
+    assert difference[row, column]
+    assert product > 0
