@@ -6,20 +6,22 @@ from functools import partial
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, files, jobs, jobview, looking, menu, model, routes, uploads, visits
+from pages.ui import captions, drawing, files, jobs, jobview, looking, measuring, menu, model, routes, uploads, visits
 from pages.ui.jobs import Job
 from pages.ui.opened import Opened, shelf
 from pages.ui.uploader import uploader
-from quantlib import tables
+from quantlib import lm, tables
 from quantlib.checkpoints import ImportanceMatrix, read_imatrix
 from quantlib.figures import runs
 from quantlib.recipes import RECIPES
 
-JOB = "job"
+JOB, MATRIX, MEASURED = "job", "imatrix", "measured"
+NONE, FILE, TEXT = "none", "a file", "computed here"
+BY_RECIPE, BY_BUDGET = "a recipe", "a budget"
 
 
 def main() -> None:
-    st.title("Quantize")
+    st.title("Quantize", anchor=False)
     st.markdown(
         "Choose a recipe. You get a GGUF file that llama.cpp and Ollama load, and you see what each tensor lost."
     )
@@ -27,11 +29,14 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"From: {model.plain(opened.name)}")
         menu.OPEN.link()
-    recipe = choose_recipe()
-    imatrix = choose_imatrix()
-    plan = model.plan_of(opened.checkpoint, recipe, imatrix)
-    show_plan(plan, model.plans(opened.checkpoint, {*model.LADDER, recipe}))
-    file_name = f"{opened.stem}-{recipe}.gguf"
+    how = st.segmented_control("Formats by", [BY_RECIPE, BY_BUDGET], default=BY_RECIPE, key="by", required=True)
+    recipe = choose_recipe() if how == BY_RECIPE else choose_budget()
+    imatrix = choose_imatrix(opened)
+    plan = planned(opened, recipe, imatrix)
+    if plan is None:
+        return
+    show_plan(plan, by_size(opened, plan))
+    file_name = f"{opened.stem}-{recipe.replace(':', '-')}.gguf"
     show_job(opened, plan, file_name)
     with_imatrix = ', imatrix="imatrix.gguf"' if imatrix else ""
     captions.show_python(
@@ -53,25 +58,62 @@ def choose_recipe() -> str:
     return name
 
 
-def choose_imatrix() -> ImportanceMatrix | None:
-    """An importance matrix, if the reader brings one; kept for the visit."""
-    with st.expander("Importance matrix (optional)"):
+def choose_budget() -> str:
+    """A budget in bits per weight, as `quantize --recipe` takes it."""
+    bits = st.number_input("Bits per weight", 1.5, 16.0, 4.5, 0.25, key="budget", bind="query-params")
+    st.caption("Every format is tried on a sample of every tensor's rows; then the bits go where the error falls most.")
+    return f"auto:{bits:g}bpw"
+
+
+def planned(opened: Opened, recipe: str, imatrix: ImportanceMatrix | None) -> ql.Plan | None:
+    """The plan; of a budget, once the job has measured what formats cost this checkpoint."""
+    if not recipe.startswith("auto:"):
+        return model.plan_of(opened.checkpoint, recipe, imatrix)
+    about = f"{opened.identity}/{imatrix.source if imatrix else ''}"
+    job = jobview.job_of(MEASURED)
+    if job is None or job.about != about or job.error:
+        if job is not None and job.error:
+            jobview.show_failure(job)
+        if st.button("Measure what formats cost", type="primary"):
+            work = partial(measuring.measure_formats, checkpoint=opened.checkpoint, imatrix=imatrix)
+            title = f"Formats tried on {opened.name}"
+            jobview.launch(MEASURED, Job("measure", title, work, visits.current(), about=about))
+        return None
+    if not job.done:
+        jobview.watch(job.token)
+        return None
+    return ql.plan(opened.checkpoint, recipe, imatrix, measured=job.result)
+
+
+def by_size(opened: Opened, plan: ql.Plan) -> list[ql.Plan]:
+    """The plan among those of the usual recipes, the largest file first."""
+    others = [p for p in model.plans(opened.checkpoint) if p.recipe.name != plan.recipe.name]
+    return sorted([plan, *others], key=lambda p: -p.nbytes)
+
+
+def choose_imatrix(opened: Opened) -> ImportanceMatrix | None:
+    """An importance matrix: brought, or computed here from a text; kept for the visit."""
+    with st.expander("Importance matrix (optional)", expanded="matrix" in st.query_params):
         st.markdown(
             "The mean square of each input channel's activations. With it, errors on channels that carry much "
-            "weigh more. `llama-imatrix` makes such files; recipes of about 2 bits need one."
+            "weigh more. Recipes of about 2 bits need one."
         )
-        held = st.session_state.get("imatrix")
-        if held is None:
-            token = uploader(
-                "bring-imatrix", "imatrix", "Bring an imatrix file", ".gguf or .dat, as llama-imatrix writes"
-            )
-            if token is None:
-                return None
-            held = st.session_state["imatrix"] = read_upload(token)
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.text(f"In use: {held.chunks} chunks, {len(held.entries)} tensors")
-        right.button("Without it", on_click=st.session_state.pop, args=("imatrix",), width="stretch")
-        return held
+        kind = st.segmented_control(
+            "Importance matrix", [NONE, FILE, TEXT], default=NONE, key="matrix", bind="query-params", required=True
+        )
+        if kind == FILE:
+            return from_file()
+        return from_text(opened) if kind == TEXT else None
+
+
+def from_file() -> ImportanceMatrix | None:
+    held = st.session_state.get("imatrix-file")
+    token = uploader("bring-imatrix", "imatrix", "Bring an imatrix file", ".gguf or .dat, as llama-imatrix writes")
+    if token:
+        held = st.session_state["imatrix-file"] = read_upload(token)
+    if held:
+        st.text(f"In use: {held.chunks} chunks, {len(held.entries)} tensors")
+    return held
 
 
 def read_upload(token: str) -> ImportanceMatrix:
@@ -80,6 +122,33 @@ def read_upload(token: str) -> ImportanceMatrix:
         return read_imatrix(path)
     finally:
         files.remove(path.parent)
+
+
+def from_text(opened: Opened) -> ImportanceMatrix | None:
+    texts = measuring.text_choice("calibration", calibration(), "Text")
+    about = f"{opened.identity}/{lm.digest_of_texts(texts)}"
+    job = jobview.job_of(MATRIX)
+    if job is None or job.about != about or job.error:
+        if job is not None and job.error:
+            jobview.show_failure(job)
+        if st.button("Compute it", disabled=not texts):
+            work = partial(measuring.collect, checkpoint=opened.checkpoint, texts=texts)
+            title = f"Importance matrix of {opened.name}"
+            made = Job("imatrix", title, work, visits.current(), file_name="imatrix.gguf", about=about)
+            jobview.launch(MATRIX, made)
+        return None
+    if not job.done:
+        jobview.watch(job.token)
+        return None
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    left.text(f"In use: {job.result.chunks} windows, {len(job.result.entries)} tensors")
+    right.link_button("Download it", routes.address(job.token), width="stretch")
+    return job.result
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def calibration() -> dict[str, str]:
+    return lm.read_texts([lm.CALIBRATION])
 
 
 def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:

@@ -83,11 +83,12 @@ CLAIMS = Entry(
 )  # fmt: skip
 OPEN = Entry("open.py", "Open", "📂", "open")
 INSPECT = Entry("inspect.py", "Inspect", "🔍", "inspect")
+EVALUATE = Entry("evaluate.py", "Evaluate", "📊", "evaluate")
 QUANTIZE = Entry("quantize.py", "Quantize", "📦", "quantize")
 
 # The chapters in reading order; their numbers and their previous and next links follow from it.
 CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
-SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [OPEN, INSPECT, QUANTIZE]}
+SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [OPEN, INSPECT, QUANTIZE, EVALUATE]}
 
 
 def number(chapter: Entry) -> int:

@@ -1,0 +1,135 @@
+"""Evaluate: what a quantized model does to a text, against the model that it was made from."""
+
+from functools import partial
+
+import streamlit as st
+
+import quantlib as ql
+from pages.ui import captions, jobview, measuring, model, visits
+from pages.ui.jobs import Job
+from pages.ui.measuring import Evaluation
+from pages.ui.opened import Opened, shelf
+from quantlib import lm
+from quantlib.recipes import RECIPES
+
+JOB = "evaluation"
+RECIPE, OTHER = "a recipe of it", "another opened checkpoint"
+CONTEXTS = (128, 256, 512)
+
+
+def main() -> None:
+    opened = model.current()
+    st.title("Evaluate", anchor=False)
+    st.markdown(
+        "Both models read the same text. Perplexity says how surprised each is; **KL divergence** and **changed top "
+        "tokens** say how often and how far the second thinks otherwise than the first, which an average can hide."
+    )
+    st.text(f"Original: {model.plain(opened.name)}")
+    other, about = choose_other(opened)
+    texts = measuring.text_choice("evaluation", shipped(), "Text")
+    left, right = st.columns([1, 3])
+    context = left.selectbox("Tokens a window", CONTEXTS, index=1, key="context", bind="query-params")
+    prompt = right.text_input("Let both go on from", "Once upon a time there was an old king who", max_chars=300)
+    about = f"{opened.identity}/{about}/{lm.digest_of_texts(texts)}/{context}/{prompt}"
+    job = jobview.job_of(JOB)
+    if job is not None and job.done and job.about != about:
+        st.caption("Below stands the last measurement; you have changed what to measure since.")
+    if st.button("Measure", type="primary", disabled=other is None or not texts or (job is not None and not job.done)):
+        work = partial(
+            measuring.evaluate, checkpoint=opened.checkpoint, other=other, texts=texts, context=context, prompt=prompt
+        )
+        jobview.launch(JOB, Job("evaluation", f"{opened.name} against {about}", work, visits.current(), about=about))
+    show_job(job)
+    show_commands(opened, other, context)
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def shipped() -> dict[str, str]:
+    return lm.read_texts(lm.EVALUATION)
+
+
+def choose_other(opened: Opened) -> tuple[ql.Checkpoint | ql.Plan | None, str]:
+    """What the original is measured against, and what tells it from others."""
+    against = st.segmented_control("Against", [RECIPE, OTHER], default=RECIPE, key="against", required=True)
+    if against == RECIPE:
+        offered = [r.name for r in RECIPES.values() if r.quantizes and not r.needs_importance]
+        name = st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params")
+        return model.plan_of(opened.checkpoint, name), name
+    others = {o.token: o for o in [model.demo(), *shelf().of(visits.current())] if o is not opened}
+    if not others:
+        st.info("Open another checkpoint, or quantize this one and look at the result; then come back.", icon="🔀")
+        return None, ""
+    token = st.selectbox("Checkpoint", list(others), format_func=lambda t: model.plain(others[t].name), key="other")
+    return others[token].checkpoint, others[token].identity
+
+
+def show_job(job: Job | None) -> None:
+    if job is None:
+        return
+    if not job.done:
+        jobview.watch(job.token)
+    elif job.error:
+        jobview.show_failure(job)
+    else:
+        show_result(job.result)
+
+
+def show_result(found: Evaluation) -> None:
+    total = found.total
+    columns = st.columns(4)
+    columns[0].metric("Perplexity, original", f"{total.baseline:.3f}")
+    columns[1].metric("Perplexity, other", f"{total.perplexity:.3f}", f"{total.difference:+.3f}", delta_color="inverse")
+    columns[2].metric("KL divergence, nats", f"{total.kl:.3g}")
+    columns[3].metric("Top token changed", f"{total.changed_top:.2%}")
+    captions.receipt(
+        "measured",
+        f"on {total.tokens:,} tokens with llama-perplexity's definitions; standard errors: difference "
+        f"{total.difference_stderr:.3f}, KL {total.kl_stderr:.5f}, changed {total.changed_top_stderr:.2%}; "
+        f"KL at its 99th percentile {total.kl_percentiles['99']:.3f}, at most {total.kl_largest:.3f}",
+    )
+    st.dataframe(
+        [
+            {"text": name, "tokens": s.tokens, "original": s.baseline, "other": s.perplexity,
+             "difference": s.difference, "KL": s.kl, "top changed": s.changed_top}
+            for name, s in found.texts.items()
+        ],
+        hide_index=True,
+        column_config={"top changed": st.column_config.NumberColumn(format="percent")},
+    )  # fmt: skip
+    st.subheader("The same sentence, twice", anchor=False)
+    for column, title, text in zip(st.columns(2), ("Original", "Other"), found.written, strict=True):
+        with column, st.container(border=True):
+            st.markdown(f"**{title}**")
+            st.text(found.prompt + text)
+    captions.receipt(
+        "measured", f"drawn at temperature {measuring.TEMPERATURE} with the same random numbers (seed {measuring.SEED})"
+    )
+    st.subheader("Where the two part most", anchor=False)
+    st.dataframe(
+        [
+            {"before": w.before, "text goes on": w.right, "original expects": w.baseline_top, "other expects": w.top,
+             "KL": w.divergence, "p original": w.baseline_probability, "p other": w.probability}
+            for w in found.worst
+        ],
+        hide_index=True,
+    )  # fmt: skip
+    captions.receipt("measured", "the places of the largest divergence; p: the probability of how the text goes on")
+
+
+def show_commands(opened: Opened, other: ql.Checkpoint | ql.Plan | None, context: int) -> None:
+    texts = [measuring.shown_source(path, model.ROOT) for path in lm.EVALUATION]
+    recipe = other.recipe.name if isinstance(other, ql.Plan) else "Q4_K_M"
+    captions.show_python(
+        "import quantlib as ql\nfrom quantlib import lm\n\n"
+        f"original = ql.open_checkpoint({opened.source!r})\n"
+        "model, tokenizer = lm.load(original), lm.Tokenizer.of(original)\n"
+        f'other = lm.applied(model, ql.plan(original, "{recipe}"))\n'
+        f"for name, windows in lm.cut_texts(model, tokenizer, lm.read_texts({texts}), {context}).items():\n"
+        "    print(name, lm.compare(other, lm.baseline(model, windows)).summary())",
+        lm.compare,
+        shell=f"python -m quantlib perplexity quantized.gguf --text {texts[0]} --context {context} "
+        f"--baseline {opened.source}",
+    )
+
+
+main()

@@ -1,0 +1,140 @@
+"""The work of jobs that run a model, and what they may cost: importance matrices, perplexity, KL divergence, texts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+import quantlib as ql
+from pages.ui import files, jobs, uploads
+from pages.ui.jobs import Job
+from pages.ui.limits import LIMITS
+from pages.ui.uploader import uploader
+from quantlib import jobs as runs
+from quantlib import lm, tables
+from quantlib.checkpoints import ImportanceMatrix, write_imatrix
+from quantlib.errors import Cancelled, CheckpointError, JobError
+
+TEMPERATURE, SEED = 0.7, 3
+NEW_TOKENS = 60
+BYTES_OF_A_WEIGHT = 4  # weights are run as 32-bit floats
+
+
+def check_runnable(checkpoint: ql.Checkpoint, copies: int = 1) -> None:
+    """Raise JobError where so many copies of a model take more memory than this server allows."""
+    needed = BYTES_OF_A_WEIGHT * checkpoint.size * copies
+    if needed > LIMITS.run_bytes:
+        raise JobError(
+            f"Running this would take {tables.size(needed)} of memory, and this server allows "
+            f"{tables.size(LIMITS.run_bytes)}; take a smaller model, or the command line on a machine of your own."
+        )
+
+
+def step(job: Job, low: float, high: float, words: str):
+    """A progress callback for a part of a job, from `low` to `high` of all of it; it is also where a job is stopped."""
+
+    def show(fraction: float) -> None:
+        job.show(low + (high - low) * fraction, words)
+        if job.stop.is_set():
+            raise Cancelled("The measurement was cancelled.")
+
+    return show
+
+
+def text_choice(key: str, shipped: Mapping[str, str], label: str) -> Mapping[str, str]:
+    """Texts by name: those that ship with the app, or one that the reader brings; kept for the visit."""
+    own = st.segmented_control(label, ["shipped", "my own"], default="shipped", key=f"{key}-whose", required=True)
+    if own == "shipped":
+        return shipped
+    held = st.session_state.get(f"{key}-text")
+    token = uploader(f"{key}-bring", "text", "Bring a text", "UTF-8, some thousand words, at most 4 MB")
+    if token:
+        held = st.session_state[f"{key}-text"] = read_text(token)
+    if held:
+        st.text(f"In use: {len(next(iter(held.values()))):,} characters of your own")
+    return held or {}
+
+
+def read_text(token: str) -> dict[str, str]:
+    """An uploaded text by name. Raises CheckpointError where it is no UTF-8."""
+    path, announced = uploads.registry().take(token)
+    try:
+        return {announced[0].name: next(iter(lm.read_texts([path]).values()))}
+    except CheckpointError:
+        raise CheckpointError("This file is no UTF-8 text.") from None
+    finally:
+        files.remove(path.parent)
+
+
+def collect(job: Job, checkpoint: ql.Checkpoint, texts: Mapping[str, str], context: int = 512) -> ImportanceMatrix:
+    """The work of a job: an importance matrix of this model over a text, also as a file."""
+    check_runnable(checkpoint)
+    job.show(0.0, "Loading the model")
+    model, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
+    tokens = tokenizer.encode("\n\n".join(texts.values()))
+    context = min(context, model.shape.context)
+    progress = step(job, 0.05, 1.0, "Collecting over the text")
+    sums = lm.imatrix(model, tokens, context, tokenizer.bos, dataset=", ".join(texts), progress=progress)
+    path = job.new_file("imatrix.gguf")
+    write_imatrix(sums, path)
+    job.path = path
+    return sums.matrix("imatrix.gguf")
+
+
+def measure_formats(job: Job, checkpoint: ql.Checkpoint, imatrix: ImportanceMatrix | None):
+    """The work of a job: what every format would cost every tensor, the table that budgets are spent by."""
+
+    def show(done: int, count: int) -> None:
+        job.show(done / max(1, count), f"Measured {done} of {count} tensors")
+        if job.stop.is_set():
+            raise Cancelled("The measurement was cancelled.")
+
+    return runs.measure(checkpoint, imatrix, progress=show, executor=jobs.pool())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a comparison of two models over texts found; `written`: what each goes on with after the prompt."""
+
+    total: lm.Summary
+    texts: Mapping[str, lm.Summary]
+    worst: tuple[lm.WorstToken, ...]
+    prompt: str
+    written: tuple[str, str]
+
+
+def evaluate(
+    job: Job,
+    checkpoint: ql.Checkpoint,
+    other: ql.Checkpoint | ql.Plan,
+    texts: Mapping[str, str],
+    context: int,
+    prompt: str,
+) -> Evaluation:
+    """The work of a job: a model against another checkpoint of it, or against what a plan would make of it."""
+    check_runnable(checkpoint, 2)
+    job.show(0.0, "Loading both models")
+    first, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
+    second = lm.applied(first, other, jobs.pool()) if isinstance(other, ql.Plan) else lm.load(other)
+    context = min(context, first.shape.context)
+    windows = lm.cut_texts(first, tokenizer, texts, context)
+    share, at, found = 0.9 / len(windows), 0.05, {}
+    for name, some in windows.items():
+        base = lm.baseline(first, some, step(job, at, at + share / 2, f"The original reads {name}"))
+        found[name] = lm.compare(second, base, step(job, at + share / 2, at + share, f"The other reads {name}"))
+        at += share
+    job.show(0.95, "Both go on with the sentence")
+    ids = tokenizer.encode(prompt)
+    written = tuple(
+        tokenizer.decode(list(lm.generate(model, ids, NEW_TOKENS, TEMPERATURE, SEED, tokenizer.eos)))
+        for model in (first, second)
+    )
+    total = lm.together(list(found.values()))
+    summaries = {name: comparison.summary() for name, comparison in found.items()}
+    return Evaluation(total.summary(), summaries, lm.worst_tokens(total, tokenizer), prompt, written)
+
+
+def shown_source(path: Path, root: Path) -> str:
+    """A shipped text's place in the project, for a command."""
+    return str(path.relative_to(root))

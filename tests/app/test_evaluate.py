@@ -1,0 +1,53 @@
+"""Measuring in a browser: a recipe against the original, and what needs a text: an importance matrix."""
+
+import pytest
+from conftest import running
+from test_open import settle
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
+
+pytestmark = pytest.mark.browser
+TEXT = "They walked along the road until the sun went down, and nobody said a word about the house. " * 80
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for the whole module."""
+    with running(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+def bring_text(page) -> None:
+    page.get_by_role("radio", name="my own").click()
+    page.get_by_text("Bring a text").wait_for()
+    settle(page)
+    text = {"name": "mine.txt", "mimeType": "text/plain", "buffer": TEXT.encode()}
+    page.locator(".uploader input[type=file]").first.set_input_files([text])
+    page.get_by_text("characters of your own").wait_for()
+
+
+def test_a_recipe_is_measured_on_a_text_of_one_s_own(server, page, shoot):
+    page.goto(f"{server}/evaluate?recipe=Q8_0&context=128")
+    page.get_by_role("button", name="Measure", exact=True).wait_for()
+    settle(page)
+    bring_text(page)
+    page.get_by_role("button", name="Measure", exact=True).click()
+    page.get_by_text("The same sentence, twice").wait_for(timeout=90_000)
+    settle(page)
+    original, other, divergence, changed = page.locator("[data-testid=stMetricValue]").all_inner_texts()
+    assert float(other) == pytest.approx(float(original), rel=0.05), "256 levels cost this model next to nothing"
+    assert 0 < float(divergence) < 0.1
+    assert float(changed.rstrip("%")) < 20
+    shoot(page, "evaluate")
+
+
+def test_an_importance_matrix_is_computed_here(server, page):
+    page.goto(f"{server}/quantize?recipe=IQ2_XXS&matrix=computed+here")
+    page.get_by_text("needs an importance matrix").first.wait_for()
+    settle(page)
+    assert page.get_by_role("button", name="Quantize", exact=True).is_disabled()
+    bring_text(page)
+    page.get_by_role("button", name="Compute it").click()
+    page.get_by_role("link", name="Download it").wait_for(timeout=90_000)
+    settle(page)
+    assert page.get_by_role("button", name="Quantize", exact=True).is_enabled()
