@@ -27,7 +27,7 @@ OUTSIDE = {
     "metrics": {"numpy"},
     "loss_kernel": {"numba", "numpy"},
     "recipes": set(),
-    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers", "huggingface_hub"},
+    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers", "huggingface_hub", "yaml"},
     "jobs": {"numpy", "distributed"},
     "lm": {"numpy", "numba", "threadpoolctl", "tokenizers"},
     "inspection": {"numpy", "numba"},

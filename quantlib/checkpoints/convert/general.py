@@ -1,4 +1,4 @@
-"""The general.* keys of a converted model: its name from config or folder, its size, its generation defaults."""
+"""The general.* keys of a converted model: its name from card, config or folder, its size, its generation defaults."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from pathlib import Path
 import gguf
 
 from quantlib.checkpoints.base import MetadataValue, Tensor
+from quantlib.checkpoints.convert.model_card import (
+    FIELDS,
+    MAX_ID,
+    components,
+    lists,
+    read_card,
+    said,
+    sources,
+    title,
+)
 from quantlib.checkpoints.untrusted import Fields, read_json_if_there
 from quantlib.errors import CheckpointError
 
@@ -27,8 +37,6 @@ SAMPLING = {
     "mirostat_tau": ("general.sampling.mirostat_tau", "float32"),
     "mirostat_eta": ("general.sampling.mirostat_eta", "float32"),
 }
-MAX_ID = 256  # characters of a model's name that are taken apart
-
 
 Counts = tuple[int, int, int, int]  # weights in all, outside experts, of one expert of each stack; experts
 
@@ -50,16 +58,18 @@ def count_weights(tensors: Iterable[Tensor]) -> Counts:
 def general_metadata(
     folder: Path, name_or_path: str | None, counts: Counts, called: str | None = None
 ) -> dict[str, MetadataValue]:
-    """general.type to general.size_label as llama.cpp's converter derives them; called: the folder's name elsewhere."""
-    size, called = counts[0], called or _folder_name(folder)
-    out = {"general.type": MetadataValue("string", "model")} | _sampling(folder)
-    parts: dict[str, str] = {}
+    """general.type to general.languages as llama.cpp's converter derives them: from the card, the names, the sizes.
+
+    called: the folder's name, where it lies elsewhere.
+    """
+    size, called, card = counts[0], called or _folder_name(folder), read_card(folder)
+    parts = said(card)
     for model_id in _ids(called, name_or_path):
-        title, organization, basename, finetune, version, size_label = _components(model_id, size)
+        full, organization, basename, finetune, version, size_label = components(model_id, size)
         found = {
-            "name": gguf.Metadata.id_to_title(title) if title else None,
+            "name": title(full) if full else None,
             "version": version,
-            "organization": gguf.Metadata.id_to_title(organization) if organization else None,
+            "organization": title(organization) if organization else None,
             "finetune": finetune,
             "basename": basename,
             "size_label": size_label,
@@ -68,17 +78,13 @@ def general_metadata(
     parts.setdefault("name", called)
     if size:
         parts.setdefault("size_label", gguf.size_label(*counts))
-    for key in ("name", "version", "organization", "finetune", "basename", "size_label"):
-        if key in parts:
-            out[f"general.{key}"] = MetadataValue("string", parts[key])
-    return out
-
-
-def _components(model_id: str, size: int) -> tuple[str | None, ...]:
-    try:
-        return gguf.Metadata.get_model_id_components(model_id, size)
-    except (IndexError, ValueError):  # its parser trips over odd names, such as those of dashes alone
-        return model_id, None, None, None, None, None
+    return {
+        "general.type": MetadataValue("string", "model"),
+        **_sampling(folder),
+        **{f"general.{key}": MetadataValue("string", parts[key]) for key in FIELDS if key in parts},
+        **sources(card, size),
+        **lists(card),
+    }
 
 
 def _ids(called: str, name_or_path: str | None) -> Iterable[str]:
