@@ -69,43 +69,51 @@ def _four_bit(path: Path, name: str, kind: str, parts: Mapping[str, Tensor]) -> 
     need(path, weight.format == "U8" and weight.size == -(-rows * columns // 2), weight.name, "has another size")
     for part in ("weight.absmax", "weight.quant_map"):
         need(path, part in parts, name, f"has no '{part}'")
-    codebook = floats(parts["weight.quant_map"]).reshape(-1)
-    need(path, codebook.size == 16, parts["weight.quant_map"].name, "is no codebook of 16 values")
-    absmax = _absmax(path, name, parts, state)
-    need(path, absmax.size == -(-rows * columns // state.block), parts["weight.absmax"].name, "has another size")
-    codes = weight.raw().reshape(-1)
+    need(path, parts["weight.quant_map"].size == 16, parts["weight.quant_map"].name, "is no codebook of 16 values")
+    blocks = -(-rows * columns // state.block)
+    need(path, parts["weight.absmax"].size == blocks, parts["weight.absmax"].name, "has another size")
+    _check_nested(path, name, parts, state)
 
     def decode(start: int, stop: int) -> np.ndarray:
         first, last = start * columns, stop * columns
-        pairs = nibbles(codes[first // 2 : -(-last // 2)].reshape(1, -1), high_first=True)[0]
-        chosen = codebook[pairs[first % 2 :][: last - first]]
-        return (chosen * absmax[np.arange(first, last) // state.block]).reshape(stop - start, columns)
+        packed = weight.raw().reshape(-1)[first // 2 : -(-last // 2)]
+        codes = nibbles(packed.reshape(1, -1), high_first=True)[0, first % 2 :][: last - first]
+        low, high = first // state.block, (last - 1) // state.block + 1
+        absmax = _absmax(parts, state, low, high)[np.arange(first, last) // state.block - low]
+        return (floats(parts["weight.quant_map"])[codes] * absmax).reshape(stop - start, columns)
 
     origin = f"bitsandbytes {kind.upper()}, blocks of {state.block}"
     return decoded_tensor(weight.name, state.shape, weight, origin, decode)
 
 
-def _absmax(path: Path, name: str, parts: Mapping[str, Tensor], state: _State) -> np.ndarray:
-    """The scale of each block; quantized ones are codes of a codebook, under scales of their own and an offset."""
+def _check_nested(path: Path, name: str, parts: Mapping[str, Tensor], state: _State) -> None:
+    """Scales that are codes need a codebook and scales of their own."""
     stored = parts["weight.absmax"]
     if stored.format != "U8":
-        return floats(stored).reshape(-1)
+        return
     for part in ("weight.nested_absmax", "weight.nested_quant_map"):
         need(path, part in parts, name, f"has no '{part}'")
-    codebook, scales = (floats(parts[f"weight.nested_{part}"]).reshape(-1) for part in ("quant_map", "absmax"))
-    codes = integers(stored).reshape(-1)
-    fits = codebook.size == 256 and scales.size == -(-codes.size // state.nested_block)
-    need(path, fits, stored.name, "has nested scales of another size")
-    return codebook[codes] * scales[np.arange(codes.size) // state.nested_block] + state.offset
+    codebook, scales = parts["weight.nested_quant_map"], parts["weight.nested_absmax"]
+    fits = codebook.size == 256 and scales.size == -(-stored.size // state.nested_block)
+    need(path, fits and codebook.decodable and scales.decodable, stored.name, "has nested scales of another size")
+
+
+def _absmax(parts: Mapping[str, Tensor], state: _State, start: int, stop: int) -> np.ndarray:
+    """The scales of blocks start..stop; quantized ones are codes of a codebook, under scales and an offset."""
+    stored = parts["weight.absmax"]
+    if stored.format != "U8":
+        return floats(stored, start, stop)
+    codes = integers(stored).reshape(-1)[start:stop]
+    nested = floats(parts["weight.nested_absmax"])[np.arange(start, stop) // state.nested_block]
+    return floats(parts["weight.nested_quant_map"])[codes] * nested + state.offset
 
 
 def _int8(path: Path, name: str, weight: Tensor, scale: Tensor) -> Tensor:
     """LLM.int8(): w = code * SCB / 127, SCB the largest magnitude of the row."""
     need(path, weight.format == "I8" and len(weight.shape) == 2, weight.name, "is no matrix of 8-bit integers")
     need(path, scale.size == weight.nrows and scale.decodable, scale.name, "has another size than the rows it scales")
-    rows = floats(scale).reshape(-1, 1) * np.float32(1 / 127)
 
     def decode(start: int, stop: int) -> np.ndarray:
-        return weight.rows(start, stop) * rows[start:stop]
+        return weight.rows(start, stop) * (floats(scale, start, stop) * np.float32(1 / 127)).reshape(-1, 1)
 
     return decoded_tensor(weight.name, weight.shape, weight, "bitsandbytes LLM.int8()", decode)

@@ -6,12 +6,13 @@ w = scale * (code - zero). Source: pack() of GPTQModel's qlinear and WQLinear_GE
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from quantlib.checkpoints.base import Tensor
-from quantlib.checkpoints.prequantized.packing import decoded_tensor, floats, integers, need, unpacked
+from quantlib.checkpoints.prequantized.packing import decoded_tensor, integers, need, unpacked, words_of
 from quantlib.checkpoints.prequantized.scheme import Undecodable
 from quantlib.checkpoints.untrusted import Fields
 
@@ -54,21 +55,23 @@ def _gptq(
     groups = scales.shape[0] if len(scales.shape) == 2 else 0
     fits = scales.shape == (groups, outputs) and qzeros.shape == (groups, -(-outputs * bits // 32)) and scales.decodable
     need(path, fits, name, "has scales or zero points of another shape than its weights")
-    if "g_idx" in parts:
-        of_group = integers(parts["g_idx"]).reshape(-1) if parts["g_idx"].format == "I32" else np.empty(0)
-    else:
-        of_group = np.arange(inputs) // (group if group > 0 else max(1, inputs))
-    inside = of_group.size == inputs and inputs > 0 and of_group.min() >= 0 and of_group.max() < groups
-    need(path, inside, name, "has a 'g_idx' that does not name a group for each input")
+
+    @cache
+    def groups_of_inputs() -> np.ndarray:
+        if "g_idx" not in parts:
+            found = np.arange(inputs) // (group if group > 0 else inputs)
+        else:
+            found = integers(parts["g_idx"]).reshape(-1) if parts["g_idx"].format == "I32" else np.empty(0)
+        inside = found.size == inputs > 0 and found.min() >= 0 and found.max() < groups
+        need(path, inside, name, "has a 'g_idx' that does not name a group for each input")
+        return found
 
     def rows(start: int, stop: int) -> np.ndarray:
+        of_group = groups_of_inputs()
         codes = unpacked(integers(qweight)[:, start:stop].view(np.uint32), bits, inputs)  # (in, rows)
-        first, last = start * bits // 32, -(-stop * bits // 32)
+        first, last, bit = words_of(start, stop, bits)
         words = integers(qzeros)[:, first:last].view(np.uint32).T  # (words, groups)
-        skip = start - first * 32 // bits if 32 % bits == 0 else None
-        if skip is None:  # 3-bit codes cross words: count from the first word of the row
-            words, skip = integers(qzeros)[:, :last].view(np.uint32).T, start
-        zeros = unpacked(words, bits, skip + stop - start)[skip:].T + stored_less  # (groups, rows)
+        zeros = unpacked(words, bits, stop - start, bit).T + stored_less  # (groups, rows)
         scale = scales.rows()[:, start:stop]  # (groups, rows)
         return (scale[of_group] * (codes - zeros[of_group]).astype(np.float32)).T
 
@@ -104,7 +107,7 @@ def _awq(path: Path, name: str, parts: Mapping[str, Tensor]) -> Tensor:
 
     def rows(start: int, stop: int) -> np.ndarray:
         zeros = np.repeat(codes(qzeros, start, stop), size, axis=0)  # (in, rows)
-        scale = np.repeat(floats(scales)[:, start:stop], size, axis=0)
+        scale = np.repeat(scales.rows()[:, start:stop], size, axis=0)
         return ((codes(qweight, start, stop) - zeros).astype(np.float32) * scale).T
 
     return decoded_tensor(f"{name}.weight", (outputs, inputs), qweight, f"AWQ, 4 bits, groups of {size}", rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,23 @@ E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -
 DTYPES = {"I32": np.dtype("<i4"), "I64": np.dtype("<i8"), "I8": np.dtype("i1"), "U8": np.dtype("u1")}
 
 
-def unpacked(words: np.ndarray, bits: int, count: int) -> np.ndarray:
+def unpacked(words: np.ndarray, bits: int, count: int, first: int = 0) -> np.ndarray:
     """`count` codes of so many bits along the first axis of uint32 words, least significant first: int32 (count, ...).
 
-    Codes may cross from one word to the next, as 3-bit codes do.
+    first: the bit at which they start. Codes may cross from one word to the next, as 3-bit codes do.
     """
-    position = np.arange(count) * bits
+    position = first + np.arange(count) * bits
     word, offset = position // 32, (position % 32).astype(np.uint64)
     padded = np.concatenate([words, np.zeros_like(words[:1])]).astype(np.uint64)  # (words + 1, ...)
     both = padded[word] | (padded[word + 1] << np.uint64(32))  # (count, ...): a word and the one after it
     shift = offset.reshape(-1, *(1,) * (words.ndim - 1))
     return ((both >> shift) & np.uint64(2**bits - 1)).astype(np.int32)
+
+
+def words_of(start: int, stop: int, bits: int) -> tuple[int, int, int]:
+    """The words start..stop that codes start..stop lie in, and the bit of the first word at which they begin."""
+    first = start * bits // 32
+    return first, -(-stop * bits // 32), start * bits - 32 * first
 
 
 def nibbles(data: np.ndarray, high_first: bool = False) -> np.ndarray:
@@ -41,9 +48,11 @@ def integers(tensor: Tensor) -> np.ndarray:
     return tensor.raw().view(DTYPES[tensor.format]).reshape(tensor.shape)
 
 
-def floats(tensor: Tensor) -> np.ndarray:
-    """The values of a small stored tensor as float32, in its shape."""
-    return tensor.rows().reshape(tensor.shape)
+def floats(tensor: Tensor, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Values start..stop of a stored tensor, counted over all of it, as float32 (stop - start,)."""
+    stop = tensor.size if stop is None else stop
+    size = tensor.nbytes // max(1, tensor.size)  # bytes of a value
+    return tensor.decode(tensor.raw().reshape(1, -1)[:, start * size : stop * size]).reshape(-1)
 
 
 def need(path: Path, holds: bool, name: str, sentence: str) -> None:
@@ -67,17 +76,34 @@ def decoded_tensor(
     return Tensor(name, shape, spelling, size, read, decode, like.file, origin=origin)
 
 
-def tiles(scale: np.ndarray, shape: tuple[int, int], tile: tuple[int, int] | None = None) -> tuple[int, int] | None:
-    """Rows and columns that share one scale of (r, c): as given, or even shares; None where they do not fit."""
-    (rows, columns), (r, c) = shape, scale.shape
-    if tile is None:
-        tile = (-(-rows // max(1, r)), -(-columns // max(1, c)))
-    high, wide = tile
-    fits = high > 0 and wide > 0 and -(-rows // high) == r and -(-columns // wide) == c
-    return tile if fits else None
+@dataclass(frozen=True)
+class Scales:
+    """A table of scales (r, c), each for a tile of `high` rows and `wide` columns; read where it is needed."""
+
+    stored: Tensor
+    rows: int
+    columns: int
+    high: int
+    wide: int
+
+    def of(self, start: int, stop: int) -> np.ndarray:
+        """The scales of rows start..stop: float32 (stop - start, c)."""
+        first, last = start // self.high, (stop - 1) // self.high + 1
+        table = floats(self.stored, first * self.columns, last * self.columns).reshape(-1, self.columns)
+        return table[np.arange(start, stop) // self.high - first]
+
+    def spread(self, start: int, stop: int, columns: int) -> np.ndarray:
+        """The scale of each weight: (stop - start, 1) where a row has one, else (stop - start, columns)."""
+        each = self.of(start, stop)
+        return each if self.columns == 1 else np.repeat(each, self.wide, axis=1)[:, :columns]
 
 
-def spread(scale: np.ndarray, tile: tuple[int, int], start: int, stop: int, columns: int) -> np.ndarray:
-    """The scale of each weight in rows start..stop: (rows, 1) where a row has one, else (rows, columns)."""
-    rows = scale[np.arange(start, stop) // tile[0]]  # (rows, c)
-    return rows if rows.shape[1] == 1 else np.repeat(rows, tile[1], axis=1)[:, :columns]
+def scales(path: Path, stored: Tensor, shape: tuple[int, int], block: tuple[int, int] | None = None) -> Scales:
+    """The scales of a matrix of this shape: one for all, for each row, for equal parts of rows, or for each block."""
+    need(path, stored.decodable and stored.size > 0, stored.name, "holds no scales")
+    c = stored.n if len(stored.shape) > 1 else 1
+    r = stored.size // c
+    high, wide = block if block is not None and c > 1 else (-(-shape[0] // r), -(-shape[1] // c))
+    fits = -(-shape[0] // high) == r and -(-shape[1] // wide) == c if high and wide else False
+    need(path, fits, stored.name, "has another shape than the weights it scales")
+    return Scales(stored, r, c, high, wide)

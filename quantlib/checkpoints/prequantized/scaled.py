@@ -6,6 +6,7 @@ w = code * scale, or scale * (code - zero point). Source: the compressors of com
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from quantlib.checkpoints.prequantized.packing import (
     integers,
     need,
     nibbles,
-    spread,
-    tiles,
+    scales,
     unpacked,
+    words_of,
 )
 from quantlib.checkpoints.prequantized.scheme import Undecodable
 from quantlib.checkpoints.untrusted import Fields
@@ -93,29 +94,18 @@ def _scaled(
 ) -> Tensor:
     """Bytes beside scales: one for the tensor, for each row, for each group of a row, or for each block."""
     need(path, len(weight.shape) >= 2 and weight.format in BYTES, weight.name, "is no matrix of 8-bit values")
-    shape = (weight.nrows, weight.n)
-    values = _table(path, scale)
-    tile = tiles(values, shape, None if values.size == 1 or values.shape[1] == 1 else block)
-    need(path, tile is not None, scale.name, "has another shape than the weights it scales")
-    offset = None
-    if zero is not None:
-        offset = integers(zero).astype(np.float32).reshape(values.shape) if zero.size == values.size else None
-        need(path, offset is not None, zero.name, "has another shape than the scales")
+    table = scales(path, scale, (weight.nrows, weight.n), block)
+    offsets = None if zero is None else scales(path, zero, (weight.nrows, weight.n))
+    same = offsets is None or (offsets.rows, offsets.columns) == (table.rows, table.columns)
+    need(path, same, name, "has zero points of another shape than its scales")
 
     def rows(start: int, stop: int) -> np.ndarray:
         codes = weight.rows(start, stop)
-        if offset is not None:
-            codes = codes - spread(offset, tile, start, stop, weight.n)
-        return codes * spread(values, tile, start, stop, weight.n)
+        if offsets is not None:
+            codes = codes - offsets.spread(start, stop, weight.n)
+        return codes * table.spread(start, stop, weight.n)
 
     return decoded_tensor(weight.name, weight.shape, weight, f"{weight.format}, scaled ({title})", rows)
-
-
-def _table(path: Path, scale: Tensor) -> np.ndarray:
-    """The scales as (tiles down, tiles across); those of stacked matrices one below the other."""
-    need(path, scale.decodable and scale.size > 0, scale.name, "holds no scales")
-    values = floats(scale)
-    return values.reshape(-1, 1) if values.ndim < 2 else values.reshape(-1, scale.n)
 
 
 def _packed(path: Path, name: str, parts: Mapping[str, Tensor]) -> Tensor:
@@ -128,26 +118,30 @@ def _packed(path: Path, name: str, parts: Mapping[str, Tensor]) -> Tensor:
     rows, columns = size
     bits = 32 * packed.shape[1] // columns
     need(path, 1 <= bits <= 8 and -(-columns * bits // 32) == packed.shape[1], name, "packs codes of no whole bits")
-    values = _table(path, scale)
-    tile = tiles(values, (rows, columns))
-    need(path, tile is not None, scale.name, "has another shape than the weights it scales")
-    of_group = _order(path, name, parts.get("weight_g_idx"), columns, values.shape[1])
-    zeros = None
-    if (zero := parts.get("weight_zero_point")) is not None:
-        words = -(-len(values) * bits // 32)
-        fits = zero.format == "I32" and zero.shape == (words, values.shape[1])
+    table = scales(path, scale, (rows, columns))
+    zero = parts.get("weight_zero_point")
+    if zero is not None:
+        fits = zero.format == "I32" and zero.shape == (-(-table.rows * bits // 32), table.columns)
         need(path, fits, zero.name, "has another shape than the scales")
-        zeros = unpacked(integers(zero).view(np.uint32), bits, len(values)) - 2 ** (bits - 1)  # (tiles, groups)
+
+    @cache
+    def group_of() -> np.ndarray:
+        return _order(path, name, parts.get("weight_g_idx"), columns, table.columns)
+
+    def zeros(start: int, stop: int) -> np.ndarray:
+        low, high = start // table.high, (stop - 1) // table.high + 1
+        first, last, bit = words_of(low, high, bits)
+        found = unpacked(integers(zero)[first:last].view(np.uint32), bits, high - low, bit) - 2 ** (bits - 1)
+        return found[np.arange(start, stop) // table.high - low]  # (rows, groups)
 
     def decode(start: int, stop: int) -> np.ndarray:
         words = integers(packed)[start:stop].view(np.uint32)
         codes = unpacked(words.T, bits, columns).T - 2 ** (bits - 1)  # (rows, columns)
-        each = values[np.arange(start, stop) // tile[0]]
-        if zeros is not None:
-            codes = codes - zeros[np.arange(start, stop) // tile[0]][:, of_group]
-        return codes.astype(np.float32) * each[:, of_group]
+        if zero is not None:
+            codes = codes - zeros(start, stop)[:, group_of()]
+        return codes.astype(np.float32) * table.of(start, stop)[:, group_of()]
 
-    origin = f"compressed-tensors, {bits} bits, groups of {tile[1]}"
+    origin = f"compressed-tensors, {bits} bits, groups of {table.wide}"
     return decoded_tensor(f"{name}.weight", (rows, columns), packed, origin, decode)
 
 
@@ -176,12 +170,15 @@ def _four_bit(path: Path, name: str, packed: Tensor, parts: Mapping[str, Tensor]
         scale.name,
         f"is no table of scales for groups of {group}",
     )
-    overall = _overall(path, name, parts) if nv else np.float32(1)
+
+    @cache
+    def overall() -> np.float32:
+        return _overall(path, parts)
 
     def decode(start: int, stop: int) -> np.ndarray:
         codes = E2M1[nibbles(packed.raw(start, stop))]  # (rows, columns)
         if nv:
-            each = scale.rows(start, stop) * overall
+            each = scale.rows(start, stop) * overall()
         else:
             each = np.ldexp(np.float32(1), scale.raw(start, stop).astype(np.int32) - 127)
         return codes * np.repeat(each, group, axis=1)
@@ -189,11 +186,11 @@ def _four_bit(path: Path, name: str, packed: Tensor, parts: Mapping[str, Tensor]
     return decoded_tensor(f"{name}.weight", (rows, columns), packed, "NVFP4" if nv else "MXFP4", decode)
 
 
-def _overall(path: Path, name: str, parts: Mapping[str, Tensor]) -> np.float32:
+def _overall(path: Path, parts: Mapping[str, Tensor]) -> np.float32:
     """What all scales of an NVFP4 matrix are multiplied by: 1 / weight_global_scale, or weight_scale_2."""
     for part, inverse in (("weight_global_scale", True), ("weight_scale_2", False)):
         if part in parts:
-            value = floats(parts[part]).reshape(-1)
+            value = floats(parts[part])
             need(path, value.size == 1 and value[0] > 0 and np.isfinite(value[0]), parts[part].name, "is no scale")
             return np.float32(1) / value[0] if inverse else value[0]
     return np.float32(1)
