@@ -181,14 +181,14 @@ def compare(model: Model, base: Baseline, progress: Callable[[float], None] | No
         raise CheckpointError("Two models can be compared only where they have the same vocabulary.")
 
     def against(some: slice, targets: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, ...]:
-        return _compared(targets, logits, base.predictions(some))
+        return compared(targets, logits, base.predictions(some))
 
     parts = over_windows(model, base.windows, against, progress)
     return Comparison(base.windows, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _compared(targets: np.ndarray, logits: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Both losses, the divergence and both likeliest tokens, (n,) each."""
+def compared(targets: np.ndarray, logits: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Token by token, the fields of a Comparison from logits and the baseline's log probabilities, (n, vocabulary)."""
     found, rows = log_probabilities(logits), np.arange(len(targets))
     divergence = np.einsum("ij,ij->i", np.exp(expected), expected - found)
     divergence = np.maximum(divergence, 0)  # as it is but for rounding, which can make -1e-7 of nothing

@@ -55,6 +55,7 @@ class Sweep:
     """Recipes of one model, measured on the same texts.
 
     model, text: hashes of the weights and of the texts that it was made of. measured: in the order of measuring.
+    calibration: what the importance matrix was collected on, empty where none was used.
     """
 
     source: str
@@ -62,6 +63,7 @@ class Sweep:
     text: str
     texts: tuple[str, ...]
     context: int
+    calibration: str
     measured: tuple[Measured, ...] = field(repr=False)
 
     def frontier(self) -> tuple[Measured, ...]:
@@ -134,7 +136,8 @@ def sweep(
     if progress:
         progress(1.0, "")
     name = checkpoint.source.name or str(checkpoint.source)
-    return Sweep(name, model, text, tuple(texts), context, tuple(measured))
+    calibration = imatrix.source if imatrix and any(m.weighted for m in measured) else ""
+    return Sweep(name, model, text, tuple(texts), context, calibration, tuple(measured))
 
 
 def _plans(checkpoint, recipes, imatrix, both: bool) -> Iterator[tuple[Plan, bool]]:

@@ -17,7 +17,7 @@ def measured(recipe: str, bpw: float, kl: float, weighted: bool = False) -> Meas
 
 
 SWEEP = Sweep(
-    "m", "", "", ("a",), 512,
+    "m", "", "", ("a",), 512, "",
     (measured("BF16", 16, 0), measured("Q8_0", 8.5, 1e-4), measured("Q4_0", 4.5, 0.02), measured("Q4_1", 5, 0.03),
      measured("Q2_K", 3.3, 0.1, weighted=True)),
 )  # fmt: skip
