@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from math import isinf, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from quantlib.checkpoints import Checkpoint, MetadataValue
 from quantlib.inspection import Statistics, TensorComparison
 from quantlib.jobs import Measured, Plan, Progress, RunResult
 from quantlib.metrics import Loss
+
+if TYPE_CHECKING:  # running a model is not loaded for the sake of other tables
+    from quantlib.lm.contest import Contest
 
 LONG = 12  # longer metadata arrays are shown by their length
 
@@ -279,6 +283,33 @@ def _csv_cell(value):
         return value
     text = _cell(value)
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text  # names come from files, and sheets compute
+
+
+def methods(found: "Contest") -> list[dict]:
+    """A row for each method that a comparison measured."""
+    return [
+        {
+            "bits": m.bits,
+            "method": m.method,
+            "bpw": m.bpw,
+            "output error": round(m.output_error, 4),
+            "perplexity": round(m.total.perplexity, 3),
+            "difference": round(m.total.difference, 3),
+            "KL, nats": round(m.total.kl, 5),
+            "top changed": round(m.total.changed_top, 4),
+            "seconds": round(m.seconds, 1),
+        }
+        for m in found.measured
+    ]
+
+
+def as_markdown(rows: list[dict]) -> str:
+    """Rows as a Markdown table; numbers to the right."""
+    columns = list(rows[0])
+    right = [all(isinstance(row[c], int | float | type(None)) for row in rows) for c in columns]
+    lines = [columns, ["---:" if r else "---" for r in right]]
+    lines += [[_cell(row[c]).replace("|", "\\|") for c in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def as_text(rows: list[dict]) -> str:

@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from quantlib.cli import fit, formats, generate, imatrix, inspect, perplexity, quantize
+from quantlib.cli import compare, fit, formats, generate, imatrix, inspect, perplexity, quantize
 from quantlib.errors import QuantlibError
 
-COMMANDS = (formats, inspect, quantize, imatrix, perplexity, generate, fit)  # in the order that --help shows
+COMMANDS = (formats, inspect, quantize, imatrix, perplexity, compare, generate, fit)  # in the order that --help shows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from quantlib.errors import FormatError, MethodError
 from quantlib.lm.model import Model
+from quantlib.lm.threads import side_by_side
 from quantlib.lm.windows import Windows
 from quantlib.methods.catalogue import Chosen, Method
 from quantlib.methods.hessian import Gram
@@ -45,21 +46,12 @@ def quantize_layers(
     """
     if method.calibrated:
         check_calibration(windows)
-    sizes = [len(some) for _, some in windows.batches()]
-    streams = [model.embedded(some.ravel()) for _, some in windows.batches()] if method.calibrated else []
+    batches = [windows.shown(some) for some in windows.batches()] if method.calibrated else []
+    streams = [(model.embedded(some.ravel()), len(some)) for some in batches]  # (tokens, hidden), sequences
     for index in range(model.shape.layers):
-        sums = _Sums(method.calibrated)
-        if method.calibrated:
-            for x, sequences in zip(streams, sizes, strict=True):
-                model.layer(index, x, sequences, observe=sums.observe)
-        else:
-            for name in model.weights:
-                if name.startswith(f"blk.{index}.") and len(model.weights[name].shape) == 2:
-                    sums.groups[name] = [name]
+        sums = _calibrate(model, index, streams) if streams else _Sums(_matrices(model, index))
         layer = QuantizedLayer(index, _choose(model, method, sums), sums.inputs())
-        if streams:
-            behind = model.replaced(layer.decoded)
-            streams = [behind.layer(index, x, n) for x, n in zip(streams, sizes, strict=True)]
+        streams = _behind(model.replaced(layer.decoded), index, streams)
         if progress:
             progress((index + 1) / model.shape.layers)
         yield layer
@@ -102,52 +94,85 @@ def output_errors(model: Model, changed: Model, windows: Windows) -> dict[str, f
 
     ‖x (W − Ŵ)ᵀ‖ / ‖x Wᵀ‖ over all tokens, x being the inputs in the unchanged model: by GGUF name.
     """
-    squares: dict[str, np.ndarray] = {}
 
-    def observe(name: str, x: np.ndarray) -> None:
-        if name.startswith("blk."):
-            weight = model.weight(name)
-            pair = [np.vdot(y, y) for y in (x @ (weight - changed.weight(name)).T, x @ weight.T)]
-            squares[name] = squares.get(name, 0) + np.array(pair, np.float64)
+    def read(some: np.ndarray) -> dict[str, np.ndarray]:
+        found = {}
 
-    for _, some in windows.batches():
+        def observe(name: str, x: np.ndarray) -> None:
+            if name.startswith("blk."):
+                weight = model.weight(name)
+                outputs = x @ (weight - changed.weight(name)).T, x @ weight.T
+                found[name] = np.array([np.vdot(y, y) for y in outputs], np.float64)
+
         model.hidden(some, observe=observe)
+        return found
+
+    squares: dict[str, np.ndarray] = {}
+    for found in side_by_side(read, map(windows.shown, windows.batches())):
+        squares = {name: squares.get(name, 0) + pair for name, pair in found.items()}
     return {name: float(np.sqrt(miss / max(whole, 1e-30))) for name, (miss, whole) in squares.items()}
 
 
+@dataclass(frozen=True, eq=False)
 class _Sums:
-    """Collects what the matrices of one layer read; those that read the same array share their sums."""
+    """What the matrices of one layer read. groups: the first that reads an input -> all that do; grams: by first."""
 
-    def __init__(self, calibrated: bool):
-        self.calibrated = calibrated
-        self.groups: dict[str, list[str]] = {}  # the first that reads an input -> all that read it
-        self.grams: dict[str, Gram] = {}
-        self._last: tuple[np.ndarray, str] | None = None
-
-    def observe(self, name: str, x: np.ndarray) -> None:
-        if self._last is not None and self._last[0] is x:
-            leader = self._last[1]
-            if name not in self.groups[leader]:
-                self.groups[leader].append(name)
-            return
-        self.groups.setdefault(name, [name])
-        gram = self.grams.setdefault(name, Gram(x.shape[-1]))
-        try:
-            gram.add(x)
-        except MethodError as error:
-            raise MethodError(f"{name}: {error}") from None
-        self._last = x, name
+    groups: dict[str, list[str]]
+    grams: dict[str, Gram] = field(default_factory=dict)
 
     def inputs(self) -> dict[str, Gram]:
-        return {name: self.grams[leader] for leader, names in self.groups.items() for name in names if self.grams}
+        return {name: self.grams[first] for first, names in self.groups.items() if self.grams for name in names}
+
+
+Streams = list[tuple[np.ndarray, int]]
+
+
+def _matrices(model: Model, index: int) -> dict[str, list[str]]:
+    """The matrices of a layer, each on its own."""
+    found = (n for n, w in model.weights.items() if n.startswith(f"blk.{index}.") and len(w.shape) == 2)
+    return {name: [name] for name in found}
+
+
+def _calibrate(model: Model, index: int, streams: Streams) -> _Sums:
+    """Let the text through a layer and sum up what each matrix reads."""
+
+    def read(stream: tuple[np.ndarray, int]) -> list[tuple[list[str], np.ndarray]]:
+        seen: list[tuple[list[str], np.ndarray]] = []
+
+        def observe(name: str, x: np.ndarray) -> None:
+            if seen and seen[-1][1] is x:  # queries, keys and values read the same array
+                seen[-1][0].append(name)
+            else:
+                seen.append(([name], x))
+
+        model.layer(index, *stream, observe=observe)
+        return seen
+
+    sums = _Sums({})
+    for seen in side_by_side(read, streams):
+        for names, x in seen:
+            sums.groups[names[0]] = names
+            try:
+                sums.grams.setdefault(names[0], Gram(x.shape[-1])).add(x)
+            except MethodError as error:
+                raise MethodError(f"{names[0]}: {error}") from None
+    return sums
+
+
+def _behind(model: Model, index: int, streams: Streams) -> Streams:
+    """The text behind a layer."""
+    return list(side_by_side(lambda stream: (model.layer(index, *stream), stream[1]), streams))
 
 
 def _choose(model: Model, method: Method, sums: _Sums) -> dict[str, Chosen]:
-    found: dict[str, Chosen] = {}
-    for leader, names in sums.groups.items():
+    """The codes of a layer's matrices, groups that read different inputs side by side."""
+
+    def choose(first: str) -> dict[str, Chosen]:
+        names = sums.groups[first]
         try:
-            chosen = method.choose([model.weight(name) for name in names], sums.grams.get(leader))
+            chosen = method.choose([model.weight(name) for name in names], sums.grams.get(first))
         except (FormatError, MethodError) as error:
-            raise type(error)(f"{leader}: {error}") from None
-        found |= dict(zip(names, chosen, strict=True))
-    return found
+            raise type(error)(f"{first}: {error}") from None
+        return dict(zip(names, chosen, strict=True))
+
+    return {name: chosen for part in side_by_side(choose, sums.groups) for name, chosen in part.items()}
