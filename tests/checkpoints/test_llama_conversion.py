@@ -166,14 +166,18 @@ def test_mistral_is_llama_in_gguf(copy_of):
     assert view.value("tokenizer.ggml.model") == "llama"
 
 
-def test_byte_fallback_without_sentencepiece_warns(copy_of):
+def test_byte_fallback_without_sentencepiece_has_its_scores_from_the_merges(copy_of, golden_models):
     folder = copy_of("llama_spm")
     (folder / "tokenizer.model").unlink()
     view = view_of(folder)
     assert view.value("tokenizer.ggml.model") == "llama"
-    assert set(view.value("tokenizer.ggml.scores")) == {-1000.0}
+    merged, whole = view.value("tokenizer.ggml.tokens"), view_of(golden_models["llama_spm"])
+    assert merged == whole.value("tokenizer.ggml.tokens")
+    made = [i for i, kind in enumerate(view.value("tokenizer.ggml.token_type")) if kind == 1 and len(merged[i]) > 1]
+    ours, theirs = (np.array(v.value("tokenizer.ggml.scores"))[made] for v in (view, whole))
+    assert (np.argsort(-ours, kind="stable") == np.argsort(-theirs, kind="stable")).all()
     assert view.value("tokenizer.ggml.token_type")[:4] == [3, 3, 3, 6]
-    assert any("tokenizer.model" in warning for warning in view.warnings)
+    assert view.warnings == ()
 
 
 def test_no_tokenizer_at_all_warns(copy_of):

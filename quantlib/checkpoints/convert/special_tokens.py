@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quantlib.checkpoints.base import MappedFile, MetadataValue, fault
-from quantlib.checkpoints.convert.vocabulary import MAX_TOKEN, SPECIAL_KEYS, added_tokens
-from quantlib.checkpoints.untrusted import Fields, decode_text, read_json_if_there
+from quantlib.checkpoints.convert.vocabulary import SPECIAL_KEYS, added_tokens, merges_of
+from quantlib.checkpoints.untrusted import decode_text, read_json_if_there
 
 ID_KEYS = {
     "bos": "tokenizer.ggml.bos_token_id",
@@ -79,16 +79,7 @@ def special_metadata(
 
 def _merges(path: Path, tokenizer: dict[str, object]) -> list[str]:
     """The merges as "left right"; spaces within a part become the byte-level character of a space."""
-    merges = Fields(path, Fields(path, tokenizer).object("model"), "in its model that ").list("merges")
-    out = []
-    for merge in merges:
-        if isinstance(merge, str) and len(merge) <= 2 * MAX_TOKEN:
-            out.append(merge)
-        elif isinstance(merge, list) and len(merge) == 2 and all(isinstance(part, str) for part in merge):
-            out.append(" ".join(part.replace(" ", "Ġ") for part in merge))
-        else:
-            raise fault(path, f"has a merge (number {len(out):,}) that is no pair of tokens.")
-    return out
+    return [" ".join(part.replace(" ", "Ġ") for part in merge) for merge in merges_of(path, tokenizer)]
 
 
 def _post_processor(around: _Around, tokenizer: dict[str, object], with_config: bool) -> None:

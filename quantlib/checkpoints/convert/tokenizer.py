@@ -11,6 +11,7 @@ from quantlib.checkpoints.convert.vocabulary import (
     added_tokens,
     byte_level_vocabulary,
     fallback_vocabulary,
+    has_space_prefix,
     is_byte_level,
     sentencepiece_vocabulary,
     wordpiece_vocabulary,
@@ -62,6 +63,8 @@ def tokenizer_metadata(
     else:
         vocabulary = fallback_vocabulary(tokenizer_path, tokenizer, config)
         bound = len(vocabulary.tokens)
+        if not has_space_prefix(tokenizer):  # llama.cpp puts one before a text where nothing is said
+            out[SPACE_PREFIX] = MetadataValue("bool", False)
     out |= vocabulary.metadata()
     out |= special_metadata(folder, tokenizer, config, model, merges, bound)
     if how.vocab_size and size == CODE_LLAMA_SIZE:

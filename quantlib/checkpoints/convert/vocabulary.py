@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,8 +153,47 @@ def fallback_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[s
     for token in extra:
         tokens.append(token.content)
         types.append(CONTROL if token.content in named else USER_DEFINED)
-    warning = "There is no tokenizer.model, so all tokens get the same score and llama.cpp may split texts differently."
-    return Vocabulary("llama", "default", tokens, types, [-1000.0] * len(tokens), (warning,))
+    return Vocabulary("llama", "default", tokens, types, _scores(path, tokenizer, tokens))
+
+
+def _scores(path: Path, tokenizer: dict[str, object], tokens: list[str]) -> list[float]:
+    """A score for each token by its place among the merges, as SentencePiece has it: the sooner merged, the higher.
+
+    llama.cpp joins the neighbours whose token has the highest score. What no merge makes stands below them all.
+    """
+    ranks: dict[str, int] = {}
+    for rank, merge in enumerate(merges_of(path, tokenizer)):
+        ranks.setdefault("".join(merge), rank)
+    return [-float(ranks.get(token, len(ranks) + 1)) for token in tokens]
+
+
+def merges_of(path: Path, tokenizer: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """The pairs of tokens that a BPE merges, in order; they are written as "left right" or as two texts."""
+    merges = Fields(path, Fields(path, tokenizer).object("model"), "in its model that ").list("merges")
+    for number, merge in enumerate(merges):
+        if isinstance(merge, str) and len(merge) <= 2 * MAX_TOKEN:
+            left, _, right = merge.partition(" ")
+            yield left, right
+        elif isinstance(merge, list) and len(merge) == 2 and all(isinstance(part, str) for part in merge):
+            yield merge[0], merge[1]
+        else:
+            raise fault(path, f"has a merge (number {number:,}) that is no pair of tokens.")
+
+
+def has_space_prefix(tokenizer: dict[str, object]) -> bool:
+    """Whether a BPE with byte fallback puts a ▁ before a text: by its normalizer, or by its pre-tokenizer."""
+    steps = [tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer")]
+    while steps:
+        step = steps.pop()
+        if not isinstance(step, dict):
+            continue
+        for inner in (step.get("normalizers"), step.get("pretokenizers")):
+            steps += inner if isinstance(inner, list) else []
+        if step.get("type") == "Prepend" or (
+            step.get("type") == "Metaspace" and step.get("prepend_scheme", "always") != "never"
+        ):
+            return True
+    return False
 
 
 def sentencepiece_vocabulary(
