@@ -67,6 +67,15 @@ def test_quantize_writes_what_the_dry_run_says(demo_model, tmp_path):
     assert (tmp_path / "o.gguf").stat().st_size == plan["nbytes"] == json.loads(done.stdout)["nbytes"]
 
 
+def test_quantize_writes_a_modelfile_once(demo_model, tmp_path):
+    arguments = ("quantize", demo_model, tmp_path / "m.gguf", "--recipe", "F16", "--modelfile")
+    assert call(*arguments).returncode == 0
+    assert (tmp_path / "Modelfile").read_text().startswith("FROM ./m.gguf\n")
+    again = call(*arguments)
+    assert again.returncode == 1
+    assert "Modelfile is there already" in again.stderr
+
+
 def test_quantize_with_a_recipe_file_a_report_and_json_progress(demo_model, tmp_path):
     (tmp_path / "mine.toml").write_text('base = "Q8_0"\n[[rule]]\nrole = "v"\nformat = "Q6_K"\n')
     more = ("--recipe", tmp_path / "mine.toml", "--report", tmp_path / "r.json", "--json-progress", "--leave-output")

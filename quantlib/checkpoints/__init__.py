@@ -13,6 +13,7 @@ from quantlib.checkpoints.gguf_writer import (
     write_gguf,
 )
 from quantlib.checkpoints.imatrix import ImportanceMatrix, ImportanceSums, read_imatrix, write_imatrix
+from quantlib.checkpoints.modelfile import modelfile
 from quantlib.checkpoints.opening import open_checkpoint
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
@@ -35,6 +36,7 @@ __all__ = [
     "gguf_layout",
     "gguf_size",
     "gguf_view",
+    "modelfile",
     "open_checkpoint",
     "open_gguf",
     "open_safetensors",

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import quantlib as ql
 from quantlib import tables
+from quantlib.checkpoints import modelfile
 from quantlib.cli.progress import progress_of
 from quantlib.cli.reports import report_path, write_report
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json
+from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, write_text
 from quantlib.jobs.pool import scheduler_pool
 from quantlib.jobs.running import check_target
 from quantlib.recipes import RECIPES, Overrides, TensorRule
@@ -44,6 +45,7 @@ def add(commands) -> None:
     quantize.add_argument(
         "--report", type=report_path, metavar="FILE", help="write each tensor's error to a .html, .csv or .json file"
     )
+    quantize.add_argument("--modelfile", action="store_true", help="write a Modelfile for Ollama beside OUT.gguf")
     quantize.add_argument("--json-progress", action="store_true", help="a line of JSON a second on standard error")
     quantize.epilog = "recipes: " + "; ".join(f"{r.name}: {r.summary}" for r in RECIPES.values())
 
@@ -77,11 +79,22 @@ def run(options) -> int:
             print(f"quantlib: note: {warning}", file=sys.stderr)
         if options.dry_run:
             return _show_plan(plan, options)
+        beside = _modelfile_path(options)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         with _executor(options) as executor, progress_of(options.json_progress) as progress:
             result = ql.run(plan, options.out, progress, stop.is_set, executor)
+        if beside:
+            write_text(beside, modelfile(plan.metadata, options.out.name))
     return _show_result(plan, result, options)
+
+
+def _modelfile_path(options) -> Path | None:
+    """Where the Modelfile goes, None where none is wanted; refused before the run where one is there already."""
+    path = options.out.with_name("Modelfile") if options.modelfile else None
+    if path and path.exists():
+        raise ql.QuantlibError(f"{path} is there already: move it away, or leave out --modelfile.")
+    return path
 
 
 def _executor(options) -> AbstractContextManager[Executor | None]:

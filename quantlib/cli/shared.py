@@ -41,6 +41,15 @@ def read_text(path: Path) -> str:
         raise QuantlibError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
+def write_text(path: Path, text: str) -> None:
+    """A new UTF-8 text file. Raises QuantlibError where it cannot be written, or one is there already."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise QuantlibError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
 def progress_line(doing: str) -> Callable[..., None] | None:
     """Shows how far something is on standard error, where that is a terminal."""
     if not sys.stderr.isatty():
