@@ -78,7 +78,7 @@ class Line {
     this.ways = formats.map(() => s("path", { class: "way" }));
     this.nearLine = s("path", { class: "value", d: `M0 18V${height}` });
     const binades = [0, 1, 2, 3, 4].map((k) => this.window - k);
-    this.near.replaceChildren(...[binades.map((k) => [s("path", { class: "binade", d: `M${x(2 ** k)} 18V${height}` }), s("text", { x: x(2 ** k), y: 12, "text-anchor": k === this.window ? "end" : "middle" }, `2${raised(k)}${width > 500 ? ` = ${pretty(2 ** k, 3)}` : ""}`)]), s("text", { x: left, y: 12 }, "0"),
+    this.near.replaceChildren(...[binades.map((k) => [s("path", { class: "binade", d: `M${x(2 ** k)} 18V${height}` }), k > this.window - 3 ? s("text", { x: x(2 ** k), y: 12, "text-anchor": k === this.window ? "end" : "middle" }, `2${raised(k)}${width > 500 ? ` = ${pretty(2 ** k)}` : ""}`) : null]), s("text", { x: left, y: 12 }, "0"),
       formats.map((f, i) => { const y = top + ROW * i + 8; return [s("text", { class: "name", x: left - 8, y: y + 4, "text-anchor": "end" }, f.name.replace("_", " ")), s("path", { class: "rule", d: `M${left} ${y}H${right}` }), this.marksOf(f, y, reach)]; }), this.ways, this.dots, this.nearLine].flat(4).filter(Boolean));
   }
 

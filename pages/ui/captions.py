@@ -9,13 +9,14 @@ import streamlit as st
 
 KINDS = {
     "measured": "measured here, now",
+    "stored": "measured, stored",
     "exact": "exact",
     "published": "published",
     "estimated": "estimated",
 }
 
 
-def receipt(kind: Literal["measured", "exact", "published", "estimated"], source: str) -> None:
+def receipt(kind: Literal["measured", "stored", "exact", "published", "estimated"], source: str) -> None:
     """One line that says where the numbers above come from."""
     st.caption(f":gray-badge[{KINDS[kind]}] {source}")
 

@@ -4,7 +4,9 @@ import streamlit as st
 
 from pages.ui import chrome, looking, menu
 
-navigation = st.navigation({name: [entry.page() for entry in entries] for name, entries in menu.SECTIONS.items()})
+navigation = st.navigation(
+    {name: [entry.page() for entry in entries] for name, entries in menu.SECTIONS.items()}, expanded=True
+)
 chrome.page_frame()
 looking.attach()
 looking.note()

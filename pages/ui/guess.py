@@ -19,4 +19,5 @@ def guess(question: str, choices: Sequence[str], key: str = "guess") -> str | No
 
 def verdict(said: str, answer: str) -> str:
     """How the reveal begins."""
-    return f"**{answer}**, as you guessed." if said == answer else f"**{answer}**, not {said}."
+    shown = f"**{answer[:1].upper()}{answer[1:]}**"
+    return f"{shown}, as you guessed." if said == answer else f"{shown}, not {said}."
