@@ -115,7 +115,7 @@ def test_the_python_that_is_shown_runs_as_it_stands(server, page, tmp_path, addr
     shown = page.get_by_text("Show the Python")
     (shown.last if not address else shown.first).click(timeout=90_000)  # the first page's others run the model
     snippet = page.locator("[data-testid=stCode] code:visible").first
-    playwright.expect(snippet).to_contain_text("import")
+    playwright.expect(snippet).to_contain_text("import", timeout=30_000)
     (tmp_path / "assets").symlink_to(ROOT / "assets")  # as in the project's folder, but nothing is written there
     done = subprocess.run(
         [sys.executable, "-c", snippet.inner_text()],

@@ -1,4 +1,4 @@
-"""What the first page shows: measured once, stored with what it was made of, and drawn with the place where texts part."""
+"""What the first page shows: measured once, stored with its inputs, and marked where texts part."""
 
 import json
 
