@@ -33,13 +33,26 @@ def add(commands) -> None:
     )  # fmt: skip
     measure.add_argument(
         "--sweep", nargs="?", const="all", metavar="RECIPES",
-        help="measure what these recipes, joined by commas, or all would make of MODEL, without writing models",
+        help="measure what recipes would make of MODEL, without writing models: some joined by commas, all, or ladder "
+        "for one of each size",
     )  # fmt: skip
-    measure.add_argument("--imatrix", type=Path, metavar="FILE", help="for the sweep; default: collected when needed")
+    measure.add_argument(
+        "--sensitivity", type=str.upper, metavar="FORMAT",
+        help="quantize one part of MODEL at a time to this format, and measure what the whole loses",
+    )  # fmt: skip
+    measure.add_argument("--by", default="tensor", choices=("tensor", "layer", "kind"), help="what a part is, for that")
+    measure.add_argument(
+        "--imatrix", type=Path, metavar="FILE", help="for sweep and sensitivity; a sweep collects one when it needs it"
+    )
     measure.add_argument(
         "--both", action="store_true", help="measure every recipe of the sweep with the importance matrix as well"
     )
-    measure.add_argument("--out", type=Path, metavar="NAME", help="save the sweep as NAME.json, NAME.csv and NAME.svg")
+    measure.add_argument(
+        "--out",
+        type=Path,
+        metavar="NAME",
+        help="save the sweep as NAME.json, NAME.csv and NAME.svg, or the sensitivity as the first two",
+    )
 
 
 def run(options) -> int:
@@ -48,6 +61,8 @@ def run(options) -> int:
     texts = read_texts(options.text or EVALUATION)
     if options.sweep:
         return _sweep(options, texts)
+    if options.sensitivity:
+        return _sensitivity(options, texts)
     return _compare(options, texts) if options.baseline else _measure(options, texts)
 
 
@@ -111,13 +126,13 @@ def _short(summary) -> dict:
 
 def _sweep(options, texts) -> int:
     from quantlib.figures.frontier import frontier_svg
+    from quantlib.figures.ladder import ladder
     from quantlib.lm import sweep
 
     with ql.open_checkpoint(options.model) as checkpoint:
         names = _names(options.sweep)
-        show = progress_line("sweep")
         matrix = _matrix(options, checkpoint, names)
-        found = sweep(checkpoint, texts, names, options.context, matrix, options.both, show)
+        found = sweep(checkpoint, texts, names, options.context, matrix, options.both, progress_line("sweep"))
     rows = [{n: getattr(m, n) for n in SWEPT} | {n: getattr(m.total, n) for n in FIGURES} for m in found.measured]
     best = found.frontier()
     for row, m in zip(rows, found.measured, strict=True):
@@ -127,18 +142,38 @@ def _sweep(options, texts) -> int:
     if options.json:
         return print_json(found.document())
     columns = ("bpw", "perplexity", "difference", "difference_stderr", "kl", "changed_top", "frontier")
-    print(
-        tables.as_text(
-            [{"recipe": m.name} | {c: row[c] for c in columns} for m, row in zip(found.measured, rows, strict=True)]
-        )
-    )
+    named = zip(found.measured, rows, strict=True)
+    print(tables.as_text([{"recipe": m.name} | {c: row[c] for c in columns} for m, row in named]))
+    table = ladder(found)
+    if len(table.rows) > 1:
+        print("\n" + tables.as_text(table.rows) + "\n\n" + "\n".join(table.words))
     return 0
 
 
 def _names(text: str) -> list[str]:
+    from quantlib.figures.ladder import LADDER
     from quantlib.recipes import RECIPES, get_recipe
 
-    return list(RECIPES) if text == "all" else [get_recipe(name.strip()).name for name in text.split(",")]
+    groups = {"all": RECIPES, "ladder": LADDER}
+    return list(groups[text]) if text in groups else [get_recipe(name.strip().upper()).name for name in text.split(",")]
+
+
+def _sensitivity(options, texts) -> int:
+    from quantlib.checkpoints import read_imatrix
+    from quantlib.lm import sensitivity
+
+    matrix = read_imatrix(options.imatrix) if options.imatrix else None
+    with ql.open_checkpoint(options.model) as checkpoint:
+        show = progress_line("sensitivity")
+        found = sensitivity(checkpoint, texts, options.sensitivity, options.by, options.context, matrix, show)
+    columns = ("part", "weights", "kl", "kl_stderr", "changed_top", "difference", "difference_stderr")
+    rows = [{c: getattr(p, c) for c in columns} for p in found.parts]
+    if options.out:
+        _save(options.out, found.document(), rows)
+    if options.json:
+        return print_json(found.document())
+    print(tables.as_text(sorted(rows, key=lambda row: -row["kl"])))
+    return 0
 
 
 def _matrix(options, checkpoint, names):
@@ -156,10 +191,11 @@ def _matrix(options, checkpoint, names):
     return imatrix(load(checkpoint), tokens, options.context, tokenizer.bos).matrix(CALIBRATION.name)
 
 
-def _save(out: Path, document: dict, rows: list[dict], svg: str) -> None:
+def _save(out: Path, document: dict, rows: list[dict], svg: str = "") -> None:
     try:
         out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        out.with_suffix(".svg").write_text(svg + "\n", encoding="utf-8")
+        if svg:
+            out.with_suffix(".svg").write_text(svg + "\n", encoding="utf-8")
         with open(out.with_suffix(".csv"), "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()

@@ -19,6 +19,7 @@ from quantlib.lm.generation import generate
 from quantlib.lm.keeping import digest_of_model
 from quantlib.lm.model import Model, load
 from quantlib.lm.perplexity import Perplexity, overall, perplexity, perplexity_of
+from quantlib.lm.sensing import PARTS, PartLoss, Sensitivity, sensitivity
 from quantlib.lm.sweeping import Bench, Measured, Sweep, bench, sweep
 from quantlib.lm.texts import CALIBRATION, EVALUATION, cut_texts, digest_of_texts, read_texts
 from quantlib.lm.tokenizer import Tokenizer
@@ -27,6 +28,7 @@ __all__ = [
     "ARCHITECTURES",
     "CALIBRATION",
     "EVALUATION",
+    "PARTS",
     "Activations",
     "Architecture",
     "Baseline",
@@ -35,8 +37,10 @@ __all__ = [
     "Comparison",
     "Measured",
     "Model",
+    "PartLoss",
     "Perplexity",
     "Ranges",
+    "Sensitivity",
     "Shape",
     "Summary",
     "Sweep",
@@ -57,6 +61,7 @@ __all__ = [
     "perplexity",
     "perplexity_of",
     "read_texts",
+    "sensitivity",
     "sweep",
     "together",
     "worst_tokens",

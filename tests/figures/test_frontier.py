@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from quantlib.figures.frontier import LOSSES, frontier_svg
+from quantlib.figures.ladder import ladder
 from quantlib.lm import Measured, Summary, Sweep
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -38,3 +39,13 @@ def test_higher_loss_stands_higher():
     points = [tuple(map(float, p.split(","))) for p in next(root.iter(SVG + "polyline")).get("points").split()]
     assert points == sorted(points, reverse=True, key=lambda p: p[0])
     assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)
+
+
+def test_the_ladder_stands_beside_what_was_published():
+    table = ladder(SWEEP)
+    assert [row["recipe"] for row in table.rows] == ["Q8_0"], "weighted and other recipes are none of its steps"
+    assert table.rows[0]["Llama-3-8B, published"] == 0.00265
+    clear = Sweep("m", "", "", ("a",), 512, "", (measured("Q3_K_M", 4, 0.02), measured("Q2_K", 3, 0.05)))
+    assert "perplexity higher" in ladder(clear).words[0]
+    turned = Sweep("m", "", "", ("a",), 512, "", (measured("Q3_K_M", 4, 0.05), measured("Q2_K", 3, 0.02)))
+    assert "against the published order" in ladder(turned).words[0]
