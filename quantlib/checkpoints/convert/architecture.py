@@ -96,6 +96,7 @@ class Weight:
 
     shape: sizes by name (see Config.sizes), as GGUF has it, rows first. bias: whether a .bias comes with it.
     fused: where the experts' matrices may also lie in one tensor: its name, and the change that takes ours from it.
+    stand_in: the name of the tensor to take where it is not there.
     """
 
     gguf: str
@@ -105,6 +106,7 @@ class Weight:
     needed: bool = True
     bias: Literal["none", "optional", "needed"] = "none"
     fused: tuple[str, Change] | None = None
+    stand_in: str | None = None
 
     @property
     def stacked(self) -> bool:

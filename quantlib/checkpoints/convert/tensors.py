@@ -81,7 +81,9 @@ def _of_layer(weight: Weight, shape: Shape, layer: int, config: Config) -> Itera
         yield Wanted(f"{gguf}.weight", shape, weight.needed, sources)
         return
     hf = weight.hf.format(layer)
-    yield Wanted(f"{gguf}.weight", shape, weight.needed, (((f"{hf}.weight",), weight.change),))
+    names = [hf] if weight.stand_in is None else [hf, weight.stand_in]
+    sources = tuple(((f"{name}.weight",), weight.change) for name in names)
+    yield Wanted(f"{gguf}.weight", shape, weight.needed, sources)
     if weight.bias != "none":
         change = UNCHANGED if len(shape) == 1 or weight.change.moves_columns else weight.change
         yield Wanted(f"{gguf}.bias", shape[:1], weight.bias == "needed", (((f"{hf}.bias",), change),))

@@ -20,6 +20,7 @@ from quantlib.checkpoints.convert.architectures.parts import (
     FREQUENCY,
     NORMS,
     OUTPUT,
+    OWN_OUTPUT,
     POOLING,
     RMS_EPSILON,
     SIZES,
@@ -91,7 +92,7 @@ OLMO2 = Architecture(
         "rms_eps": 1e-5,
     },
     weights=(
-        *outer(),
+        *outer(output=OWN_OUTPUT),
         *attention(),
         Weight("blk.{}.attn_q_norm", "layers.{}.self_attn.q_norm", ("q",)),
         Weight("blk.{}.attn_k_norm", "layers.{}.self_attn.k_norm", ("kv",)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quantlib.checkpoints.convert.architecture import (
     FILE_TYPE,
     UNCHANGED,
@@ -17,11 +19,13 @@ from quantlib.checkpoints.convert.rope import scaling_keys
 EMBEDDING = Weight("token_embd", "embed_tokens", ("vocab", "width"))
 # Left out where the model shares the embedding, also by models that do not say so: llama.cpp then uses token_embd.
 OUTPUT = Weight("output", "lm_head", ("vocab", "width"), needed=False)
+# For architectures of which llama.cpp wants it in any case.
+OWN_OUTPUT = replace(OUTPUT, stand_in="embed_tokens")
 
 
-def outer(norm: Change = UNCHANGED) -> tuple[Weight, ...]:
+def outer(norm: Change = UNCHANGED, output: Weight = OUTPUT) -> tuple[Weight, ...]:
     """Embedding, last norm and output matrix."""
-    return (EMBEDDING, Weight("output_norm", "norm", ("width",), norm), OUTPUT)
+    return (EMBEDDING, Weight("output_norm", "norm", ("width",), norm), output)
 
 
 def attention(permuted: bool = False) -> tuple[Weight, ...]:

@@ -9,6 +9,7 @@ from quantlib.checkpoints.convert.architectures.llama import SILU
 from quantlib.checkpoints.convert.architectures.parts import (
     FEED_FORWARD,
     NORMS,
+    OWN_OUTPUT,
     POOLING,
     STANDARD,
     attention,
@@ -91,7 +92,7 @@ QWEN2_MOE = replace(
         "expert_ffn": 1408,
         "shared_ffn": 5632,
     },
-    weights=(*outer(), *NORMS, *attention(), *ROUTED, *SHARED),
+    weights=(*outer(output=OWN_OUTPUT), *NORMS, *attention(), *ROUTED, *SHARED),
     keys=(*STANDARD, *EXPERT_SIZES),
     assumed=(*QWEN2.assumed, *EVERY_LAYER, Assumed("norm_topk_prob", (False,))),
 )
