@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import address, captions, menu, model
+from pages.ui import address, budget, captions, menu, model
 from pages.ui.chapter import chapter
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
@@ -34,6 +34,13 @@ def main() -> None:
             ask_letters(plan)
         with page.step("To the byte"):
             show_bytes(plan)
+        with page.step("Spend the budget"):
+            st.markdown(
+                "The rules of a recipe are somebody's experience. Can you do better? Give each kind of tensor a "
+                "format, stay below the size of the recipe, and let the model read with your weights. Every tensor of "
+                "a kind gets the same; the recipe may favour layers, so it is not a fair fight."
+            )
+            budget.show()
         page.in_short(
             "The number is the bits of a code. Scales come on top, and the output matrix gets more in every recipe.",
             "K means super-blocks; 0 and 1 are the older blocks; IQ means codebooks.",

@@ -28,8 +28,8 @@ def main() -> None:
     with chapter(menu.OUTLIERS) as page:
         with page.step(printed=True):
             st.markdown(
-                "Weights that share a scale share its fate. The scale must reach the largest of them, and the levels "
-                "are few: sixteen bits of freedom for one weight are taken from all of its neighbours."
+                "Weights that share a scale share its fate. The scale must reach the largest of them, and levels are "
+                "few: what one weight needs, all its neighbours pay."
             )
             show_growing()
         with page.step("Clip it?"):
@@ -296,11 +296,10 @@ def grow_snippet(tensor: Tensor, block: int) -> str:
 
 def layer_snippet(layer: Layer, module: str, function: str) -> str:
     return (
-        "from pathlib import Path\n\nimport quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
-        f"from quantlib.lm import Tokenizer, load\nfrom quantlib.methods.{module} import {function}\n\n"
+        "import quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
+        f"from quantlib.lm import CALIBRATION, Tokenizer, load\nfrom quantlib.methods.{module} import {function}\n\n"
         'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
-        'text = "".join(p.read_text() for p in sorted(Path("assets/evaluation").glob("*.txt")))\n'
-        "tokens = Tokenizer.of(checkpoint).encode(text)\n"
+        "tokens = Tokenizer.of(checkpoint).encode(CALIBRATION.read_text())\n"
         f"layer = layer_at_work(load(checkpoint), tokens, {layer.name!r})\n"
         f"print({function}(layer.x[:1024], layer.weight).errors)"
     )

@@ -191,11 +191,10 @@ def importance(identity: str, name: str, format: str, _layer: Layer):
 
 def opening(layer: Layer) -> str:
     return (
-        "from pathlib import Path\n\nimport quantlib as ql\nfrom quantlib.figures import smarter\n"
-        "from quantlib.figures.layer import layer_at_work\nfrom quantlib.lm import Tokenizer, load\n\n"
+        "import quantlib as ql\nfrom quantlib.figures import smarter\n"
+        "from quantlib.figures.layer import layer_at_work\nfrom quantlib.lm import CALIBRATION, Tokenizer, load\n\n"
         'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
-        'text = "".join(p.read_text() for p in sorted(Path("assets/evaluation").glob("*.txt")))\n'
-        "tokens = Tokenizer.of(checkpoint).encode(text)\n"
+        "tokens = Tokenizer.of(checkpoint).encode(CALIBRATION.read_text())\n"
         f"layer = layer_at_work(load(checkpoint), tokens, {layer.name!r})\n"
     )
 

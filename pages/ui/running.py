@@ -1,13 +1,13 @@
 """The model that chapters run: what this visit opened where it can be run, else the demo model, and its layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 import quantlib as ql
 from pages.ui import model
 from quantlib.figures.layer import Layer, layer_at_work, matrices
-from quantlib.lm import Model, Tokenizer, load
+from quantlib.lm import CALIBRATION, Model, Tokenizer, load, read_texts
 
 LARGEST = 400_000_000  # weights; larger models are not run while somebody waits
 
@@ -19,6 +19,7 @@ class Running:
     model: Model
     tokenizer: Tokenizer
     identity: str
+    checkpoint: ql.Checkpoint
     note: str = ""
 
     @property
@@ -36,8 +37,7 @@ def running() -> Running:
             raise ql.CheckpointError(f"It has {opened.checkpoint.size:,} weights, and up to {LARGEST:,} are run here.")
         return _loaded(opened.identity, opened.checkpoint)
     except ql.QuantlibError as error:
-        found = _demo()
-        return Running(found.model, found.tokenizer, found.identity, f"The demo model stands in. {error}")
+        return replace(_demo(), note=f"The demo model stands in. {error}")
 
 
 def show_note(found: Running) -> None:
@@ -51,13 +51,13 @@ def _demo() -> Running:
 
 @st.cache_resource(show_spinner="Loading the model …", max_entries=2)
 def _loaded(identity: str, _checkpoint: ql.Checkpoint) -> Running:
-    return Running(load(_checkpoint), Tokenizer.of(_checkpoint), identity)
+    return Running(load(_checkpoint), Tokenizer.of(_checkpoint), identity, _checkpoint)
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
 def calibration_text() -> str:
     """Text for calibration: other than what is measured on."""
-    return "".join((model.ROOT / name).read_text(encoding="utf-8") for name in model.EVALUATION)
+    return read_texts([CALIBRATION])[CALIBRATION.stem]
 
 
 @st.cache_resource(show_spinner="Letting the model read …", max_entries=8)

@@ -39,3 +39,19 @@ def test_the_bytes_add_up(server, page):
     settle(page)
     page.get_by_text(re.compile(r"these add up to the file: [\d,]+ bytes")).wait_for()
     playwright.expect(page.locator(".ql.pointing button[aria-pressed=true]")).to_contain_text("8")
+
+
+def test_bits_are_spent_under_a_cap_and_measured(server, page, shoot):
+    page.goto(f"{server}/what-the-name-says?cap=Q4_K_M")
+    page.locator("table.measured").wait_for(timeout=120_000)
+    settle(page)
+    ranking = page.locator("table.measured tbody")
+    playwright.expect(ranking).to_contain_text("the standard recipe")
+    playwright.expect(ranking.locator("tr", has_text="You")).to_contain_text("±")
+    output = page.get_by_role("slider", name=re.compile("output")).last
+    output.scroll_into_view_if_needed()
+    output.press("ArrowRight")
+    page.get_by_text("too much").wait_for(timeout=60_000)
+    playwright.expect(ranking.locator("tr", has_text="You")).not_to_contain_text("±")
+    page.locator(".budget").scroll_into_view_if_needed()
+    shoot(page, "spend-the-budget")
