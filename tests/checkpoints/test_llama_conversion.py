@@ -222,6 +222,16 @@ def test_chat_templates_and_sampling_defaults_are_kept(copy_of):
     assert keys[2:5] == ["general.sampling.top_k", "general.sampling.top_p", "general.sampling.temp"]
 
 
+@pytest.mark.parametrize("where", ["config.json", "generation_config.json"])
+def test_the_end_of_text_is_found_where_nothing_else_names_it(copy_of, where):
+    folder = copy_of("llama_bpe")
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        values = json.loads((folder / name).read_text())
+        values = {key: value for key, value in values.items() if not key.startswith("eos_token")}
+        (folder / name).write_text(json.dumps(values | ({"eos_token_id": [2046, 2047]} if name == where else {})))
+    assert view_of(folder).value("tokenizer.ggml.eos_token_id") == 2046
+
+
 SPLIT = {"type": "Split", "behavior": "Isolated", "invert": False}
 LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
 

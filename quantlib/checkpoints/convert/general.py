@@ -99,14 +99,16 @@ def _folder_name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name or "model"
 
 
-def _sampling(folder: Path) -> dict[str, MetadataValue]:
-    path = folder / "generation_config.json"
+def generation_config(folder: Path) -> dict[str, object]:
+    """generation_config.json; empty where it is not there or broken: its defaults are not worth refusing a model."""
     try:
-        values = read_json_if_there(path)
+        return read_json_if_there(folder / "generation_config.json") or {}
     except CheckpointError:
-        return {}  # as the converter does: defaults for sampling are not worth refusing a model
-    if values is None:
         return {}
+
+
+def _sampling(folder: Path) -> dict[str, MetadataValue]:
+    path, values = folder / "generation_config.json", generation_config(folder)
     if values.get("penalty_repeat") is None and values.get("repetition_penalty") is not None:
         values = values | {"penalty_repeat": values["repetition_penalty"]}
     fields, out = Fields(path, values), {}

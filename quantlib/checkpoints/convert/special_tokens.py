@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from quantlib.checkpoints.base import MappedFile, MetadataValue, fault
+from quantlib.checkpoints.convert.general import generation_config
 from quantlib.checkpoints.convert.vocabulary import SPECIAL_KEYS, added_tokens, merges_of
 from quantlib.checkpoints.untrusted import decode_text, read_json_if_there
 
@@ -68,6 +69,9 @@ def special_metadata(
         number = model.get(f"{kind}_token_id")
         if type(number) is int and 0 <= number < (2**32 if size is None else size):
             ids.setdefault(kind, number)
+    end = None if "eos" in ids else _some_end(folder, model)
+    if end is not None and (size is None or end < size):
+        ids["eos"] = end
     out |= {ID_KEYS[kind]: MetadataValue("uint32", number) for kind, number in ids.items() if kind in ID_KEYS}
     out |= {ADD_KEYS[kind]: MetadataValue("bool", flag) for kind, flag in around.add.items() if kind in ADD_KEYS}
     if config:
@@ -75,6 +79,17 @@ def special_metadata(
     if tokenizer is not None:
         out |= _normalizer(tokenizer.get("normalizer"))
     return out
+
+
+def _some_end(folder: Path, model: dict[str, object]) -> int | None:
+    """The first of several ends of text in config.json, or what generation_config.json says: the converter takes one
+    number from config.json and has none then, for which llama.cpp puts a number of its own."""
+    for values in (model, generation_config(folder)):
+        value = values.get("eos_token_id")
+        first = value[0] if isinstance(value, list) and value else value
+        if type(first) is int and 0 <= first < 2**32:
+            return first
+    return None
 
 
 def _merges(path: Path, tokenizer: dict[str, object]) -> list[str]:

@@ -54,7 +54,7 @@ def compressed(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, 
     for name, parts in modules.items():
         if "weight_packed" not in parts and "weight_scale" not in parts:
             continue
-        if "weight_shape" in parts:
+        if "weight_shape" in parts and "weight_packed" in parts:
             made = _packed(path, name, parts)
         elif "weight_packed" in parts:
             made = _four_bit(path, name, parts["weight_packed"], parts)
