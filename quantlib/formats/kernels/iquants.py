@@ -1,276 +1,460 @@
 """Kernels of the i-quants with signs, one for all five: IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S.
 
-The search of a group is serial and branches at every grid point, so it works on one group at a time. Codes are stored
-at the addresses of the layout, bit by bit, which is little beside the search.
+Eight groups are searched at once, one in each lane: rounding, the fit of a scale and the choice of a candidate are the
+same steps in every group. Only where rounding misses the grid a lane is looked after alone, and there eight grid points
+near by are weighed at once.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from quantlib.formats.blocks.block import Kernels
-from quantlib.formats.blocks.iquants_search import ALL, ALL_IF_ANY, NOTHING, OFF_GRID
-from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, clamped_int, kernel, part, read_half, write_half
-from quantlib.formats.kernels.searches import positive_scale
+from quantlib.formats.blocks.iquants_search import ALL, ALL_IF_ANY, OFF_GRID
+from quantlib.formats.kernels.bits import pieces, read_code, write_code
+from quantlib.formats.kernels.neighbours import nearest_point, neighbours
+from quantlib.formats.kernels.scalar import (
+    BIT_22,
+    HALF,
+    LEAST,
+    LOW_23,
+    MAGIC,
+    ONE,
+    ZERO,
+    clamped_int,
+    inlined,
+    kernel,
+    part,
+    read_half,
+    write_half,
+)
+from quantlib.formats.kernels.simd import (
+    WIDTH,
+    as_floats,
+    bits_of,
+    flag_bits,
+    floats_of,
+    lanes,
+    larger,
+    load,
+    root,
+    select,
+    smaller,
+    splat,
+    store,
+)
 from quantlib.formats.rows import read_only
 
 NO_IMPORTANCE = read_only(np.empty((0, 1), np.float32))
-MAGNITUDES = 2 * np.arange(8, dtype=np.float32) + 1
-PARITY = np.array([bits.bit_count() % 2 for bits in range(128)], np.uint8)
+PARITY = np.array([bits.bit_count() % 2 for bits in range(256)], np.uint8)
+NONE = np.int32(0)
+TENTH = np.float32(0.1)
+SIGN = np.int32(-0x80000000)
 
 
-@part
-def write_bits(code, bits, out):
-    """Set a code's bits at their addresses in a block of zeros."""
-    for i in range(bits.shape[0]):
-        out[bits[i] >> 3] |= np.uint8(((code >> i) & 1) << (bits[i] & 7))
+@inlined
+def nearest_ints(v):
+    """`scalar.nearest_int` of eight numbers."""
+    return (bits_of(v + MAGIC) & LOW_23) - BIT_22
 
 
-@part
-def read_bits(data, bits):
-    """The code whose bits lie at these addresses."""
-    code = 0
-    for i in range(bits.shape[0]):
-        code |= ((data[bits[i] >> 3] >> (bits[i] & 7)) & 1) << i
-    return code
+@inlined
+def weigh(v, importance, row, power, floor):
+    """What errors of eight weights v count (kernel of `blocks.iquants_search.weights_of`).
 
-
-@part
-def weigh(x, row, power, floor, first, weights):
-    """What errors of a group from weight `first` of block x count (kernel of `blocks.iquants_search.weights_of`).
-
-    row: the block's importance, empty where there is none. power: that times the block's mean square.
+    importance: of a row of blocks, flat, with the eight's at `row`, empty where there is none. power: the factor times
+    the block's mean square.
     """
-    for i in range(weights.shape[0]):
-        square = x[first + i] * x[first + i]
-        if row.shape[0]:
-            weights[i] = row[first + i] * np.sqrt(power + square)
-        else:
-            weights[i] = floor * power + square if floor > ZERO else square
+    if importance.shape[0]:
+        return load(importance, row) * root(v * v + power)
+    return v * v + floor * power if floor > ZERO else v * v
 
 
 @part
-def mean_square(x, factor):
-    """factor · mean square of a block of 256, summed from left to right."""
+def mean_square(x, at, factor):
+    """factor · mean square of 256 weights from x[at] on, summed from left to right."""
     power = ZERO
-    for i in range(256):
+    for i in range(at, at + 256):
         power += x[i] * x[i]
     return factor * power / np.float32(256)
 
 
 @part
-def split_signs(x, first, weights, even, magnitude, signs):
-    """Magnitudes and signs of a group (kernel of `blocks.iquants_signs.split_signs`)."""
-    for k in range(signs.shape[0]):
-        bits = 0
-        minuses = 0
-        for i in range(8 * k, 8 * k + 8):
-            v = x[first + i]
-            if v >= ZERO:
-                magnitude[i] = v
-            else:
-                magnitude[i] = -v
-                bits |= 1 << (i - 8 * k)
-                minuses += 1
-        if even:
-            if minuses % 2:
-                least = 8 * k
-                cost = weights[least] * x[first + least] * x[first + least]
-                for i in range(8 * k + 1, 8 * k + 8):
-                    other = weights[i] * x[first + i] * x[first + i]
-                    if other < cost:
-                        cost = other
-                        least = i
-                magnitude[least] = -magnitude[least]
-                bits ^= 1 << (least - 8 * k)
-            bits &= 127
-        signs[k] = np.uint8(bits)
+def least_costly(x, weights, at):
+    """Which of eight weights counts least, w · x²; the first among equals."""
+    least = at
+    cost = weights[at] * x[at] * x[at]
+    for i in range(at + 1, at + 8):
+        other = weights[i] * x[i] * x[i]
+        if other < cost:
+            cost = other
+            least = i
+    return least - at
+
+
+class Work(NamedTuple):
+    """Scratch of a search over eight groups of n weights, all of it flat.
+
+    x, weights, root, signs: magnitudes, weights, their square roots, bytes of signs: one group after the other.
+    lane_x, lane_weights, lane_wx: x, weights and their product with a group in each lane. q: the magnitudes of grid
+    points alike. place, trial, on_grid: of a candidate, for each point eight lanes: the
+    place it rounds to, its grid point, 1 where that place is on the grid. number, settled: trial and on_grid of the
+    best candidate so far. wanted: 1 for the points to be found. codes: of the first fit. scale: one number a lane.
+    """
+
+    x: np.ndarray
+    weights: np.ndarray
+    root: np.ndarray
+    signs: np.ndarray
+    lane_x: np.ndarray
+    lane_weights: np.ndarray
+    lane_wx: np.ndarray
+    q: np.ndarray
+    place: np.ndarray
+    trial: np.ndarray
+    on_grid: np.ndarray
+    number: np.ndarray
+    settled: np.ndarray
+    wanted: np.ndarray
+    codes: np.ndarray
+    scale: np.ndarray
 
 
 @part
-def nearest_on_grid(place, x, weights, first, scale, table, grid):
-    """The best grid point near a place, for weights from `first` (kernel of `iquants_search.nearest_on_grid`)."""
-    least = NOTHING
-    winner = grid.near[grid.first[place]]
-    for at in range(grid.first[place], grid.first[place + 1]):
-        point = grid.near[at]
-        error = ZERO
-        for i in range(grid.dim):
-            miss = scale * table[grid.levels[point, i]] - x[first + i]
-            error += weights[first + i] * miss * miss
-        if error < least:
-            least = error
-            winner = point
-    return winner
+def new_work(n, points):
+    """Scratch for groups of n weights and so many grid points each."""
+    floats = np.empty((7, WIDTH * n), np.float32)
+    whole = np.empty((6, WIDTH * points), np.int32)
+    return Work(
+        floats[0],
+        floats[1],
+        floats[2],
+        np.empty(n, np.uint8),
+        floats[3],
+        floats[4],
+        floats[5],
+        floats[6],
+        whole[0],
+        whole[1],
+        whole[2],
+        whole[3],
+        whole[4],
+        whole[5],
+        np.empty(WIDTH * n, np.int32),
+        np.empty(WIDTH, np.float32),
+    )
 
 
 @part
-def snap(x, root, first, inverse, scale, grid):
-    """The grid point for weights from `first`, and whether rounding was enough (kernel of `…iquants_search.snap`)."""
-    place = 0
-    for i in range(grid.dim - 1, -1, -1):
-        level = clamped_int(HALF * (inverse * x[first + i] - ONE), np.int32(0), np.int32(grid.base - 1))
-        place = place * grid.base + level
-    number = grid.number[place]
-    if number >= 0:
-        return number, True
-    return nearest_on_grid(place, x, root, first, scale, MAGNITUDES, grid), False
+def take_groups(x, at, importance, row, rule, work):
+    """Magnitudes, weights and signs of eight groups from x[at] on."""
+    power = mean_square(x, at // 256 * 256, rule.power)
+    n = rule.group
+    for i in range(0, WIDTH * n, WIDTH):
+        v = load(x, at + i)
+        weights = weigh(v, importance, row + i, power, rule.floor)
+        store(work.weights, i, weights)
+        store(work.root, i, root(weights))
+        minus = 255 ^ flag_bits(v >= ZERO)
+        store(work.x, i, floats_of(bits_of(v) ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
+        if rule.even and PARITY[minus]:
+            least = least_costly(work.x, work.weights, i)
+            work.x[i + least] = -work.x[i + least]
+            minus ^= 1 << least
+        work.signs[i // 8] = np.uint8(minus & (127 if rule.even else 255))
+    for k in range(WIDTH):
+        for i in range(n):
+            work.lane_x[i * WIDTH + k] = work.x[k * n + i]
+            work.lane_weights[i * WIDTH + k] = work.weights[k * n + i]
+    for i in range(0, WIDTH * n, WIDTH):
+        store(work.lane_wx, i, load(work.lane_weights, i) * load(work.lane_x, i))
 
 
 @part
-def fit(x, weights, number, grid):
-    """Σwxq and Σwq² for the magnitudes of grid points (kernel of `blocks.iquants_search.fit`)."""
-    sum_xq = ZERO
-    sum_q2 = ZERO
-    for k in range(number.shape[0]):
-        for i in range(grid.dim):
-            at = k * grid.dim + i
-            q = MAGNITUDES[grid.levels[number[k], i]]
-            sum_xq += weights[at] * x[at] * q
-            sum_q2 += weights[at] * q * q
+def highest(x):
+    """The largest of each lane's numbers."""
+    largest = load(x, 0)
+    for i in range(WIDTH, x.shape[0], WIDTH):
+        v = load(x, i)
+        largest = select(v > largest, v, largest)
+    return largest
+
+
+@part
+def snap(inverse, scale, wanted, work, near):
+    """Round magnitudes to grid points, into work.trial, on_grid and q (kernel of `blocks.iquants_search.snap`).
+
+    wanted: 1 for every point (and lane) that is to be found.
+    """
+    n = work.q.shape[0]
+    top = np.int32(near.base - 1)
+    step = near.dim * WIDTH
+    for p in range(0, n, step):
+        place = splat(NONE)
+        for i in range(p + step - WIDTH, p - WIDTH, -WIDTH):
+            level = nearest_ints((inverse * load(work.lane_x, i) - ONE) * HALF)
+            level = smaller(larger(level, NONE), top)
+            place = place * np.int32(near.base) + level
+            store(work.q, i, as_floats(level + level + 1))
+        store(work.place, p // near.dim, place)
+    store(work.scale, 0, scale)
+    for p in range(n // step):
+        for k in range(WIDTH):
+            at = p * WIDTH + k
+            if not wanted[at]:
+                continue
+            place = work.place[at]
+            number = near.number[place]
+            work.on_grid[at] = np.int32(number >= 0)
+            if number < 0:
+                first = k * (n // WIDTH) + p * near.dim
+                number = nearest_point(place, work.x, work.root, first, work.scale[k], ZERO, near)
+                for i in range(near.dim):
+                    q = 2 * np.int32(near.levels[number * near.dim + i]) + 1
+                    work.q[(p * near.dim + i) * WIDTH + k] = np.float32(q)
+            work.trial[at] = number
+
+
+@part
+def fit(work):
+    """Σwxq and Σwq² of each lane (kernel of `blocks.iquants_search.fit`)."""
+    sum_xq = splat(ZERO)
+    sum_q2 = splat(ZERO)
+    for i in range(0, work.q.shape[0], WIDTH):
+        q = load(work.q, i)
+        sum_xq = sum_xq + load(work.lane_wx, i) * q
+        sum_q2 = sum_q2 + load(work.lane_weights, i) * q * q
     return sum_xq, sum_q2
 
 
 @part
-def grid_scale(x, weights, root, signs, rule, grid, number, settled, trial, on_grid, scratch):
-    """Search of one group: fills number, turns signs (kernel of `blocks.iquants_search.grid_scale`).
+def positive_scales(work, levels, codes):
+    """The fit of one scale to each lane's magnitudes (kernel of `blocks.search.positive_scale`). codes: scratch."""
+    n = work.lane_x.shape[0]
+    top = np.int32(levels)
+    flevels = np.float32(levels)
+    largest = splat(ZERO)
+    for i in range(0, n, WIDTH):
+        v = load(work.lane_x, i)
+        largest = select(largest > v, largest, v)
+    inverse = splat(flevels) / largest
+    best = splat(ZERO)
+    for t in range(9):
+        s = t - 5 if t < 5 else t - 4  # first the plain scale, then −4 … −1, 1 … 4
+        trial = inverse if t == 0 else splat(flevels + TENTH * np.float32(s)) / largest
+        scale = splat(ONE) / trial
+        error = splat(ZERO)
+        for i in range(0, n, WIDTH):
+            v = load(work.lane_x, i)
+            code = nearest_ints(trial * v)
+            code = code & 255 if t == 0 else smaller(code, top)
+            miss = v - scale * as_floats(code)
+            error = error + load(work.lane_weights, i) * miss * miss
+        if t == 0:
+            best = error
+            inverse = trial
+        else:
+            better = error < best
+            best = select(better, error, best)
+            inverse = select(better, trial, inverse)
+    sum_xl = splat(ZERO)
+    sum_l2 = splat(ZERO)
+    for i in range(0, n, WIDTH):
+        code = smaller(nearest_ints(inverse * load(work.lane_x, i)), top)
+        store(codes, i, code & 255)
+        value = as_floats(code)
+        sum_xl = sum_xl + load(work.lane_wx, i) * value
+        sum_l2 = sum_l2 + load(work.lane_weights, i) * value * value
+    for _ in range(5):
+        moved = 0
+        for i in range(0, n, WIDTH):
+            old = load(codes, i)
+            v, w, wx = load(work.lane_x, i), load(work.lane_weights, i), load(work.lane_wx, i)
+            rest_xl = sum_xl - wx * as_floats(old)
+            rest_l2 = sum_l2 - w * as_floats(old) * as_floats(old)
+            code = smaller(nearest_ints(v * rest_l2 / rest_xl), top)
+            value = as_floats(code)
+            new_xl = rest_xl + wx * value
+            new_l2 = rest_l2 + w * value * value
+            better = (rest_xl > ZERO) & (rest_l2 > ZERO) & ((code < old) | (code > old))
+            better = better & (new_xl * new_xl * sum_l2 > sum_xl * sum_xl * new_l2)
+            store(codes, i, select(better, code & 255, old))
+            sum_xl = select(better, new_xl, sum_xl)
+            sum_l2 = select(better, new_l2, sum_l2)
+            moved |= flag_bits(better)
+        if not moved:
+            break
+    scale = select(sum_l2 > ZERO, sum_xl / sum_l2, ZERO)
+    return select(largest < LEAST, ZERO, scale)
 
-    Gives the scale, and whether the group is more than zeros.
-    x: magnitudes (n,). number, settled, trial, on_grid: (n / dim,). scratch: uint8 (n,).
+
+@part
+def grid_scales(rule, near, work, scales):
+    """Search of eight groups (kernel of `blocks.iquants_search.grid_scale`): fills work.number, turns work.signs.
+
+    scales: float32 (8,), filled. Gives flags of the groups that are more than zeros, as bits.
     """
-    number[:] = 0
-    span = x[0]
-    for i in range(1, x.shape[0]):
-        span = x[i] if x[i] > span else span
-    if span < rule.least:
-        signs[:] = 0
-        return ZERO, False
-    top = np.float32(2 * grid.base - 1)
+    top = np.float32(2 * near.base - 1)
+    span = highest(work.lane_x)
+    alive = span >= rule.least
     scale = span / top
     if rule.fitted:
-        scale = positive_scale(x, weights, grid.base + 1, scratch)
-        span = scale * np.float32(grid.base)
-        if span <= ZERO:
-            signs[:] = 0
-            return ZERO, False
-    best = ZERO
-    settled[:] = rule.again == OFF_GRID
+        scale = positive_scales(work, near.base + 1, work.codes)
+        span = scale * np.float32(near.base)
+        alive = alive & (span > ZERO)
+    points = work.trial.shape[0]
+    work.number[:] = 0
+    work.settled[:] = rule.again == OFF_GRID
+    for at in range(0, points, WIDTH):
+        store(work.wanted, at, select(alive, splat(np.int32(1)), NONE))
+    best = splat(ZERO)
     for s in range(-rule.reach, rule.reach + 1):
-        inverse = (top + np.float32(s) * rule.step) / span
-        for k in range(number.shape[0]):
-            trial[k], on_grid[k] = snap(x, root, k * grid.dim, inverse, ONE / inverse, grid)
-        sum_xq, sum_q2 = fit(x, weights, trial, grid)
-        if sum_q2 > ZERO and sum_xq * sum_xq > best * sum_q2:
-            scale = sum_xq / sum_q2
-            best = scale * sum_xq
-            number[:] = trial
-            settled[:] = on_grid
+        inverse = splat(top + np.float32(s) * rule.step) / span
+        snap(inverse, splat(ONE) / inverse, work.wanted, work, near)
+        sum_xq, sum_q2 = fit(work)
+        better = alive & (sum_q2 > ZERO) & (sum_xq * sum_xq > best * sum_q2)
+        if flag_bits(better):
+            trial = sum_xq / sum_q2
+            scale = select(better, trial, scale)
+            best = select(better, trial * sum_xq, best)
+            for at in range(0, points, WIDTH):
+                store(work.number, at, select(better, load(work.trial, at), load(work.number, at)))
+                store(work.settled, at, select(better, load(work.on_grid, at), load(work.settled, at)))
+    scale = settle(scale, alive & (scale > ZERO), rule, near, work)
+    turned = flag_bits(alive & (scale < ZERO))
+    for k in range(WIDTH):
+        if turned >> k & 1:
+            for i in range(k * rule.group // 8, (k + 1) * rule.group // 8):
+                work.signs[i] = ~work.signs[i] & np.uint8(127 if rule.even else 255)
+    scale = select(scale < ZERO, scale * -ONE, scale)
+    store(scales, 0, select(alive & (scale >= ZERO), scale, ZERO))
+    return flag_bits(alive)
+
+
+@part
+def settle(scale, usable, rule, near, work):
+    """Choose once more, for the final scale, the points that the rule wants; gives the scales then."""
+    points = work.trial.shape[0]
     everything = rule.again == ALL
-    if rule.again == ALL_IF_ANY:
-        everything = not settled.all()
-    if scale > ZERO and (everything or not settled.all()):
-        for k in range(number.shape[0]):
-            if everything or not settled[k]:
-                number[k], _ = snap(x, root, k * grid.dim, ONE / scale, scale, grid)
-        sum_xq, sum_q2 = fit(x, weights, number, grid)
-        if sum_q2 > ZERO:
-            scale = sum_xq / sum_q2
-    if scale < ZERO:
-        scale = -scale
-        for k in range(signs.shape[0]):
-            signs[k] = ~signs[k] & np.uint8(127 if rule.even else 255)
-    return scale if scale >= ZERO else ZERO, True
+    all_settled = usable
+    for at in range(0, points, WIDTH):
+        all_settled = all_settled & (load(work.settled, at) == 1)
+    asked = flag_bits(usable) & ~flag_bits(all_settled)
+    if everything:
+        asked = flag_bits(usable)
+    if not asked:
+        return scale
+    for at in range(points):
+        together = everything or rule.again == ALL_IF_ANY
+        work.wanted[at] = asked >> (at % WIDTH) & 1 and (together or not work.settled[at])
+    snap(splat(ONE) / scale, scale, work.wanted, work, near)
+    for at in range(points):
+        if work.wanted[at]:
+            work.number[at] = work.trial[at]
+        else:
+            for i in range(near.dim):
+                q = 2 * np.int32(near.levels[work.number[at] * near.dim + i]) + 1
+                work.q[(at // WIDTH * near.dim + i) * WIDTH + at % WIDTH] = np.float32(q)
+    sum_xq, sum_q2 = fit(work)
+    changed = ((splat(np.int32(asked)) >> lanes(0, 1) & 1) == 1) & (sum_q2 > ZERO)
+    return select(changed, sum_xq / sum_q2, scale)
 
 
 @kernel
-def encode_by_grid(x, importance, rule, grid, q_bits, sign_bits, sc_bits, out):
+def encode_by_grid(x, importance, rule, near, q_bits, sign_bits, sc_bits, out):
     """x: float32 (blocks, 256), importance (blocks of a row, 256), without rows where there is none -> out: uint8.
 
-    The three tables are the addresses of the layout's fields.
+    The last tables are the pieces of the codes of the layout's fields.
     """
     n = rule.group
-    weights = np.empty(n, np.float32)
-    root = np.empty(n, np.float32)
-    magnitude = np.empty(n, np.float32)
-    scratch = np.empty(n, np.uint8)
-    trial = np.empty(n // grid.dim, np.int32)
-    settled = np.empty(n // grid.dim, np.bool_)
-    on_grid = np.empty(n // grid.dim, np.bool_)
-    number = np.empty((256 // n, n // grid.dim), np.int32)
-    signs = np.empty((256 // n, n // 8), np.uint8)
-    scale = np.empty(256 // n, np.float32)
-    used = np.empty(256 // n, np.bool_)
+    groups, points = 256 // n, n // near.dim
+    work = new_work(n, points)
+    number = np.empty((groups, points), np.int64)
+    signs = np.empty((groups, n // 8), np.uint8)
+    scale = np.empty(groups, np.float32)
+    weights, data, row = x.reshape(-1), out.reshape(-1), importance.reshape(-1)
     for b in range(x.shape[0]):
-        row = importance[b % importance.shape[0]] if importance.shape[0] else x[b, :0]
-        power = mean_square(x[b], rule.power)
-        largest = ZERO
-        for g in range(256 // n):
-            weigh(x[b], row, power, rule.floor, g * n, weights)
-            for i in range(n):
-                root[i] = np.sqrt(weights[i])
-            split_signs(x[b], g * n, weights, rule.even, magnitude, signs[g])
-            scale[g], used[g] = grid_scale(
-                magnitude, weights, root, signs[g], rule, grid, number[g], settled, trial, on_grid, scratch
-            )
-            largest = scale[g] if scale[g] > largest else largest
-        out[b] = 0
-        if largest == ZERO and rule.clears:
+        used = 0
+        place = b % importance.shape[0] * 256 if importance.shape[0] else 0
+        for g in range(0, groups, WIDTH):
+            take_groups(weights, 256 * b + g * n, row, place + g * n, rule, work)
+            used |= np.int64(grid_scales(rule, near, work, scale[g : g + WIDTH])) << g
+            for k in range(WIDTH):
+                for p in range(points):
+                    number[g + k, p] = work.number[p * WIDTH + k]
+                for i in range(n // 8):
+                    signs[g + k, i] = work.signs[k * n // 8 + i]
+        write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, data, b * out.shape[1], out.shape[1])
+
+
+@part
+def write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, data, to, nbytes):
+    """Store a block's grid points (groups, points), signs (groups, bytes) and scales (groups,) from data[to] on."""
+    data[to : to + nbytes] = 0
+    largest = ZERO
+    for g in range(scale.shape[0]):
+        largest = scale[g] if scale[g] > largest else largest
+    if largest == ZERO and rule.clears:
+        return
+    points, eights = number.shape[1], signs.shape[1]
+    place = 0
+    for g in range(scale.shape[0]):
+        zeros = not used >> g & 1
+        if rule.slips and zeros:  # see `blocks.iquants.slip`
             continue
-        place = 0
-        for g in range(256 // n):
-            if rule.slips and not used[g]:  # see `blocks.iquants.slip`
-                continue
-            for k in range(number.shape[1]):
-                write_bits(number[g, k], q_bits[place * number.shape[1] + k, :8], out[b])
-                write_bits(number[g, k] >> 8, q_bits[g * number.shape[1] + k, 8:], out[b])
-            for k in range(signs.shape[1]):
-                write_bits(signs[g, k], sign_bits[place * signs.shape[1] + k], out[b])
-            place += 1
-        if largest == ZERO:
-            continue
-        d = largest / np.float32(31)
-        write_half(d * rule.fudge, out[b], 0)
-        for g in range(256 // n):
-            sc = clamped_int(HALF * (ONE / d * scale[g] - ONE), np.int32(0), np.int32(15))
-            write_bits(sc, sc_bits[g], out[b])
+        for k in range(points if not zeros else 0):
+            if place == g:
+                write_code(number[g, k], data, to, q_bits, g * points + k)
+            else:
+                write_code(number[g, k] & 255, data, to, q_bits, place * points + k)
+                write_code(number[g, k] & ~255, data, to, q_bits, g * points + k)
+        for k in range(eights if not zeros else 0):
+            write_code(np.int64(signs[g, k]), data, to, sign_bits, place * eights + k)
+        place += 1
+    if largest == ZERO:
+        return
+    d = largest / np.float32(31)
+    write_half(d * rule.fudge, data, to)
+    for g in range(scale.shape[0]):
+        sc = clamped_int(HALF * (ONE / d * scale[g] - ONE), np.int32(0), np.int32(15))
+        write_code(np.int64(sc), data, to, sc_bits, g)
 
 
 @kernel
-def decode_by_grid(data, rule, grid, share, q_bits, sign_bits, sc_bits, out):
+def decode_by_grid(data, rule, near, share, q_bits, sign_bits, sc_bits, out):
     """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
-    steps = np.empty(256 // rule.group, np.float32)
+    stored, values = data.reshape(-1), out.reshape(-1)
+    eight = np.empty(8, np.int8)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 0)
-        for g in range(steps.shape[0]):
-            steps[g] = d * (np.float32(read_bits(data[b], sc_bits[g])) + HALF) * share
-        for k in range(256 // grid.dim):
-            point = read_bits(data[b], q_bits[k])
-            for i in range(grid.dim):
-                at = k * grid.dim + i
-                out[b, at] = steps[at // rule.group] * np.float32(grid.values[point, i])
+        at = b * data.shape[1]
+        d = read_half(stored, at)
+        step = ZERO
         for k in range(32):
-            minus = read_bits(data[b], sign_bits[k])
+            if 8 * k % rule.group == 0:
+                step = d * (np.float32(read_code(stored, at, sc_bits, 8 * k // rule.group)) + HALF) * share
+            for p in range(8 // near.dim):
+                point = read_code(stored, at, q_bits, k * (8 // near.dim) + p)
+                for i in range(near.dim):
+                    eight[p * near.dim + i] = near.values[point * near.dim + i]
+            minus = read_code(stored, at, sign_bits, k)
             if rule.even:
-                minus |= PARITY[minus] << 7
-            for i in range(8):
-                if (minus >> i) & 1:
-                    out[b, 8 * k + i] = -out[b, 8 * k + i]
-
-
-def addresses(layout, *names: str) -> list[np.ndarray]:
-    """The bit addresses of fields as kernels take them."""
-    return [read_only(np.ascontiguousarray(layout.field(name).bits, np.int32)) for name in names]
+                minus |= np.int64(PARITY[minus]) << 7
+            value = bits_of(as_floats(load(eight, 0)) * step)
+            store(values, 256 * b + 8 * k, floats_of(value ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
 
 
 def grid_kernels(rule, grid, share: float, layout) -> Kernels:
     """The kernels bound to a format's rule, grid and layout."""
-    bits = addresses(layout, "q", "sign", "sc")
+    bits = pieces(layout, "q", "sign", "sc")
+    near = neighbours(grid, 2, 1)
 
     def encode(x, out):
-        encode_by_grid(x, NO_IMPORTANCE, rule, grid, *bits, out)
+        encode_by_grid(x, NO_IMPORTANCE, rule, near, *bits, out)
 
     def encode_important(x, importance, out):
-        encode_by_grid(x, importance, rule, grid, *bits, out)
+        encode_by_grid(x, importance, rule, near, *bits, out)
 
     def decode(data, out):
-        decode_by_grid(data, rule, grid, np.float32(share), *bits, out)
+        decode_by_grid(data, rule, near, np.float32(share), *bits, out)
 
     return Kernels(encode, encode_important, decode)

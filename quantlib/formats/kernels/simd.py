@@ -252,3 +252,14 @@ def flag_bits(typingctx, flags):
         return builder.zext(builder.bitcast(arguments[0], BYTE), WORD)
 
     return types.int32(flags), code
+
+
+@intrinsic
+def first_flag(typingctx, flags):
+    """The first lane whose flag is set; 8 where none is."""
+
+    def code(context, builder, signature, arguments):
+        bits = builder.zext(builder.bitcast(arguments[0], BYTE), WORD)
+        return builder.cttz(builder.or_(bits, WORD(1 << WIDTH)), ir.Constant(ir.IntType(1), 1))
+
+    return types.int32(flags), code
