@@ -5,12 +5,10 @@ same steps in every group. Only where rounding misses the grid a lane is looked 
 near by are weighed at once.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from quantlib.formats.blocks.block import Kernels
-from quantlib.formats.blocks.iquants_search import ALL, ALL_IF_ANY, OFF_GRID
+from quantlib.formats.blocks.iquants_search import ALL, OFF_GRID
 from quantlib.formats.kernels.bits import pieces, read_code, write_code
 from quantlib.formats.kernels.neighbours import nearest_point, neighbours
 from quantlib.formats.kernels.scalar import (
@@ -37,6 +35,8 @@ from quantlib.formats.kernels.simd import (
     lanes,
     larger,
     load,
+    pick,
+    put,
     root,
     select,
     smaller,
@@ -50,6 +50,7 @@ PARITY = np.array([bits.bit_count() % 2 for bits in range(256)], np.uint8)
 NONE = np.int32(0)
 TENTH = np.float32(0.1)
 SIGN = np.int32(-0x80000000)
+ON_GRID = np.int32(1 << 24)  # added to the number of a point that rounding alone has found
 
 
 @inlined
@@ -80,162 +81,122 @@ def mean_square(x, at, factor):
 
 
 @part
-def least_costly(x, weights, at):
-    """Which of eight weights counts least, w · x²; the first among equals."""
+def least_costly(x, at, apart):
+    """Which of eight weights from x[at] on counts least, w · x², with w so far apart; the first among equals."""
     least = at
-    cost = weights[at] * x[at] * x[at]
+    cost = x[at + apart] * x[at] * x[at]
     for i in range(at + 1, at + 8):
-        other = weights[i] * x[i] * x[i]
+        other = x[i + apart] * x[i] * x[i]
         if other < cost:
             cost = other
             least = i
     return least - at
 
 
-class Work(NamedTuple):
-    """Scratch of a search over eight groups of n weights, all of it flat.
+@part
+def take_groups(x, at, importance, row, rule, own, lane, signs):
+    """Magnitudes, weights and signs of eight groups of n weights from x[at] on.
 
-    x, weights, root, signs: magnitudes, weights, their square roots, bytes of signs: one group after the other.
-    lane_x, lane_weights, lane_wx: x, weights and their product with a group in each lane. q: the magnitudes of grid
-    points alike. place, trial, on_grid: of a candidate, for each point eight lanes: the
-    place it rounds to, its grid point, 1 where that place is on the grid. number, settled: trial and on_grid of the
-    best candidate so far. wanted: 1 for the points to be found. codes: of the first fit. scale: one number a lane.
+    own: float32 (3 · 8n,), magnitudes, weights and their square roots, one group after the other. lane: float32
+    (4 · 8n,), magnitudes, weights and their product with a group in each lane; the rest is for `snap`. signs: a byte
+    for each eight weights.
     """
-
-    x: np.ndarray
-    weights: np.ndarray
-    root: np.ndarray
-    signs: np.ndarray
-    lane_x: np.ndarray
-    lane_weights: np.ndarray
-    lane_wx: np.ndarray
-    q: np.ndarray
-    place: np.ndarray
-    trial: np.ndarray
-    on_grid: np.ndarray
-    number: np.ndarray
-    settled: np.ndarray
-    wanted: np.ndarray
-    codes: np.ndarray
-    scale: np.ndarray
-
-
-@part
-def new_work(n, points):
-    """Scratch for groups of n weights and so many grid points each."""
-    floats = np.empty((7, WIDTH * n), np.float32)
-    whole = np.empty((6, WIDTH * points), np.int32)
-    return Work(
-        floats[0],
-        floats[1],
-        floats[2],
-        np.empty(n, np.uint8),
-        floats[3],
-        floats[4],
-        floats[5],
-        floats[6],
-        whole[0],
-        whole[1],
-        whole[2],
-        whole[3],
-        whole[4],
-        whole[5],
-        np.empty(WIDTH * n, np.int32),
-        np.empty(WIDTH, np.float32),
-    )
-
-
-@part
-def take_groups(x, at, importance, row, rule, work):
-    """Magnitudes, weights and signs of eight groups from x[at] on."""
     power = mean_square(x, at // 256 * 256, rule.power)
-    n = rule.group
-    for i in range(0, WIDTH * n, WIDTH):
+    size = lane.shape[0] // 4
+    for i in range(0, size, WIDTH):
         v = load(x, at + i)
         weights = weigh(v, importance, row + i, power, rule.floor)
-        store(work.weights, i, weights)
-        store(work.root, i, root(weights))
+        store(own, size + i, weights)
+        store(own, 2 * size + i, root(weights))
         minus = 255 ^ flag_bits(v >= ZERO)
-        store(work.x, i, floats_of(bits_of(v) ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
+        store(own, i, floats_of(bits_of(v) ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
         if rule.even and PARITY[minus]:
-            least = least_costly(work.x, work.weights, i)
-            work.x[i + least] = -work.x[i + least]
+            least = least_costly(own, i, size)
+            own[i + least] = -own[i + least]
             minus ^= 1 << least
-        work.signs[i // 8] = np.uint8(minus & (127 if rule.even else 255))
+        signs[i // 8] = np.uint8(minus & (127 if rule.even else 255))
     for k in range(WIDTH):
-        for i in range(n):
-            work.lane_x[i * WIDTH + k] = work.x[k * n + i]
-            work.lane_weights[i * WIDTH + k] = work.weights[k * n + i]
-    for i in range(0, WIDTH * n, WIDTH):
-        store(work.lane_wx, i, load(work.lane_weights, i) * load(work.lane_x, i))
+        for i in range(size // WIDTH):
+            lane[i * WIDTH + k] = own[k * size // WIDTH + i]
+            lane[size + i * WIDTH + k] = own[size + k * size // WIDTH + i]
+    for i in range(0, size, WIDTH):
+        store(lane, 2 * size + i, load(lane, size + i) * load(lane, i))
 
 
-@part
-def highest(x):
-    """The largest of each lane's numbers."""
-    largest = load(x, 0)
-    for i in range(WIDTH, x.shape[0], WIDTH):
-        v = load(x, i)
-        largest = select(v > largest, v, largest)
-    return largest
+@inlined
+def snap(inverse, scale, own, lane, found, near):
+    """Round magnitudes to grid points (kernel of `blocks.iquants_search.snap`).
 
-
-@part
-def snap(inverse, scale, wanted, work, near):
-    """Round magnitudes to grid points, into work.trial, on_grid and q (kernel of `blocks.iquants_search.snap`).
-
-    wanted: 1 for every point (and lane) that is to be found.
+    lane gets the magnitudes of the points, from 3 · 8n on. found: int32 (5 · 8 · points,): for each point and lane its
+    place, then the point itself: with ON_GRID added to its number where its place is on the grid, elsewhere where it
+    stands in near.points. The fourth part says which points are asked for; the last is for notes.
     """
-    n = work.q.shape[0]
-    top = np.int32(near.base - 1)
+    entries, steps = near.entry, near.steps
+    size, count = lane.shape[0] // 4, found.shape[0] // 5
     step = near.dim * WIDTH
-    for p in range(0, n, step):
+    top, base = np.int32(near.base - 1), np.int32(near.base)
+    for p in range(0, size, step):
         place = splat(NONE)
         for i in range(p + step - WIDTH, p - WIDTH, -WIDTH):
-            level = nearest_ints((inverse * load(work.lane_x, i) - ONE) * HALF)
+            level = nearest_ints((inverse * load(lane, i) - ONE) * HALF)
             level = smaller(larger(level, NONE), top)
-            place = place * np.int32(near.base) + level
-            store(work.q, i, as_floats(level + level + 1))
-        store(work.place, p // near.dim, place)
-    store(work.scale, 0, scale)
-    for p in range(n // step):
-        for k in range(WIDTH):
-            at = p * WIDTH + k
-            if not wanted[at]:
-                continue
-            place = work.place[at]
-            number = near.number[place]
-            work.on_grid[at] = np.int32(number >= 0)
-            if number < 0:
-                first = k * (n // WIDTH) + p * near.dim
-                number = nearest_point(place, work.x, work.root, first, work.scale[k], ZERO, near)
-                for i in range(near.dim):
-                    q = 2 * np.int32(near.levels[number * near.dim + i]) + 1
-                    work.q[(p * near.dim + i) * WIDTH + k] = np.float32(q)
-            work.trial[at] = number
+            place = place * base + level
+            store(lane, 3 * size + i, as_floats(level + level + 1))
+        store(found, p // near.dim, place)
+    store(own, 3 * size, scale)
+    off = 0
+    for at in range(count):
+        entry = pick(entries, pick(found, at))
+        on = entry < 0
+        put(found, count + at, np.int32(ON_GRID - 1 - entry) if on else entry)
+        put(found, 4 * count + off, np.int32(at))
+        off += pick(found, 3 * count + at) & np.int64(not on)
+    if near.dim == 4:
+        for note in range(off):
+            search_point(pick(found, 4 * count + note), 4, own, lane, found, steps)
+    else:
+        for note in range(off):
+            search_point(pick(found, 4 * count + note), 8, own, lane, found, steps)
 
 
-@part
-def fit(work):
+@inlined
+def search_point(at, dim, own, lane, found, steps):
+    """Find point `at` of found, whose place is off the grid."""
+    size, count = lane.shape[0] // 4, found.shape[0] // 5
+    p, k = at // WIDTH, at % WIDTH
+    start = k * (size // WIDTH) + p * dim
+    where = nearest_point(pick(found, count + at), own, start, 2 * size, pick(own, 3 * size + k), ZERO, dim, steps)
+    put(found, count + at, np.int32(where))
+    for i in range(dim):
+        q = pick(steps, ((where // WIDTH) * dim + i) * WIDTH + where % WIDTH)
+        put(lane, 3 * size + (p * dim + i) * WIDTH + k, np.float32(q))
+
+
+@inlined
+def fit(lane):
     """Σwxq and Σwq² of each lane (kernel of `blocks.iquants_search.fit`)."""
+    size = lane.shape[0] // 4
     sum_xq = splat(ZERO)
     sum_q2 = splat(ZERO)
-    for i in range(0, work.q.shape[0], WIDTH):
-        q = load(work.q, i)
-        sum_xq = sum_xq + load(work.lane_wx, i) * q
-        sum_q2 = sum_q2 + load(work.lane_weights, i) * q * q
+    for i in range(0, size, WIDTH):
+        q = load(lane, 3 * size + i)
+        sum_xq = sum_xq + load(lane, 2 * size + i) * q
+        sum_q2 = sum_q2 + load(lane, size + i) * q * q
     return sum_xq, sum_q2
 
 
 @part
-def positive_scales(work, levels, codes):
-    """The fit of one scale to each lane's magnitudes (kernel of `blocks.search.positive_scale`). codes: scratch."""
-    n = work.lane_x.shape[0]
+def positive_scales(lane, levels):
+    """The fit of one scale to each lane's magnitudes (kernel of `blocks.search.positive_scale`).
+
+    lane: as in `take_groups`; its last part is scratch for the codes.
+    """
+    size = lane.shape[0] // 4
     top = np.int32(levels)
     flevels = np.float32(levels)
     largest = splat(ZERO)
-    for i in range(0, n, WIDTH):
-        v = load(work.lane_x, i)
+    for i in range(0, size, WIDTH):
+        v = load(lane, i)
         largest = select(largest > v, largest, v)
     inverse = splat(flevels) / largest
     best = splat(ZERO)
@@ -244,32 +205,28 @@ def positive_scales(work, levels, codes):
         trial = inverse if t == 0 else splat(flevels + TENTH * np.float32(s)) / largest
         scale = splat(ONE) / trial
         error = splat(ZERO)
-        for i in range(0, n, WIDTH):
-            v = load(work.lane_x, i)
+        for i in range(0, size, WIDTH):
+            v = load(lane, i)
             code = nearest_ints(trial * v)
             code = code & 255 if t == 0 else smaller(code, top)
             miss = v - scale * as_floats(code)
-            error = error + load(work.lane_weights, i) * miss * miss
-        if t == 0:
-            best = error
-            inverse = trial
-        else:
-            better = error < best
-            best = select(better, error, best)
-            inverse = select(better, trial, inverse)
+            error = error + load(lane, size + i) * miss * miss
+        better = error < best if t > 0 else error >= error
+        best = error if t == 0 else select(better, error, best)
+        inverse = inverse if t == 0 else select(better, trial, inverse)
     sum_xl = splat(ZERO)
     sum_l2 = splat(ZERO)
-    for i in range(0, n, WIDTH):
-        code = smaller(nearest_ints(inverse * load(work.lane_x, i)), top)
-        store(codes, i, code & 255)
+    for i in range(0, size, WIDTH):
+        code = smaller(nearest_ints(inverse * load(lane, i)), top)
+        store(lane, 3 * size + i, floats_of(code & 255))
         value = as_floats(code)
-        sum_xl = sum_xl + load(work.lane_wx, i) * value
-        sum_l2 = sum_l2 + load(work.lane_weights, i) * value * value
+        sum_xl = sum_xl + load(lane, 2 * size + i) * value
+        sum_l2 = sum_l2 + load(lane, size + i) * value * value
     for _ in range(5):
         moved = 0
-        for i in range(0, n, WIDTH):
-            old = load(codes, i)
-            v, w, wx = load(work.lane_x, i), load(work.lane_weights, i), load(work.lane_wx, i)
+        for i in range(0, size, WIDTH):
+            old = bits_of(load(lane, 3 * size + i))
+            v, w, wx = load(lane, i), load(lane, size + i), load(lane, 2 * size + i)
             rest_xl = sum_xl - wx * as_floats(old)
             rest_l2 = sum_l2 - w * as_floats(old) * as_floats(old)
             code = smaller(nearest_ints(v * rest_l2 / rest_xl), top)
@@ -278,7 +235,7 @@ def positive_scales(work, levels, codes):
             new_l2 = rest_l2 + w * value * value
             better = (rest_xl > ZERO) & (rest_l2 > ZERO) & ((code < old) | (code > old))
             better = better & (new_xl * new_xl * sum_l2 > sum_xl * sum_xl * new_l2)
-            store(codes, i, select(better, code & 255, old))
+            store(lane, 3 * size + i, floats_of(select(better, code & 255, old)))
             sum_xl = select(better, new_xl, sum_xl)
             sum_l2 = select(better, new_l2, sum_l2)
             moved |= flag_bits(better)
@@ -289,73 +246,79 @@ def positive_scales(work, levels, codes):
 
 
 @part
-def grid_scales(rule, near, work, scales):
-    """Search of eight groups (kernel of `blocks.iquants_search.grid_scale`): fills work.number, turns work.signs.
+def grid_scales(rule, near, own, lane, found, signs, scales, start):
+    """Search of eight groups (kernel of `blocks.iquants_search.grid_scale`), as `take_groups` left them.
 
-    scales: float32 (8,), filled. Gives flags of the groups that are more than zeros, as bits.
+    Fills scales[start:start + 8], turns signs. found gets the winner's points, from 2 · 8 · points on (see `snap`).
+    Gives flags of the groups that are more than zeros, as bits.
     """
     top = np.float32(2 * near.base - 1)
-    span = highest(work.lane_x)
+    size, count = lane.shape[0] // 4, found.shape[0] // 5
+    span = load(lane, 0)
+    for i in range(WIDTH, size, WIDTH):
+        v = load(lane, i)
+        span = select(v > span, v, span)
     alive = span >= rule.least
     scale = span / top
     if rule.fitted:
-        scale = positive_scales(work, near.base + 1, work.codes)
+        scale = positive_scales(lane, near.base + 1)
         span = scale * np.float32(near.base)
         alive = alive & (span > ZERO)
-    points = work.trial.shape[0]
-    work.number[:] = 0
-    work.settled[:] = rule.again == OFF_GRID
-    for at in range(0, points, WIDTH):
-        store(work.wanted, at, select(alive, splat(np.int32(1)), NONE))
+    for at in range(2 * count, 3 * count, WIDTH):
+        store(found, at, splat(ON_GRID if rule.again == OFF_GRID else NONE))  # point 0 to begin with
+        store(found, at + count, select(alive, splat(np.int32(1)), NONE))
     best = splat(ZERO)
-    for s in range(-rule.reach, rule.reach + 1):
-        inverse = splat(top + np.float32(s) * rule.step) / span
-        snap(inverse, splat(ONE) / inverse, work.wanted, work, near)
-        sum_xq, sum_q2 = fit(work)
-        better = alive & (sum_q2 > ZERO) & (sum_xq * sum_xq > best * sum_q2)
-        if flag_bits(better):
-            trial = sum_xq / sum_q2
-            scale = select(better, trial, scale)
-            best = select(better, trial * sum_xq, best)
-            for at in range(0, points, WIDTH):
-                store(work.number, at, select(better, load(work.trial, at), load(work.number, at)))
-                store(work.settled, at, select(better, load(work.on_grid, at), load(work.settled, at)))
-    scale = settle(scale, alive & (scale > ZERO), rule, near, work)
+    if flag_bits(alive):
+        for s in range(-rule.reach, rule.reach + 1):
+            inverse = splat(top + np.float32(s) * rule.step) / span
+            snap(inverse, splat(ONE) / inverse, own, lane, found, near)
+            sum_xq, sum_q2 = fit(lane)
+            better = alive & (sum_q2 > ZERO) & (sum_xq * sum_xq > best * sum_q2)
+            if flag_bits(better):
+                trial = sum_xq / sum_q2
+                scale = select(better, trial, scale)
+                best = select(better, trial * sum_xq, best)
+                for at in range(count, 2 * count, WIDTH):
+                    store(found, at + count, select(better, load(found, at), load(found, at + count)))
+    scale = settle(scale, alive & (scale > ZERO), rule, near, own, lane, found)
     turned = flag_bits(alive & (scale < ZERO))
-    for k in range(WIDTH):
-        if turned >> k & 1:
-            for i in range(k * rule.group // 8, (k + 1) * rule.group // 8):
-                work.signs[i] = ~work.signs[i] & np.uint8(127 if rule.even else 255)
+    for i in range(size // 8 if turned else 0):
+        if turned >> (8 * i // (size // WIDTH)) & 1:
+            signs[i] = ~signs[i] & np.uint8(127 if rule.even else 255)
     scale = select(scale < ZERO, scale * -ONE, scale)
-    store(scales, 0, select(alive & (scale >= ZERO), scale, ZERO))
+    store(scales, start, select(alive & (scale >= ZERO), scale, ZERO))
     return flag_bits(alive)
 
 
 @part
-def settle(scale, usable, rule, near, work):
+def number_of(found, points):
+    """The number of a grid point that `snap` found."""
+    return found & ~ON_GRID if found & ON_GRID else points[found]
+
+
+@part
+def settle(scale, usable, rule, near, own, lane, found):
     """Choose once more, for the final scale, the points that the rule wants; gives the scales then."""
-    points = work.trial.shape[0]
-    everything = rule.again == ALL
-    all_settled = usable
-    for at in range(0, points, WIDTH):
-        all_settled = all_settled & (load(work.settled, at) == 1)
-    asked = flag_bits(usable) & ~flag_bits(all_settled)
-    if everything:
-        asked = flag_bits(usable)
+    size, count = lane.shape[0] // 4, found.shape[0] // 5
+    open_ = 0  # lanes with a point whose place was off the grid
+    for at in range(2 * count, 3 * count, WIDTH):
+        open_ |= flag_bits((load(found, at) & ON_GRID) == NONE)
+    asked = flag_bits(usable) & (255 if rule.again == ALL else open_)
     if not asked:
         return scale
-    for at in range(points):
-        together = everything or rule.again == ALL_IF_ANY
-        work.wanted[at] = asked >> (at % WIDTH) & 1 and (together or not work.settled[at])
-    snap(splat(ONE) / scale, scale, work.wanted, work, near)
-    for at in range(points):
-        if work.wanted[at]:
-            work.number[at] = work.trial[at]
-        else:
+    for at in range(count):
+        wanted = rule.again != OFF_GRID or not found[2 * count + at] & ON_GRID
+        found[3 * count + at] = asked >> (at % WIDTH) & np.int32(wanted)
+    snap(splat(ONE) / scale, scale, own, lane, found, near)
+    for at in range(count):
+        if found[3 * count + at]:
+            found[2 * count + at] = found[count + at]
+        elif asked >> (at % WIDTH) & 1:
+            point = number_of(found[2 * count + at], near.points)
             for i in range(near.dim):
-                q = 2 * np.int32(near.levels[work.number[at] * near.dim + i]) + 1
-                work.q[(at // WIDTH * near.dim + i) * WIDTH + at % WIDTH] = np.float32(q)
-    sum_xq, sum_q2 = fit(work)
+                q = 2 * np.int32(near.levels[point * near.dim + i]) + 1
+                lane[3 * size + (at // WIDTH * near.dim + i) * WIDTH + at % WIDTH] = np.float32(q)
+    sum_xq, sum_q2 = fit(lane)
     changed = ((splat(np.int32(asked)) >> lanes(0, 1) & 1) == 1) & (sum_q2 > ZERO)
     return select(changed, sum_xq / sum_q2, scale)
 
@@ -368,7 +331,10 @@ def encode_by_grid(x, importance, rule, near, q_bits, sign_bits, sc_bits, out):
     """
     n = rule.group
     groups, points = 256 // n, n // near.dim
-    work = new_work(n, points)
+    own = np.empty(3 * WIDTH * n + WIDTH, np.float32)
+    lane = np.empty(4 * WIDTH * n, np.float32)
+    found = np.empty(5 * WIDTH * points, np.int32)
+    minuses = np.empty(n, np.uint8)
     number = np.empty((groups, points), np.int64)
     signs = np.empty((groups, n // 8), np.uint8)
     scale = np.empty(groups, np.float32)
@@ -377,13 +343,13 @@ def encode_by_grid(x, importance, rule, near, q_bits, sign_bits, sc_bits, out):
         used = 0
         place = b % importance.shape[0] * 256 if importance.shape[0] else 0
         for g in range(0, groups, WIDTH):
-            take_groups(weights, 256 * b + g * n, row, place + g * n, rule, work)
-            used |= np.int64(grid_scales(rule, near, work, scale[g : g + WIDTH])) << g
+            take_groups(weights, 256 * b + g * n, row, place + g * n, rule, own, lane, minuses)
+            used |= np.int64(grid_scales(rule, near, own, lane, found, minuses, scale, g)) << g
             for k in range(WIDTH):
                 for p in range(points):
-                    number[g + k, p] = work.number[p * WIDTH + k]
+                    number[g + k, p] = number_of(found[2 * WIDTH * points + p * WIDTH + k], near.points)
                 for i in range(n // 8):
-                    signs[g + k, i] = work.signs[k * n // 8 + i]
+                    signs[g + k, i] = minuses[k * n // 8 + i]
         write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, data, b * out.shape[1], out.shape[1])
 
 
@@ -421,7 +387,7 @@ def write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, da
 
 
 @kernel
-def decode_by_grid(data, rule, near, share, q_bits, sign_bits, sc_bits, out):
+def decode_by_grid(data, rule, dim, grid_values, share, q_bits, sign_bits, sc_bits, out):
     """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
     stored, values = data.reshape(-1), out.reshape(-1)
     eight = np.empty(8, np.int8)
@@ -432,10 +398,10 @@ def decode_by_grid(data, rule, near, share, q_bits, sign_bits, sc_bits, out):
         for k in range(32):
             if 8 * k % rule.group == 0:
                 step = d * (np.float32(read_code(stored, at, sc_bits, 8 * k // rule.group)) + HALF) * share
-            for p in range(8 // near.dim):
-                point = read_code(stored, at, q_bits, k * (8 // near.dim) + p)
-                for i in range(near.dim):
-                    eight[p * near.dim + i] = near.values[point * near.dim + i]
+            for p in range(8 // dim):
+                point = read_code(stored, at, q_bits, k * (8 // dim) + p)
+                for i in range(dim):
+                    eight[p * dim + i] = grid_values[point * dim + i]
             minus = read_code(stored, at, sign_bits, k)
             if rule.even:
                 minus |= np.int64(PARITY[minus]) << 7
@@ -447,6 +413,7 @@ def grid_kernels(rule, grid, share: float, layout) -> Kernels:
     """The kernels bound to a format's rule, grid and layout."""
     bits = pieces(layout, "q", "sign", "sc")
     near = neighbours(grid, 2, 1)
+    grid_values = read_only(grid.values.reshape(-1))
 
     def encode(x, out):
         encode_by_grid(x, NO_IMPORTANCE, rule, near, *bits, out)
@@ -455,6 +422,6 @@ def grid_kernels(rule, grid, share: float, layout) -> Kernels:
         encode_by_grid(x, importance, rule, near, *bits, out)
 
     def decode(data, out):
-        decode_by_grid(data, rule, near, np.float32(share), *bits, out)
+        decode_by_grid(data, rule, grid.dim, grid_values, np.float32(share), *bits, out)
 
     return Kernels(encode, encode_important, decode)

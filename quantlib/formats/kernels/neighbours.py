@@ -14,6 +14,7 @@ from quantlib.formats.kernels.simd import (
     first_flag,
     lanes,
     load,
+    pick,
     select,
     smallest_of,
     splat,
@@ -26,55 +27,55 @@ FAR = np.int32(0x7FFFFFFF)
 class Neighbours(NamedTuple):
     """A grid laid out for vectors: the points near a place in eights, filled up with the nearest.
 
-    dim, base, number, levels, values: as in `Grid`; powers: baseⁱ. first: int32 (places + 1,), the eights of a place.
-    points: int32, eight numbers of points for each eight. steps: uint8, for each eight dim times eight of their levels
-    times `step` plus `start`.
+    dim, base: as in `Grid`. entry: int32, for every place on the grid −1 − the number of its point; for the others the
+    first of its eights times 64, plus how many there are. points: int32, eight numbers of points for each eight.
+    steps: uint8, for each eight dim times eight of their levels, times `step` plus `start`. levels: of points, flat.
     """
 
     dim: int
     base: int
-    number: np.ndarray
-    levels: np.ndarray
-    values: np.ndarray
-    first: np.ndarray
+    entry: np.ndarray
     points: np.ndarray
     steps: np.ndarray
+    levels: np.ndarray
 
 
 def neighbours(grid: Grid, step: int, start: int) -> Neighbours:
     """The tables of a grid."""
     counts = np.diff(grid.first)
     eights = -(-counts // WIDTH)
-    first = np.concatenate([[0], np.cumsum(eights)])
+    first = np.cumsum(eights) - eights
     place = np.repeat(np.arange(len(counts)), eights)
     rank = WIDTH * (np.arange(len(place)) - first[place])[:, None] + np.arange(WIDTH)  # (eights, 8)
     rank = np.where(rank < counts[place][:, None], rank, 0)
     points = grid.near[grid.first[place][:, None] + rank]
     steps = (grid.levels[points] * step + start).transpose(0, 2, 1).astype(np.uint8)  # (eights, dim, 8)
-    tables = (grid.number, grid.levels, grid.values, first.astype(np.int32), points.astype(np.int32), steps)
-    number, levels, values, *lists = (read_only(np.ascontiguousarray(table).reshape(-1)) for table in tables)
-    return Neighbours(grid.dim, grid.base, number, levels, values, *lists)
+    entry = np.where(grid.number >= 0, -1 - grid.number, 64 * first + eights)
+    tables = (entry.astype(np.int32), points.astype(np.int32), steps, grid.levels)
+    return Neighbours(grid.dim, grid.base, *(read_only(np.ascontiguousarray(t).reshape(-1)) for t in tables))
 
 
 @inlined
-def nearest_point(place, x, weights, at, scale, offset, near):
-    """The best grid point near a place, for weights from `at` on (kernel of `iquants_search.nearest_on_grid`).
+def nearest_point(entry, x, at, apart, scale, offset, dim, steps):
+    """The best grid point near a place off the grid, for weights from x[at] on.
 
-    A point's magnitudes are its steps plus offset, times scale.
+    Kernel of `blocks.iquants_search.nearest_on_grid`. What errors count lies `apart` numbers further on in x. A
+    magnitude is a step plus offset, times scale. Gives where the point stands in `points`.
     """
-    begin, end = near.first[place], near.first[place + 1]
+    begin = entry >> 6
     least = splat(NOTHING)
     eight = splat(np.int32(0))
-    for e in range(begin, end):
+    for e in range(entry & 63):
         error = splat(np.float32(0))
-        for i in range(near.dim):
-            miss = (as_floats(load(near.steps, (e * near.dim + i) * WIDTH)) + offset) * scale - x[at + i]
-            error = error + splat(weights[at + i]) * miss * miss
+        for i in range(dim):
+            step = as_floats(load(steps, ((begin + e) * dim + i) * WIDTH)) + offset
+            miss = step * scale - pick(x, at + i)
+            error = error + splat(pick(x, at + apart + i)) * miss * miss
         better = error < least
         least = select(better, error, least)
-        eight = select(better, splat(np.int32(e - begin)), eight)
+        eight = select(better, splat(np.int32(e)), eight)
     bits = bits_of(least)  # in the order of the errors, for those are not negative
     winners = bits == smallest_of(bits)
-    if end - begin == 1:
-        return near.points[begin * WIDTH + first_flag(winners)]
-    return near.points[begin * WIDTH + smallest_of(select(winners, eight * WIDTH + lanes(0, 1), FAR))]
+    if entry & 63 == 1:
+        return begin * WIDTH + first_flag(winners)
+    return begin * WIDTH + smallest_of(select(winners, eight * WIDTH + lanes(0, 1), FAR))

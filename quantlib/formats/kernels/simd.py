@@ -111,6 +111,30 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def pick(typingctx, array, index):
+    """One number of an array, which must have that index; a negative one does not count from the end."""
+
+    def code(context, builder, signature, arguments):
+        scalar = context.get_data_type(array.dtype)
+        return builder.load(_address(context, builder, array, arguments[0], arguments[1], index, scalar))
+
+    return array.dtype(array, index), code
+
+
+@intrinsic
+def put(typingctx, array, index, value):
+    """Store one number; see `pick`."""
+
+    def code(context, builder, signature, arguments):
+        scalar = context.get_data_type(array.dtype)
+        number = context.cast(builder, arguments[2], value, array.dtype)
+        builder.store(number, _address(context, builder, array, arguments[0], arguments[1], index, scalar))
+        return context.get_dummy_value()
+
+    return types.none(array, index, value), code
+
+
+@intrinsic
 def lanes(typingctx, first, step):
     """first, first + step, …: eight whole numbers, both constants of the kernel."""
 
