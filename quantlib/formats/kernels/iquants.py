@@ -123,7 +123,7 @@ def take_groups(x, at, importance, row, rule, own, lane, signs):
         store(lane, 2 * size + i, load(lane, size + i) * load(lane, i))
 
 
-@inlined
+@part
 def snap(inverse, scale, own, lane, found, near):
     """Round magnitudes to grid points (kernel of `blocks.iquants_search.snap`).
 
@@ -151,12 +151,8 @@ def snap(inverse, scale, own, lane, found, near):
         put(found, count + at, np.int32(ON_GRID - 1 - entry) if on else entry)
         put(found, 4 * count + off, np.int32(at))
         off += pick(found, 3 * count + at) & np.int64(not on)
-    if near.dim == 4:
-        for note in range(off):
-            search_point(pick(found, 4 * count + note), 4, own, lane, found, steps)
-    else:
-        for note in range(off):
-            search_point(pick(found, 4 * count + note), 8, own, lane, found, steps)
+    for note in range(off):
+        search_point(pick(found, 4 * count + note), near.dim, own, lane, found, steps)
 
 
 @inlined
@@ -287,7 +283,7 @@ def grid_scales(rule, near, own, lane, found, signs, scales, start):
             signs[i] = ~signs[i] & np.uint8(127 if rule.even else 255)
     scale = select(scale < ZERO, scale * -ONE, scale)
     store(scales, start, select(alive & (scale >= ZERO), scale, ZERO))
-    return flag_bits(alive)
+    return np.int64(flag_bits(alive))
 
 
 @part
@@ -340,11 +336,11 @@ def encode_by_grid(x, importance, rule, near, q_bits, sign_bits, sc_bits, out):
     scale = np.empty(groups, np.float32)
     weights, data, row = x.reshape(-1), out.reshape(-1), importance.reshape(-1)
     for b in range(x.shape[0]):
-        used = 0
+        used = np.int64(0)
         place = b % importance.shape[0] * 256 if importance.shape[0] else 0
         for g in range(0, groups, WIDTH):
             take_groups(weights, 256 * b + g * n, row, place + g * n, rule, own, lane, minuses)
-            used |= np.int64(grid_scales(rule, near, own, lane, found, minuses, scale, g)) << g
+            used |= grid_scales(rule, near, own, lane, found, minuses, scale, g) << g
             for k in range(WIDTH):
                 for p in range(points):
                     number[g + k, p] = number_of(found[2 * WIDTH * points + p * WIDTH + k], near.points)

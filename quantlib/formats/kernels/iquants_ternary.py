@@ -1,18 +1,17 @@
-"""Kernels of the smallest i-quants, one for both: IQ1_S, IQ1_M."""
+"""Kernels of the smallest i-quants, one for both: IQ1_S, IQ1_M.
+
+Eight groups are searched at once, one in each lane: their running sums lie side by side, and every split is weighed in
+all of them.
+"""
 
 import numpy as np
 
 from quantlib.formats.blocks.block import Kernels
 from quantlib.formats.blocks.iquants_ternary import DELTA, DOWN, LEAST_M, LEAST_S, UP
-from quantlib.formats.kernels.iquants import (
-    NO_IMPORTANCE,
-    addresses,
-    mean_square,
-    nearest_on_grid,
-    read_bits,
-    weigh,
-    write_bits,
-)
+from quantlib.formats.kernels.bits import pieces, read_code, write_code
+from quantlib.formats.kernels.iquants import NO_IMPORTANCE, mean_square, weigh
+from quantlib.formats.kernels.magnitudes import largest_magnitude
+from quantlib.formats.kernels.neighbours import nearest_point, neighbours
 from quantlib.formats.kernels.scalar import (
     HALF,
     ONE,
@@ -20,100 +19,142 @@ from quantlib.formats.kernels.scalar import (
     clamped_int,
     float_from_half,
     half_from_float,
+    inlined,
     kernel,
     part,
 )
+from quantlib.formats.kernels.simd import WIDTH, as_floats, flag_bits, load, pick, select, splat, store
+from quantlib.formats.rows import read_only
 
 TABLES = np.stack([UP, DOWN])  # (shifts, levels)
 LOWEST = np.finfo(np.float32).min
+NEVER = np.int32(-1)
 
 
 @part
-def sort_order(x, first, order):
-    """The weights of a group by size, equal ones as they come."""
-    for j in range(order.shape[0]):
-        at = j
-        while at > 0 and x[first + order[at - 1]] > x[first + j]:
+def sort_order(x, first, order, to, n):
+    """The weights of a group by size, equal ones as they come, in order[to:to + n]."""
+    for j in range(n):
+        at = to + j
+        while at > to and pick(x, first + pick(order, at - 1)) > pick(x, first + j):
             order[at] = order[at - 1]
             at -= 1
         order[at] = j
 
 
 @part
-def best_split_s(sum_x, sum_w, n):
-    """Exact search of the split of IQ1_S (kernel of `split_scores_s` and `best_split`).
+def running_sums(x, at, apart, order, n, halves, sums):
+    """Running sums of weight times x and of weights, of eight groups in order, one in each lane.
 
-    sum_x, sum_w: running sums (2, n + 1), the first row used. Gives the scale, both cuts and the shift, −1 for none.
+    x: the groups from `at` on, their weights so far apart. sums: float32 (4 · (n + 1) · 8,), for each half of a group
+    the sums of products, then of weights; without halves everything counts as the first.
     """
-    best = LOWEST
-    scale = ZERO
-    low, high, shift = -1, -1, -1
+    part_of = (n + 1) * WIDTH
+    for k in range(WIDTH):
+        sort_order(x, at + k * n, order, k * n, n)
+        for h in range(4):
+            sums[h * part_of + k] = ZERO
+        for j in range(n):
+            i = order[k * n + j]
+            w, v = pick(x, at + k * n + i + apart), pick(x, at + k * n + i)
+            h = 1 if halves and i >= 8 else 0
+            for other in range(4):
+                sums[other * part_of + (j + 1) * WIDTH + k] = sums[other * part_of + j * WIDTH + k]
+            sums[h * part_of + (j + 1) * WIDTH + k] += w * v
+            sums[(2 + h) * part_of + (j + 1) * WIDTH + k] += w
+
+
+@part
+def best_splits_s(sums, n, scales):
+    """Exact search of the splits of IQ1_S (kernel of `split_scores_s` and `best_split`).
+
+    Fills scales (8,). Gives i · 2¹⁶ + j · 2⁸ + shift of the cuts i, j of each lane, below zero where none is usable.
+    """
+    best, scale, found = splat(LOWEST), splat(ZERO), splat(NEVER)
+    w = 2 * (n + 1) * WIDTH  # where the sums of weights begin
+    all_x, all_w = load(sums, n * WIDTH), load(sums, w + n * WIDTH)
     for i in range(n + 1):
+        a, wa = load(sums, i * WIDTH), load(sums, w + i * WIDTH)
         for j in range(i, n + 1):
-            a, b, c = sum_x[0, i] - sum_x[0, 0], sum_x[0, j] - sum_x[0, i], sum_x[0, n] - sum_x[0, j]
-            wa, wb, wc = sum_w[0, i] - sum_w[0, 0], sum_w[0, j] - sum_w[0, i], sum_w[0, n] - sum_w[0, j]
+            upto, w_upto = load(sums, j * WIDTH), load(sums, w + j * WIDTH)
+            b, c, wb, wc = upto - a, all_x - upto, w_upto - wa, all_w - w_upto
             for s in range(2):
                 q0, q1, q2 = TABLES[s, 0], TABLES[s, 1], TABLES[s, 2]
                 top = a * q0 + b * q1 + c * q2
                 square = wa * q0 * q0 + wb * q1 * q1 + wc * q2 * q2
-                if square > ZERO and top * top > best * square:
-                    scale = top / square
-                    best = scale * top
-                    low, high, shift = i, j, s
-    return scale, low, high, shift
+                better = (square > ZERO) & (top * top > best * square)
+                if flag_bits(better):
+                    fit = top / square
+                    scale = select(better, fit, scale)
+                    best = select(better, fit * top, best)
+                    found = select(better, splat(np.int32(i << 16 | j << 8 | s)), found)
+    store(scales, 0, scale)
+    return found
 
 
 @part
-def best_split_m(sum_x, sum_w, n):
-    """Exact search of the split of IQ1_M (kernel of `split_scores_m` and `best_split`).
-
-    sum_x, sum_w: running sums of each half (2, n + 1). Gives the scale, both cuts and the shift, −1 for none.
-    """
-    best = LOWEST
-    scale = ZERO
-    low, high, shift = -1, -1, -1
-    tops = np.empty((2, 2), np.float32)  # (halves, shifts)
-    squares = np.empty((2, 2), np.float32)
+def best_splits_m(sums, n, scales):
+    """Exact search of the splits of IQ1_M (kernel of `split_scores_m` and `best_split`); as `best_splits_s`."""
+    best, scale, found = splat(LOWEST), splat(ZERO), splat(NEVER)
+    h = (n + 1) * WIDTH  # where the sums of the second half begin
+    w = 2 * h
     for i in range(n + 1):
         for j in range(i, n + 1):
-            for h in range(2):
-                taken = sum_x[h, i] + sum_x[h, j]
-                for s in range(2):
-                    q0, q1, q2 = TABLES[s, 0], TABLES[s, 1], TABLES[s, 2]
-                    tops[h, s] = sum_x[h, n] * q2 - taken
-                    square = sum_w[h, n] * q2 * q2 + sum_w[h, i] * (q0 * q0 - q1 * q1)
-                    squares[h, s] = square + sum_w[h, j] * (q1 * q1 - q2 * q2)
+            taken0 = load(sums, i * WIDTH) + load(sums, j * WIDTH)
+            taken1 = load(sums, h + i * WIDTH) + load(sums, h + j * WIDTH)
             for s in range(4):
-                top = tops[0, s >> 1] + tops[1, s & 1]
-                square = squares[0, s >> 1] + squares[1, s & 1]
-                if square > ZERO and top * top > best * square:
-                    scale = top / square
-                    best = scale * top
-                    low, high, shift = i, j, s
-    return scale, low, high, shift
+                top = half_top(load(sums, n * WIDTH), taken0, s >> 1) + half_top(
+                    load(sums, h + n * WIDTH), taken1, s & 1
+                )
+                square = half_square(sums, w, i, j, n, s >> 1) + half_square(sums, w + h, i, j, n, s & 1)
+                better = (square > ZERO) & (top * top > best * square)
+                if flag_bits(better):
+                    fit = top / square
+                    scale = select(better, fit, scale)
+                    best = select(better, fit * top, best)
+                    found = select(better, splat(np.int32(i << 16 | j << 8 | s)), found)
+    store(scales, 0, scale)
+    return found
+
+
+@inlined
+def half_top(everything, taken, s):
+    """Σwxq of half a group with shift s."""
+    return everything * TABLES[s, 2] - taken
+
+
+@inlined
+def half_square(sums, w, i, j, n, s):
+    """Σwq² of half a group with shift s, its sums of weights from `w` on."""
+    q0, q1, q2 = TABLES[s, 0], TABLES[s, 1], TABLES[s, 2]
+    square = load(sums, w + n * WIDTH) * q2 * q2 + load(sums, w + i * WIDTH) * (q0 * q0 - q1 * q1)
+    return square + load(sums, w + j * WIDTH) * (q1 * q1 - q2 * q2)
 
 
 @part
-def put_on_grid(x, first, weights, levels, scale, down, grid, number):
+def put_on_grid(x, at, apart, levels, scale, down, near, number):
     """Grid points for levels, and the scale refitted (kernel of `blocks.iquants_ternary.put_on_grid`)."""
     moved = False
     for k in range(number.shape[0]):
         place = 0
         for i in range(7, -1, -1):
             place = place * 3 + levels[8 * k + i]
-        number[k] = grid.number[place]
-        if number[k] < 0:
+        entry = pick(near.entry, place)
+        if entry < 0:
+            number[k] = -1 - entry
+        else:
             moved = True
-            eight = x[first + 8 * k : first + 8 * k + 8]
-            number[k] = nearest_on_grid(place, eight, weights[8 * k : 8 * k + 8], 0, scale, TABLES[down[k]], grid)
+            offset = TABLES[down[k], 0]
+            where = nearest_point(entry, x, at + 8 * k, apart, scale, offset, near.dim, near.steps)
+            number[k] = near.points[where]
     if moved:
         top = ZERO
         square = ZERO
         for k in range(number.shape[0]):
             for i in range(8):
-                q = TABLES[down[k], grid.levels[number[k], i]]
-                w = weights[8 * k + i]
-                top += w * q * x[first + 8 * k + i]
+                q = TABLES[down[k], near.levels[number[k] * 8 + i]]
+                w = x[at + apart + 8 * k + i]
+                top += w * q * x[at + 8 * k + i]
                 square += w * q * q
         if top > ZERO and square > ZERO:
             scale = top / square
@@ -121,131 +162,140 @@ def put_on_grid(x, first, weights, levels, scale, down, grid, number):
 
 
 @part
-def search_group(x, first, weights, halves, grid, order, sums, levels, number, down):
-    """Search of one group: fills number and down, gives the scale (kernel of `blocks.iquants_ternary.search_groups`).
+def search_groups(x, at, apart, n, near, order, sums, levels, scales, number, down, scale, first):
+    """Search of eight groups of n (kernel of `blocks.iquants_ternary.search_groups`): groups `first` … of the block.
 
-    halves: whether each half of the group has its own shift. sums: scratch (2, 2, n + 1).
+    Fills number, down (groups, n / 8) and scale (groups,). The rest is scratch.
     """
-    n = weights.shape[0]
-    number[:] = 0
-    down[:] = 0
-    largest = ZERO
-    for i in range(n):
-        a = abs(x[first + i])
-        largest = a if a > largest else largest
-    if largest < (LEAST_M if halves else LEAST_S):
-        return ZERO
-    sort_order(x, first, order)
-    sums[:, :, 0] = ZERO
-    for j in range(n):
-        i = order[j]
-        for h in range(2):
-            sums[0, h, j + 1] = sums[0, h, j]
-            sums[1, h, j + 1] = sums[1, h, j]
-        h = 1 if halves and i >= 8 else 0
-        sums[0, h, j + 1] += weights[i] * x[first + i]
-        sums[1, h, j + 1] += weights[i]
-    scale, low, high, shift = best_split_m(sums[0], sums[1], n) if halves else best_split_s(sums[0], sums[1], n)
-    if shift < 0:
-        return ZERO
-    for j in range(n):
-        level = (1 if j >= low else 0) + (1 if j >= high else 0)
-        levels[order[j]] = 2 - level if scale < ZERO else level
-    if scale < ZERO:
-        scale = -scale
-        shift = (3 if halves else 1) - shift
-    for k in range(down.shape[0]):
-        down[k] = (shift >> (1 - k)) & 1 if halves else shift
-    scale = put_on_grid(x, first, weights, levels, scale, down, grid, number)
-    return scale if scale >= ZERO else ZERO
+    halves = n == 16
+    running_sums(x, at, apart, order, n, halves, sums)
+    found = best_splits_m(sums, n, scales) if halves else best_splits_s(sums, n, scales)
+    store(levels, 0, found)
+    for k in range(WIDTH):
+        g = first + k
+        number[g] = 0
+        down[g] = 0
+        scale[g] = ZERO
+        cuts = levels[k]
+        if cuts < 0 or largest_magnitude(x, at + k * n, n) < (LEAST_M if halves else LEAST_S):
+            continue
+        d = scales[k]
+        shift = cuts & 255
+        for j in range(n):
+            level = (1 if j >= cuts >> 16 else 0) + (1 if j >= cuts >> 8 & 255 else 0)
+            levels[8 + order[k * n + j]] = 2 - level if d < ZERO else level
+        if d < ZERO:
+            d = -d
+            shift = (3 if halves else 1) - shift
+        for e in range(n // 8):
+            down[g, e] = (shift >> (1 - e)) & 1 if halves else shift
+        d = put_on_grid(x, at + k * n, apart, levels[8:], d, down[g], near, number[g])
+        scale[g] = d if d >= ZERO else ZERO
 
 
 @part
-def fit_everything(x, row, power, number, down, sc, grid, weights):
-    """The super-scale of IQ1_M that fits all grid points and sub-scales best; NaN where nothing counts."""
+def fit_everything(x, apart, number, down, sc, near):
+    """The super-scale of IQ1_M that fits all grid points and sub-scales best, and whether anything counts."""
     top = ZERO
     square = ZERO
     for g in range(16):
-        weigh(x, row, power, ZERO, 16 * g, weights)
         step = np.float32(2 * sc[g] + 1)
         for i in range(16):
-            q = TABLES[down[g, i // 8], grid.levels[number[g, i // 8], i % 8]] * step
-            top += weights[i] * q * x[16 * g + i]
-            square += weights[i] * q * q
+            q = TABLES[down[g, i // 8], near.levels[number[g, i // 8] * 8 + i % 8]] * step
+            w = x[apart + 16 * g + i]
+            top += w * q * x[16 * g + i]
+            square += w * q * q
     return top / square, square > ZERO
 
 
 @kernel
-def encode_ternary_grid(x, importance, grid, d_bits, q_bits, sc_bits, delta_bits, out):
+def encode_ternary_grid(x, importance, near, d_bits, q_bits, sc_bits, delta_bits, out):
     """x: float32 (blocks, 256), importance (blocks of a row, 256), without rows where there is none -> out: uint8.
 
-    The four tables are the addresses of the layout's fields; there are 8 sub-scales in IQ1_S, 16 in IQ1_M.
+    The four tables are the pieces of the codes of the layout's fields; there are 8 sub-scales in IQ1_S, 16 in IQ1_M.
     """
     groups = sc_bits.shape[0]
-    halves = groups == 16
     n = 256 // groups
-    weights = np.empty(n, np.float32)
-    order = np.empty(n, np.int64)
-    sums = np.empty((2, 2, n + 1), np.float32)
-    levels = np.empty(n, np.int64)
+    own = np.empty(512, np.float32)
+    order = np.empty(WIDTH * n, np.int64)
+    sums = np.empty(4 * (n + 1) * WIDTH, np.float32)
+    levels = np.empty(8 + n, np.int32)
+    scales = np.empty(WIDTH, np.float32)
     number = np.empty((groups, n // 8), np.int64)
     down = np.empty((groups, n // 8), np.int64)
     sc = np.empty(groups, np.int64)
     scale = np.empty(groups, np.float32)
+    weights, data, row = x.reshape(-1), out.reshape(-1), importance.reshape(-1)
     for b in range(x.shape[0]):
-        row = importance[b % importance.shape[0]] if importance.shape[0] else x[b, :0]
-        power = mean_square(x[b], np.float32(2))
-        largest = ZERO
-        for g in range(groups):
-            weigh(x[b], row, power, ZERO, g * n, weights)
-            scale[g] = search_group(x[b], g * n, weights, halves, grid, order, sums, levels, number[g], down[g])
-            largest = scale[g] if scale[g] > largest else largest
-        out[b] = 0
-        for k in range(32):
-            write_bits(number[k // (n // 8), k % (n // 8)], q_bits[k], out[b])
-        if largest == ZERO:
-            continue
-        d = largest / np.float32(15)
-        for g in range(groups):
-            sc[g] = clamped_int(HALF * (ONE / d * scale[g] - ONE), np.int32(0), np.int32(7))
-            write_bits(sc[g], sc_bits[g], out[b])
-        for k in range(delta_bits.shape[0]):
-            at = k * 32 // delta_bits.shape[0]
-            write_bits(down[at // (n // 8), at % (n // 8)], delta_bits[k], out[b])
-        if halves:
-            fitted, usable = fit_everything(x[b], row, power, number, down, sc, grid, weights)
-            d = (fitted if usable else d) * np.float32(1.1125)
-        else:
-            d *= np.float32(1.125)
-        write_bits(np.int64(half_from_float(d)), d_bits[0], out[b])
+        power = mean_square(weights, 256 * b, np.float32(2))
+        place = b % importance.shape[0] * 256 if importance.shape[0] else 0
+        for i in range(0, 256, WIDTH):
+            v = load(weights, 256 * b + i)
+            store(own, i, v)
+            store(own, 256 + i, weigh(v, row, place + i, power, ZERO))
+        for g in range(0, groups, WIDTH):
+            search_groups(own, g * n, 256, n, near, order, sums, levels, scales, number, down, scale, g)
+        write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, delta_bits, data, b * out.shape[1])
+
+
+@part
+def write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, delta_bits, data, to):
+    """Round a block's scales and store everything from data[to] on."""
+    groups, eights = number.shape
+    data[to : to + (50 if groups == 8 else 56)] = 0
+    largest = ZERO
+    for g in range(groups):
+        largest = scale[g] if scale[g] > largest else largest
+    for k in range(32):
+        write_code(number[k // eights, k % eights], data, to, q_bits, k)
+    if largest == ZERO:
+        return
+    d = largest / np.float32(15)
+    for g in range(groups):
+        sc[g] = clamped_int(HALF * (ONE / d * scale[g] - ONE), np.int32(0), np.int32(7))
+        write_code(sc[g], data, to, sc_bits, g)
+    for k in range(delta_bits.shape[0]):
+        at = k * 32 // delta_bits.shape[0]
+        write_code(down[at // eights, at % eights], data, to, delta_bits, k)
+    if groups == 16:
+        fitted, usable = fit_everything(own, 256, number, down, sc, near)
+        d = (fitted if usable else d) * np.float32(1.1125)
+    else:
+        d *= np.float32(1.125)
+    write_code(np.int64(half_from_float(d)), data, to, d_bits, 0)
 
 
 @kernel
-def decode_ternary_grid(data, grid, d_bits, q_bits, sc_bits, delta_bits, out):
+def decode_ternary_grid(data, grid_values, d_bits, q_bits, sc_bits, delta_bits, out):
     """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     wide = 256 // sc_bits.shape[0]
     eights = 32 // delta_bits.shape[0]
     for b in range(data.shape[0]):
-        d = float_from_half(np.uint32(read_bits(data[b], d_bits[0])))
+        at = b * data.shape[1]
+        d = float_from_half(np.uint32(read_code(stored, at, d_bits, 0)))
+        step = ZERO
         for k in range(32):
-            step = d * np.float32(2 * read_bits(data[b], sc_bits[8 * k // wide]) + 1)
-            shift = -DELTA if read_bits(data[b], delta_bits[k // eights]) else DELTA
-            point = read_bits(data[b], q_bits[k])
-            for i in range(8):
-                out[b, 8 * k + i] = step * (np.float32(grid.values[point, i]) + shift)
+            if 8 * k % wide == 0:
+                step = d * np.float32(2 * read_code(stored, at, sc_bits, 8 * k // wide) + 1)
+            shift = -DELTA if read_code(stored, at, delta_bits, k // eights) else DELTA
+            point = read_code(stored, at, q_bits, k)
+            store(values, 256 * b + 8 * k, (as_floats(load(grid_values, 8 * point)) + shift) * step)
 
 
 def ternary_kernels(layout, grid) -> Kernels:
     """The kernels bound to a format's layout and the grid."""
-    bits = addresses(layout, "d", "q", "sc", "delta")
+    bits = pieces(layout, "d", "q", "sc", "delta")
+    near = neighbours(grid, 1, 0)
+    grid_values = read_only(grid.values.reshape(-1))
 
     def encode(x, out):
-        encode_ternary_grid(x, NO_IMPORTANCE, grid, *bits, out)
+        encode_ternary_grid(x, NO_IMPORTANCE, near, *bits, out)
 
     def encode_important(x, importance, out):
-        encode_ternary_grid(x, importance, grid, *bits, out)
+        encode_ternary_grid(x, importance, near, *bits, out)
 
     def decode(data, out):
-        decode_ternary_grid(data, grid, *bits, out)
+        decode_ternary_grid(data, grid_values, *bits, out)
 
     return Kernels(encode, encode_important, decode)
