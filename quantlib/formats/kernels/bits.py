@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import part
+from quantlib.formats.kernels.scalar import inlined
+from quantlib.formats.kernels.simd import pick, put
 from quantlib.formats.rows import read_only
 
 
@@ -29,19 +30,22 @@ def _pieces(bits: np.ndarray) -> np.ndarray:
     return np.array([code + [[0, 0, 0, 0]] * (most - len(code)) for code in codes], np.int32)
 
 
-@part
+@inlined
 def read_code(data, at, pieces, number):
     """Code `number` of the block that starts at data[at]."""
     code = 0
-    for i in range(pieces.shape[1]):
-        byte = np.int64(data[at + pieces[number, i, 0]])
-        code |= (byte >> pieces[number, i, 1] & pieces[number, i, 2]) << pieces[number, i, 3]
+    count = pieces.shape[1]
+    for i in range(number * count, (number + 1) * count):
+        byte = np.int64(pick(data, at + pick(pieces, 4 * i)))
+        code |= (byte >> pick(pieces, 4 * i + 1) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 3)
     return code
 
 
-@part
+@inlined
 def write_code(code, data, at, pieces, number):
     """Set the bits of code `number` in a block of zeros that starts at data[at]."""
-    for i in range(pieces.shape[1]):
-        byte = (code >> pieces[number, i, 3] & pieces[number, i, 2]) << pieces[number, i, 1]
-        data[at + pieces[number, i, 0]] |= np.uint8(byte)
+    count = pieces.shape[1]
+    for i in range(number * count, (number + 1) * count):
+        byte = (code >> pick(pieces, 4 * i + 3) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 1)
+        place = at + pick(pieces, 4 * i)
+        put(data, place, pick(data, place) | np.uint8(byte))

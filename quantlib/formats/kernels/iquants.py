@@ -387,6 +387,7 @@ def decode_by_grid(data, rule, dim, grid_values, share, q_bits, sign_bits, sc_bi
     """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
     stored, values = data.reshape(-1), out.reshape(-1)
     eight = np.empty(8, np.int8)
+    words, eight_words = grid_values.view(np.int32), eight.view(np.int32)
     for b in range(data.shape[0]):
         at = b * data.shape[1]
         d = read_half(stored, at)
@@ -394,14 +395,16 @@ def decode_by_grid(data, rule, dim, grid_values, share, q_bits, sign_bits, sc_bi
         for k in range(32):
             if 8 * k % rule.group == 0:
                 step = d * (np.float32(read_code(stored, at, sc_bits, 8 * k // rule.group)) + HALF) * share
-            for p in range(8 // dim):
-                point = read_code(stored, at, q_bits, k * (8 // dim) + p)
-                for i in range(dim):
-                    eight[p * dim + i] = grid_values[point * dim + i]
+            if dim == 8:
+                signless = as_floats(load(grid_values, 8 * read_code(stored, at, q_bits, k)))
+            else:
+                put(eight_words, 0, pick(words, read_code(stored, at, q_bits, 2 * k)))
+                put(eight_words, 1, pick(words, read_code(stored, at, q_bits, 2 * k + 1)))
+                signless = as_floats(load(eight, 0))
             minus = read_code(stored, at, sign_bits, k)
             if rule.even:
-                minus |= np.int64(PARITY[minus]) << 7
-            value = bits_of(as_floats(load(eight, 0)) * step)
+                minus |= np.int64(pick(PARITY, minus)) << 7
+            value = bits_of(signless * step)
             store(values, 256 * b + 8 * k, floats_of(value ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
 
 
