@@ -51,6 +51,7 @@ NONE = np.int32(0)
 TENTH = np.float32(0.1)
 SIGN = np.int32(-0x80000000)
 ON_GRID = np.int32(1 << 24)  # added to the number of a point that rounding alone has found
+UNSET = np.int32(1 << 25)  # no point yet
 
 
 @inlined
@@ -261,7 +262,7 @@ def grid_scales(rule, near, own, lane, found, signs, scales, start):
         span = scale * np.float32(near.base)
         alive = alive & (span > ZERO)
     for at in range(2 * count, 3 * count, WIDTH):
-        store(found, at, splat(ON_GRID if rule.again == OFF_GRID else NONE))  # point 0 to begin with
+        store(found, at, splat(ON_GRID if rule.again == OFF_GRID else UNSET))  # point 0 to begin with
         store(found, at + count, select(alive, splat(np.int32(1)), NONE))
     best = splat(ZERO)
     if flag_bits(alive):
@@ -289,6 +290,8 @@ def grid_scales(rule, near, own, lane, found, signs, scales, start):
 @part
 def number_of(found, points):
     """The number of a grid point that `snap` found."""
+    if found & UNSET:
+        return NONE
     return found & ~ON_GRID if found & ON_GRID else points[found]
 
 
