@@ -12,6 +12,7 @@ from pathlib import Path
 import quantlib as ql
 from quantlib import tables
 from quantlib.checkpoints import modelfile
+from quantlib.cli import calibrated
 from quantlib.cli.progress import progress_of
 from quantlib.cli.reports import report_path, write_report
 from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, write_text
@@ -38,6 +39,11 @@ def add(commands) -> None:
         help="the format of tensors in whose GGUF name the expression is found; may be repeated, the first decides",
     )  # fmt: skip
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
+    quantize.add_argument(
+        "--method", choices=["gptq"],
+        help="choose codes by GPTQ on --text, in the formats of the recipe; collects an importance matrix by itself",
+    )  # fmt: skip
+    quantize.add_argument("--text", type=Path, metavar="FILE", help="the UTF-8 text that --method calibrates on")
     where = quantize.add_mutually_exclusive_group()
     where.add_argument("--threads", type=positive, metavar="N", help="default: one for each core")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster on shared storage: tcp://host:8786")
@@ -73,6 +79,8 @@ def _pattern(text: str) -> tuple[str, str]:
 def run(options) -> int:
     rules = tuple(TensorRule(name, pattern) for pattern, name in options.tensor_format)
     overrides = Overrides(options.output_format, options.embedding_format, rules, options.leave_output)
+    if options.method and not options.dry_run:
+        return calibrated.run(options, overrides)
     with ql.open_checkpoint(options.source) as checkpoint:
         plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides)
         for warning in plan.warnings:

@@ -36,22 +36,28 @@ class QuantizedLayer:
 
 
 def quantize_layers(
-    model: Model, windows: Windows, method: Method, progress: Callable[[float], None] | None = None
+    model: Model,
+    windows: Windows,
+    method: Method | Mapping[str, Method],
+    progress: Callable[[float], None] | None = None,
 ) -> Iterator[QuantizedLayer]:
     """Choose the codes of every matrix inside the layers, one layer at a time; embedding and output stay as they are.
 
-    windows: the calibration text; a method that needs none ignores it but for what a layer's inputs are. Whoever stops
-    taking layers stops the work. Raises MethodError where the text is too short for the method or a layer cannot be
-    quantized, naming the matrix.
+    windows: the calibration text, which methods that need none ignore. method: one for all, or by a matrix's name, and
+    those without one stay as they are. Whoever stops taking layers stops the work. Raises MethodError where the text is
+    too short for the method, and FormatError or MethodError where a matrix cannot be quantized, naming it.
     """
-    if method.calibrated:
+    methods = method if isinstance(method, Mapping) else _everywhere(model, method)
+    calibrated = any(m.calibrated for m in methods.values())
+    if calibrated:
         check_calibration(windows)
-    batches = [windows.shown(some) for some in windows.batches()] if method.calibrated else []
+    batches = [windows.shown(some) for some in windows.batches()] if calibrated else []
     streams = [(model.embedded(some.ravel()), len(some)) for some in batches]  # (tokens, hidden), sequences
     for index in range(model.shape.layers):
-        sums = _calibrate(model, index, streams) if streams else _Sums(_matrices(model, index))
-        layer = QuantizedLayer(index, _choose(model, method, sums), sums.inputs())
-        streams = _behind(model.replaced(layer.decoded), index, streams)
+        here = model.replaced({name: model.weight(name) for name in _matrices(model, index)})  # decoded once
+        sums = _calibrate(here, index, streams) if streams else _Sums(_matrices(model, index))
+        layer = QuantizedLayer(index, _choose(here, methods, sums), sums.inputs())
+        streams = _behind(here.replaced(layer.decoded), index, streams)
         if progress:
             progress((index + 1) / model.shape.layers)
         yield layer
@@ -164,15 +170,27 @@ def _behind(model: Model, index: int, streams: Streams) -> Streams:
     return list(side_by_side(lambda stream: (model.layer(index, *stream), stream[1]), streams))
 
 
-def _choose(model: Model, method: Method, sums: _Sums) -> dict[str, Chosen]:
-    """The codes of a layer's matrices, groups that read different inputs side by side."""
+def _everywhere(model: Model, method: Method) -> dict[str, Method]:
+    """One method for all matrices inside the layers."""
+    return {name: method for index in range(model.shape.layers) for name in _matrices(model, index)}
 
-    def choose(first: str) -> dict[str, Chosen]:
-        names = sums.groups[first]
+
+def _choose(model: Model, methods: Mapping[str, Method], sums: _Sums) -> dict[str, Chosen]:
+    """The codes of a layer's matrices, those that read different inputs side by side, those of one method together."""
+
+    def choose(job: tuple[str, Method, list[str]]) -> dict[str, Chosen]:
+        first, method, names = job
         try:
             chosen = method.choose([model.weight(name) for name in names], sums.grams.get(first))
         except (FormatError, MethodError) as error:
-            raise type(error)(f"{first}: {error}") from None
+            raise type(error)(f"{names[0]}: {error}") from None
         return dict(zip(names, chosen, strict=True))
 
-    return {name: chosen for part in side_by_side(choose, sums.groups) for name, chosen in part.items()}
+    jobs = []
+    for first, group in sums.groups.items():
+        own: dict[int, list[str]] = {}
+        for name in group:
+            if name in methods:
+                own.setdefault(id(methods[name]), []).append(name)
+        jobs += [(first, methods[names[0]], names) for names in own.values()]
+    return {name: chosen for part in side_by_side(choose, jobs) for name, chosen in part.items()}

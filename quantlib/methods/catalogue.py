@@ -13,7 +13,7 @@ from quantlib.methods.gptq import Settings, gptq
 from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.hessian import Gram
 from quantlib.methods.hqq import hqq
-from quantlib.methods.mixed import gptq_blocks
+from quantlib.methods.mixed import ACT_ORDER, gptq_blocks
 from quantlib.methods.rtn import round_to_nearest
 
 
@@ -21,8 +21,8 @@ from quantlib.methods.rtn import round_to_nearest
 class Chosen:
     """A matrix whose codes are chosen. decoded: what it is read back as, float32 (outputs, inputs); bpw: all counted.
 
-    result: the method's own, with the codes: Rounded, Gptq, Awq (of all matrices together), Hqq, Blockwise, or the
-    stored rows of a block format, uint8 (outputs, bytes).
+    result: the method's own, with the codes: Rounded, Gptq, Awq (of all matrices together), Hqq, Blockwise, GptqBlocks,
+    or the stored rows of a block format, uint8 (outputs, bytes).
     """
 
     decoded: np.ndarray
@@ -108,7 +108,7 @@ def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how
     return Method(f"GPTQ, {grouped}{order}", "GPTQ", bits, True, _each(choose))
 
 
-def gptq_block(name: str, how: Settings | None = None) -> Method:
+def gptq_block(name: str, how: Settings = ACT_ORDER) -> Method:
     """GPTQ's codes on the grids of a block format: a GGUF file's own blocks, filled better."""
     form = _block_format(name)
 
@@ -133,7 +133,6 @@ def activation_aware(bits: int, group: int = 128, clip: bool = True) -> Method:
 
 
 K_QUANTS = {8: "Q8_0", 6: "Q6_K", 5: "Q5_K", 4: "Q4_K", 3: "Q3_K", 2: "Q2_K"}
-GPTQ_BLOCKS = ("Q8_0", "Q4_K", "Q3_K", "Q2_K")
 
 
 def compared(bits: int, group: int = 64) -> Iterator[Method]:

@@ -18,6 +18,9 @@ from quantlib.methods.hessian import Gram
 ZEROS = {"Q4_0": 8, "Q4_1": 0, "Q5_0": 16, "Q5_1": 0, "Q8_0": 0, "Q2_K": 0, "Q3_K": 4, "Q4_K": 0, "Q5_K": 0, "Q6_K": 32}
 
 
+ACT_ORDER = Settings(act_order=True, static_groups=True)
+
+
 @dataclass(frozen=True, eq=False)
 class GptqBlocks:
     """Stored rows of a block format with GPTQ's codes. data: uint8 (outputs, bytes); found: how, with its trace."""
@@ -71,15 +74,14 @@ class BlockGrids:
 
 
 def gptq_blocks(
-    weight: np.ndarray, gram: Gram, form: BlockFormat, how: Settings | None = None, trace: bool = False
+    weight: np.ndarray, gram: Gram, form: BlockFormat, how: Settings = ACT_ORDER, trace: bool = False
 ) -> GptqBlocks:
     """Choose the codes of a weight (outputs, inputs) by GPTQ within blocks of a format, for calibrated inputs.
 
-    how: by default columns in their order, with scales chosen when a block is reached. Scales heed the calibration's
-    importance where the format's search does. Under act_order blocks are chosen beforehand, as they cannot be permuted.
+    how: by default the columns of the largest activations first, on scales chosen beforehand for all blocks, since the
+    blocks of a file hold neighbours. Scales heed the calibration's importance where the format's search does.
     Raises MethodError for a format without evenly spaced levels, and as `gptq` does.
     """
-    how = how or Settings(block=min(128, form.values))
     if how.act_order and not how.static_groups:
         raise MethodError("Blocks of a file hold neighbours, so act-order needs static groups here.")
     grids = BlockGrids(form, gram.mean_squares if form.uses_importance else None)

@@ -7,7 +7,7 @@ from quantlib.errors import MethodError
 from quantlib.formats import FORMATS
 from quantlib.methods.gptq import Settings
 from quantlib.methods.hessian import Gram, output_error
-from quantlib.methods.mixed import ZEROS, gptq_blocks
+from quantlib.methods.mixed import ACT_ORDER, ZEROS, gptq_blocks
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def layer():
 
 
 @pytest.mark.parametrize("name", ZEROS)
-@pytest.mark.parametrize("how", [None, Settings(act_order=True, static_groups=True)], ids=["in order", "act-order"])
+@pytest.mark.parametrize("how", [Settings(block=32), ACT_ORDER], ids=["in order", "act-order"])
 def test_blocks_are_the_formats_own_and_lose_less(layer, name, how):
     weight, gram = layer
     form = FORMATS[name]
