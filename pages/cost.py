@@ -1,10 +1,31 @@
-"""What it costs: the same model from fewer bits, measured and read."""
+"""What it does to the model: one recipe measured live, token by token, and every recipe from a stored sweep."""
 
 import streamlit as st
 
-from pages.ui import captions, menu, model
+import quantlib as ql
+from pages.ui import captions, component, drawing, menu, model, running, stored
 from pages.ui.chapter import chapter
-from quantlib.lm import perplexity
+from pages.ui.chrome import theme
+from pages.ui.guess import guess, verdict
+from pages.ui.pointing import pointing
+from quantlib import tables
+from quantlib.figures import costs
+from quantlib.figures.frontier import frontier_svg
+from quantlib.figures.ladder import ladder
+from quantlib.lm import (
+    EVALUATION,
+    Bench,
+    Comparison,
+    Model,
+    Summary,
+    applied,
+    bench,
+    compare,
+    generate,
+    read_texts,
+    together,
+    worst_tokens,
+)
 from quantlib.recipes import RECIPES
 
 PROMPTS = {
@@ -12,80 +33,276 @@ PROMPTS = {
     "a letter": "My dear sister, I have just come home from",
     "a road": "They walked along the road until",
 }
+CHANGED = ("about 1", "about 5", "about 20")
+NUMBERS = (1, 5, 20)
+LOSSES = {"KL divergence": "kl", "perplexity": "ppl", "changed tokens": "top"}
 CONTEXT = 256
+LONGEST = 6000  # characters of a text of one's own
+SHORTEST = 600
 
 
 def main() -> None:
-    with chapter(menu.COST):
-        show()
+    with chapter(menu.COST) as page:
+        with page.step(printed=True):
+            st.markdown(
+                "Errors of weights are not what a reader meets. A language model predicts, at every place of a text, "
+                "how likely each next token is. So let it read, once as it is and once with the weights that a recipe "
+                "leaves, and compare the predictions."
+            )
+            found = running.running()
+            running.show_note(found)
+            recipe = choose_recipe()
+            by_text = compared(found.identity, recipe, found)
+            whole = together(list(by_text.values()))
+            show_figures(found, recipe, whole)
+            captions.show_python(
+                snippet(recipe),
+                compare,
+                shell=f"python -m quantlib perplexity assets/demo_model --sweep {recipe} --context {CONTEXT}",
+            )
+        with page.step("Which tokens changed"):
+            show_passage(found, recipe, by_text)
+        with page.step("Calm on average, a storm in the tail"):
+            show_tail(found, whole, by_text)
+        with page.step("The same sentence, twice"):
+            show_writing(found, recipe)
+        with page.step("Every recipe", printed=True):
+            show_sweep(recipe)
+        with page.step("Where it hurts"):
+            show_sensitivity()
+        with page.step("Your own text"):
+            show_own(found, recipe)
+        page.in_short(
+            "Perplexity is an average: it can stand still while answers change. Look at KL divergence and at changed "
+            "tokens beside it.",
+            "Most places hardly move; a few move far. What matters may be among the few.",
+            "Each bit less multiplies the divergence by about four: small at six bits, felt at three, ruin at two.",
+        )
 
 
-def show() -> None:
-    st.markdown(
-        "Errors of weights are not what a reader meets. Here the demo model runs with the weights that a recipe "
-        "leaves: once over two texts that it has never seen, and once writing on by itself."
-    )
-    offered = [r.name for r in RECIPES.values() if r.name not in ("F32", "BF16") and not r.needs_importance]
-    recipe = st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params")
-    prompt = st.segmented_control(
-        "Let it go on from", list(PROMPTS), default="a tale", key="prompt", bind="query-params", required=True
-    )
-    with st.spinner("Reading two texts with both models"):
-        before, after = model.measured("BF16", CONTEXT), model.measured(recipe, CONTEXT)
-    show_perplexity(before, after, recipe)
-    show_texts(PROMPTS[prompt], recipe)
-    captions.show_python(
-        "import quantlib as ql\nfrom quantlib.lm import Tokenizer, load, perplexity\n\n"
-        f'original = ql.open_checkpoint("{model.shown_path(model.demo_checkpoint())}")\n'
-        f'ql.run(ql.plan(original, "{recipe}"), "quantized.gguf")\n'
-        f'text = "".join(open(name, encoding="utf-8").read() for name in {model.EVALUATION})\n'
-        'for source in (original, ql.open_checkpoint("quantized.gguf")):\n'
-        "    tokenizer = Tokenizer.of(source)\n"
-        f"    found = perplexity(load(source), tokenizer.encode(text), {CONTEXT}, tokenizer.bos)\n"
-        '    print(f"{found.value:.3f} ± {found.stderr:.3f} over {found.tokens} tokens")',
-        perplexity,
-        shell=f"python -m quantlib perplexity quantized.gguf --text {model.EVALUATION[0]} --context {CONTEXT}",
-    )
+def choose_recipe() -> str:
+    offered = [r.name for r in RECIPES.values() if r.quantizes and not r.needs_importance]
+    return st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params")
 
 
-def show_perplexity(before: model.Measured, after: model.Measured, recipe: str) -> None:
-    columns = st.columns(3)
-    columns[0].metric("Perplexity, original weights", f"{before.perplexity.value:.2f}")
-    columns[1].metric(
-        f"Perplexity, {recipe}",
-        f"{after.perplexity.value:.2f}",
-        f"{after.perplexity.value - before.perplexity.value:+.2f}",
-        delta_color="inverse",
-    )
-    columns[2].metric("Size", f"{after.size} of {before.size}")
-    st.markdown(
-        "Perplexity says between how many tokens the model hesitates, on average, at each place of the text. "
-        "It is an average: it can stand still while single answers change."
-    )
+@st.cache_resource(show_spinner="Letting the model read, as it is …", max_entries=2)
+def reading(identity: str, _found: running.Running) -> Bench:
+    return bench(_found.checkpoint, costs.beginnings(read_texts(EVALUATION)), CONTEXT)
+
+
+@st.cache_resource(show_spinner="Quantizing every weight …", max_entries=4)
+def changed(identity: str, recipe: str, _found: running.Running) -> Model:
+    return applied(_found.model, ql.plan(_found.checkpoint, recipe))
+
+
+@st.cache_resource(show_spinner="Letting the model read with these weights …", max_entries=16)
+def compared(identity: str, recipe: str, _found: running.Running) -> dict[str, Comparison]:
+    return reading(identity, _found).against(changed(identity, recipe, _found))
+
+
+def show_figures(found: running.Running, recipe: str, whole: Comparison) -> None:
+    said = guess(f"Of a hundred places, at how many does {recipe} make another token the likeliest?", CHANGED)
+    if said is None:
+        return
+    summary = whole.summary()
+    share = 100 * summary.changed_top
+    answer = CHANGED[min(range(len(NUMBERS)), key=lambda i: abs(NUMBERS[i] - share))]
+    st.markdown(f"{verdict(said, answer)} It is **{summary.changed_top:.1%}** of {summary.tokens:,} places.")
+    show_metrics(summary)
+    plan = ql.plan(found.checkpoint, recipe)
     captions.receipt(
         "measured",
-        f"on {before.perplexity.tokens:,} tokens of two texts written for this project, in windows of {CONTEXT}, the "
-        f"second half of each scored, as llama-perplexity does; one standard error is {before.perplexity.stderr:.1f}, "
-        "but both models read the same tokens, so their difference is surer than that",
+        f"on {summary.tokens:,} tokens of two texts written for this project, in windows of {CONTEXT}, the second half "
+        f"of each scored, as llama-perplexity does; ± one standard error. {recipe}: {tables.size(plan.nbytes)}, "
+        f"{plan.bpw:.2f} bits per weight.",
     )
     st.info(
-        "This is a model of 8.4 million weights, briefly trained. How much a recipe costs it says little about what "
-        "the same recipe costs a model a thousand times larger, which usually stands it better.",
+        f"This model has {found.weights:,} weights. What a recipe costs it says little about what it costs a model a "
+        "thousand times larger, which usually stands it better.",
         icon="🔎",
     )
 
 
-def show_texts(prompt: str, recipe: str) -> None:
-    st.subheader("The same sentence, twice")
-    left, right = st.columns(2)
-    for column, name, title in ((left, "BF16", "Original weights"), (right, recipe, recipe)):
+def show_metrics(summary: Summary) -> None:
+    columns = st.columns(3)
+    columns[0].metric(
+        "Perplexity", f"{summary.perplexity:.2f}", f"{summary.difference:+.2f} ± {summary.difference_stderr:.2f}",
+        delta_color="inverse",
+        help="Between how many tokens the model hesitates, on average; below: the difference from the original.",
+    )  # fmt: skip
+    columns[1].metric(
+        "KL divergence, nats", f"{summary.kl:.4f}", f"± {summary.kl_stderr:.2g}", delta_color="off", delta_arrow="off",
+        help="How far the whole prediction moved, on average over places.",
+    )  # fmt: skip
+    columns[2].metric(
+        "Likeliest token changed", f"{summary.changed_top:.1%}", f"± {summary.changed_top_stderr:.1%}",
+        delta_color="off", delta_arrow="off",
+    )  # fmt: skip
+
+
+def show_passage(found: running.Running, recipe: str, by_text: dict[str, Comparison]) -> None:
+    st.markdown(
+        "The redder a token, the further the prediction moved there; underlined, where another token became the "
+        "likeliest. Point at one to read what was expected. Grey text is only context."
+    )
+    left, right = st.columns([1, 1])
+    with left:
+        name = st.segmented_control(
+            "Text", list(by_text), default=next(iter(by_text)), key="text", bind="query-params", required=True
+        )
+    comparison = by_text[name]
+    with right:
+        last = len(comparison.windows)
+        window = st.number_input(
+            "Passage", 1, last, costs.liveliest(comparison) + 1, key="passage", bind="query-params",
+            help="The one shown first is the one that moved most.",
+        )  # fmt: skip
+    pointing(
+        costs.passage_html(comparison, found.tokenizer, window - 1),
+        key="passage_html",
+        rest="Point at a token\nto read how likely it was, before and now.",
+        token=f"{recipe}/{name}/{window}",
+    )
+    captions.receipt("measured", "probabilities that the model gave to what the text really says next")
+    captions.data(lambda: costs.tokens_csv(comparison, found.tokenizer), "tokens.csv")
+
+
+def show_tail(found: running.Running, whole: Comparison, by_text: dict[str, Comparison]) -> None:
+    mean, median, largest = whole.kl[0], whole.kl_percentile(50), whole.kl_percentile(100)
+    st.markdown(
+        f"At half of the places the prediction moved by {median:.2g} nats or less. The mean is {mean:.2g}. At the "
+        f"worst place it is **{largest:.2g}**, {largest / max(mean, 1e-12):.0f} times the mean. An average over a long "
+        "text says how calm the sea is, not how high the wave."
+    )
+    st.plotly_chart(costs.tail_figure(whole, theme()), theme=None, config=component.PLOT, key="tail")
+    st.markdown("**The worst places.**")
+    probability = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        costs.worst_rows(worst_tokens(whole, found.tokenizer, 8)),
+        column_config={
+            "before": probability,
+            "now": probability,
+            "KL, nats": st.column_config.NumberColumn(format="%.3f"),
+        },
+        hide_index=True,
+    )
+    st.markdown("**Two registers**: a story, and plain explanation.")
+    st.dataframe(
+        costs.register_rows(by_text),
+        column_config={
+            "perplexity before": st.column_config.NumberColumn(format="%.2f"),
+            "perplexity now": st.column_config.NumberColumn(format="%.2f"),
+            "KL, nats": st.column_config.NumberColumn(format="%.5f"),
+            "changed tokens": probability,
+            "largest KL": st.column_config.NumberColumn(format="%.3f"),
+        },
+        hide_index=True,
+    )
+    captions.receipt("measured", "every scored token of both texts")
+
+
+def show_writing(found: running.Running, recipe: str) -> None:
+    prompt = st.segmented_control(
+        "Let it go on from", list(PROMPTS), default="a tale", key="prompt", bind="query-params", required=True
+    )
+    for column, title, name in zip(st.columns(2), ("Original weights", recipe), ("", recipe), strict=True):
         with column, st.container(border=True):
             st.markdown(f"**{title}**")
-            st.text(prompt + model.continued(name, prompt))
+            st.text(PROMPTS[prompt] + written(found.identity, name, PROMPTS[prompt], found))
     captions.receipt(
         "measured",
-        f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED}), "
-        "so that texts part only where the weights make them",
+        f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED}), so that texts "
+        "part only where the weights make them",
+    )
+
+
+@st.cache_data(show_spinner="Writing …", max_entries=200)
+def written(identity: str, recipe: str, prompt: str, _found: running.Running) -> str:
+    """What the model writes after the prompt, with the weights of a recipe or its own."""
+    used = changed(identity, recipe, _found) if recipe else _found.model
+    tokenizer = _found.tokenizer
+    tokens = generate(used, tokenizer.encode(prompt), 48, model.TEMPERATURE, model.SEED, tokenizer.eos)
+    return tokenizer.decode(list(tokens))
+
+
+def show_sweep(recipe: str) -> None:
+    sweep = stored.sweep()
+    if sweep is None:
+        st.info("The stored sweep is of another model than the one that is there; `--sweep all` makes it anew.")
+        return
+    st.markdown("The demo model under every recipe: bits per weight to the right, what they cost upward.")
+    loss = st.segmented_control(
+        "Cost", list(LOSSES), default="KL divergence", key="loss", bind="query-params", required=True
+    )
+    drawing.draw(frontier_svg(sweep, LOSSES[loss], recipe, theme()), key="frontier")
+    found = ladder(sweep)
+    st.dataframe(found.rows, hide_index=True)
+    captions.receipt(
+        "measured",
+        f"stored: the demo model, {sweep.measured[0].total.tokens:,} tokens of {' and '.join(sweep.texts)} in windows "
+        f"of {sweep.context}; made by `python -m quantlib perplexity assets/demo_model --sweep all`",
+    )
+    for words in found.words:
+        st.caption(words)
+
+
+def show_sensitivity() -> None:
+    found = stored.sensitivity()
+    if found is None:
+        st.info("The stored sensitivity is of another model; `--sensitivity Q2_K` makes it anew.")
+        return
+    st.markdown(
+        f"One tensor at a time in **{found.format}**, all others as they were. Numbers are thousandths of a nat of KL "
+        "divergence. This is what recipes know by experience: values and down projections, the first layers and the "
+        "last, and the output matrix."
+    )
+    pointing(
+        costs.sensitivity_svg(found),
+        key="sensitivity",
+        rest="Point at a tensor\nto read what it costs alone.",
+        token=found.format,
+    )
+    captions.receipt(
+        "measured",
+        f"stored: the demo model, {' and '.join(found.texts)}; made by `python -m quantlib perplexity "
+        f"assets/demo_model --sensitivity {found.format}`",
+    )
+
+
+def show_own(found: running.Running, recipe: str) -> None:
+    st.markdown("What a recipe costs depends on the text. Bring yours: it is read on this server and not kept.")
+    text = st.text_area("Your text", max_chars=LONGEST, height=160, placeholder="A page or two of plain English …")
+    if len(text) < SHORTEST:
+        st.caption(f"At least {SHORTEST} characters; {len(text)} so far.")
+        return
+    try:
+        with st.spinner("Reading it twice …"):
+            judge = bench(found.checkpoint, {"your text": text}, min(CONTEXT, 64))
+            comparison = judge.against(changed(found.identity, recipe, found))["your text"]
+    except ql.QuantlibError as error:
+        st.error(str(error), icon="⚠️")
+        return
+    show_metrics(comparison.summary())
+    pointing(
+        costs.passage_html(comparison, found.tokenizer, costs.liveliest(comparison)),
+        key="own_passage",
+        rest="The passage that moved most\nPoint at a token.",
+        token=f"{recipe}/own",
+    )
+    captions.receipt("measured", f"on {comparison.tokens:,} tokens of your text, in windows of 64")
+
+
+def snippet(recipe: str) -> str:
+    """Runs as it stands, and prints what the page shows."""
+    return (
+        "import quantlib as ql\nfrom quantlib.figures.costs import beginnings\n"
+        "from quantlib.lm import EVALUATION, applied, bench, read_texts, together\n\n"
+        'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
+        f"base = bench(checkpoint, beginnings(read_texts(EVALUATION)), {CONTEXT})\n"
+        f"changed = applied(base.model, ql.plan(checkpoint, {recipe!r}))\n"
+        "found = together(list(base.against(changed).values())).summary()\n"
+        'print(f"perplexity {found.baseline:.3f} -> {found.perplexity:.3f}")\n'
+        'print(f"KL {found.kl:.5f} ± {found.kl_stderr:.5f} nats, {found.changed_top:.2%} of tokens changed")'
     )
 
 

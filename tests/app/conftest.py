@@ -113,3 +113,25 @@ def no_sideways_scroll(page) -> bool:
         "() => { const m = document.querySelector('[data-testid=stMain]') ?? document.documentElement;"
         " return m.scrollWidth <= m.clientWidth + 1; }"
     )
+
+
+@pytest.fixture
+def run_snippet(tmp_path):
+    """run_snippet(page, number): run the Python that a page shows, as it stands; returns what it prints."""
+
+    def run(page, number: int = 0) -> str:
+        page.get_by_text("Show the Python").nth(number).click()
+        snippet = page.locator("[data-testid=stExpander]:has(summary:has-text('Show the Python'))").nth(number)
+        code = snippet.locator("[data-testid=stCode] code").first
+        code.wait_for()
+        if not (tmp_path / "assets").exists():  # as in the project's folder, but nothing is written there
+            (tmp_path / "assets").symlink_to(ROOT / "assets")
+        done = subprocess.run(
+            [sys.executable, "-c", code.inner_text()],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+        return done.stdout
+
+    return run

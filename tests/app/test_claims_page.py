@@ -11,7 +11,7 @@ def settle(page) -> None:
     page.locator(".ql.presenter .bar").wait_for()
 
 
-def test_a_guess_brings_the_verdict_and_counts(server, page, shoot):
+def test_a_guess_brings_the_verdict_and_counts(server, page, shoot, run_snippet):
     page.goto(f"{server}/claims-checked?letters=true")
     settle(page)
     playwright.expect(page.locator(".st-key-claim-letters")).to_contain_text("False (you said: true)")
@@ -22,6 +22,7 @@ def test_a_guess_brings_the_verdict_and_counts(server, page, shoot):
     page.get_by_text("1 right of 2 guessed").wait_for()
     assert "bits=false" in page.url
     shoot(page, "claims-checked")
+    assert "2.625" in run_snippet(page)
 
 
 def test_every_verdict_can_be_reached(server, page):

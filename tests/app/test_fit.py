@@ -13,7 +13,7 @@ def settle(page) -> None:
     page.locator(".ql.presenter .bar").wait_for()
 
 
-def test_the_advice_follows_the_memory(server, page, shoot):
+def test_the_advice_follows_the_memory(server, page, shoot, run_snippet):
     page.goto(f"{server}/which-one-should-i-run?machine=GeForce+RTX+4060%2C+8+GB&larger=the+weights")
     settle(page)
     advice = page.get_by_test_id("stAlert").filter(has_text="Run")
@@ -29,6 +29,7 @@ def test_the_advice_follows_the_memory(server, page, shoot):
     playwright.expect(advice).to_contain_text("Q8_0")
     page.locator(".cache-bars .bar").nth(3).hover()
     playwright.expect(page.locator(".ql.pointing .say")).to_contain_text("Layer 3: 17,825,792 bytes")
+    assert "Q8_0" in run_snippet(page)
 
 
 def test_a_size_says_what_it_assumes_and_nonsense_gets_a_sentence(server, page):

@@ -34,11 +34,12 @@ def test_a_letter_picks_out_the_tensors_that_it_decides(server, page, shoot):
     playwright.expect(said).not_to_contain_text("blk.31.ffn_down.weight")
 
 
-def test_the_bytes_add_up(server, page):
+def test_the_bytes_add_up(server, page, run_snippet):
     page.goto(f"{server}/what-the-name-says?recipe=Q8_0&piece=1")
     settle(page)
     page.get_by_text(re.compile(r"these add up to the file: [\d,]+ bytes")).wait_for()
     playwright.expect(page.locator(".ql.pointing button[aria-pressed=true]")).to_contain_text("8")
+    assert "bits per weight" in run_snippet(page)
 
 
 def test_bits_are_spent_under_a_cap_and_measured(server, page, shoot):

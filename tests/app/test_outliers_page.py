@@ -13,7 +13,7 @@ def settle(page) -> None:
     page.locator(".ql.presenter .bar").wait_for(timeout=90_000)
 
 
-def test_neighbours_collapse_and_recover(server, page, shoot):
+def test_neighbours_collapse_and_recover(server, page, shoot, run_snippet):
     page.goto(f"{server}/one-outlier-ruins-the-row?levels=all+15")
     page.locator(".ql.grow svg").first.wait_for(timeout=90_000)
     settle(page)
@@ -29,3 +29,4 @@ def test_neighbours_collapse_and_recover(server, page, shoot):
     playwright.expect(whole).to_contain_text("13 of 15 levels")
     shoot(page, "one-outlier-ruins-the-row")
     playwright.expect(page.get_by_text(re.compile("channels stay in 16 bits"))).to_be_attached()
+    assert "levels used  1 and 13" in run_snippet(page)

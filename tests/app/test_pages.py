@@ -99,16 +99,6 @@ def test_inside_a_super_block_by_deep_link(server, page):
     playwright.expect(page.locator(".ql .byte")).to_have_count(210)
 
 
-def test_what_it_costs(server, page, shoot):
-    page.goto(f"{server}/what-it-costs?recipe=Q8_0")
-    page.get_by_text("The same sentence, twice").wait_for(timeout=90_000)
-    settle(page)
-    assert page.get_by_role("combobox", name="Recipe").input_value() == "Q8_0"
-    before, after = page.locator("[data-testid=stMetricValue]").all_inner_texts()[:2]
-    assert float(after) == pytest.approx(float(before), rel=0.05), "256 levels cost this model next to nothing"
-    shoot(page, "what-it-costs")
-
-
 @pytest.mark.parametrize("address", ["", "what-a-float-stores", "inside-a-super-block", "what-it-costs", "quantize"])
 def test_the_python_that_is_shown_runs_as_it_stands(server, page, tmp_path, address):
     page.goto(f"{server}/{address}")

@@ -13,7 +13,7 @@ def settle(page) -> None:
     page.locator(".ql.presenter .bar").wait_for()
 
 
-def test_columns_are_rounded_by_hand(server, page, shoot):
+def test_columns_are_rounded_by_hand(server, page, shoot, run_snippet):
     page.goto(f"{server}/smarter-rounding?distance=nearer&told=true&alpha=0.9")
     settle(page)
     page.get_by_text("farther, not nearer").wait_for()
@@ -26,3 +26,5 @@ def test_columns_are_rounded_by_hand(server, page, shoot):
     scrubber.get_by_role("slider").press("Home")
     playwright.expect(scrubber.locator(".say")).to_contain_text("Nothing is rounded yet")
     shoot(page, "smarter-rounding")
+    for number, says in enumerate(("output error", "best alpha", "weighted error")):
+        assert says in run_snippet(page, number)

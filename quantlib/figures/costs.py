@@ -1,0 +1,168 @@
+"""What a recipe does to a model's predictions: token by token in the text, as a tail, by register, by tensor."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import exp
+
+import plotly.graph_objects as go
+
+from quantlib.figures import palette, style
+from quantlib.figures.runs import kind_of, row_names
+from quantlib.lm import Comparison, Sensitivity, Tokenizer, WorstToken
+from quantlib.recipes import layer_of
+
+SHARES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0)
+LEAST_DEEP = 0.01  # nats: a text in which nothing moves further stays pale
+CHARACTERS = 7000  # of each text that is read while somebody waits
+
+
+def beginnings(texts: Mapping[str, str]) -> dict[str, str]:
+    """The beginning of each text: long enough to measure on, short enough to wait for."""
+    return {name: text[:CHARACTERS] for name, text in texts.items()}
+
+
+def passage_html(found: Comparison, tokenizer: Tokenizer, window: int) -> str:
+    """One window of the text: what comes before in grey, then each scored token in the colour of its divergence.
+
+    The full colour is the 99.8th percentile. A token is underlined where another one became the likeliest. Tokens carry
+    data-words: what was expected there.
+    """
+    tokens, first = found.windows.tokens[window], found.windows.first
+    scored = found.windows.targets.shape[1]
+    before = tokenizer.decode(tokens[: first + 1].tolist())
+    deepest = max(LEAST_DEEP, found.kl_percentile(99.8))
+    marks = [f'<span class="before">{escape(before)}</span>']
+    for place in range(scored):
+        at = window * scored + place
+        token = tokenizer.decode([int(tokens[first + 1 + place])])
+        changed = found.top[at] != found.baseline_top[at]
+        depth = min(1.0, float(found.divergence[at]) / deepest) ** 0.6
+        marks.append(
+            f'<span class="token{" changed" if changed else ""}" style="--depth:{depth:.3f}" '
+            f'data-words="{escape(_words(found, tokenizer, at, token), quote=True)}">{escape(token)}</span>'
+        )
+    return f'<p class="passage">{"".join(marks)}</p>'
+
+
+def _words(found: Comparison, tokenizer: Tokenizer, at: int, token: str) -> str:
+    was, now = exp(-found.baseline_losses[at]), exp(-found.losses[at])
+    top, base_top = (shown(tokenizer.decode([int(t[at])])) for t in (found.top, found.baseline_top))
+    likeliest = (
+        f"Likeliest before: {base_top}, now: {top}." if top != base_top else f"Likeliest before and now: {base_top}."
+    )
+    return (
+        f"{shown(token)}: {was:.1%} before, {now:.1%} now\n{likeliest}\n"
+        f"The whole prediction moved by {found.divergence[at]:.4f} nats."
+    )
+
+
+def shown(token: str) -> str:
+    """A token in quotes, its line breaks as signs."""
+    return "“" + token.replace("\n", "⏎") + "”"
+
+
+def liveliest(found: Comparison) -> int:
+    """The window whose predictions moved most."""
+    return int(found.divergence.reshape(found.windows.targets.shape).mean(axis=1).argmax())
+
+
+def tail_figure(found: Comparison, theme: str = "light") -> go.Figure:
+    """KL divergence by share of tokens: how calm most are, and how far the last few go. A line marks the mean."""
+    values = [found.kl_percentile(share) for share in SHARES]
+    mean = found.kl[0]
+    figure = go.Figure()
+    labels = [f"{share:g}%" for share in SHARES]
+    figure.add_bar(
+        x=labels, y=values, marker={"color": palette.ROLES["error"].colour(theme), "line": {"width": 0}},
+        text=[f"{v:.3g}" for v in values], textposition="outside", textfont={"color": palette.INK[theme]},
+        hovertemplate="%{x} of the tokens moved by %{y:.4g} nats or less<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    muted = palette.MUTED[theme]
+    figure.add_hline(
+        y=mean, line={"color": muted, "dash": "dash", "width": 1.5},
+        annotation={"text": f"mean {mean:.3g}", "font": {"color": muted}, "xanchor": "right"},
+    )  # fmt: skip
+    style.apply(figure, theme, height=330)
+    figure.update_xaxes(title="share of tokens that moved by no more than this", type="category")
+    figure.update_yaxes(title="KL divergence, nats", rangemode="tozero")
+    return figure
+
+
+def worst_rows(worst: Sequence[WorstToken]) -> list[dict]:
+    """The worst tokens as rows, with what led up to them."""
+    return [
+        {
+            "…": "… " + w.before.replace("\n", " "), "the text says": shown(w.right), "before": w.baseline_probability,
+            "now": w.probability, "likeliest before": shown(w.baseline_top), "likeliest now": shown(w.top),
+            "KL, nats": w.divergence,
+        }
+        for w in worst
+    ]  # fmt: skip
+
+
+def register_rows(found: Mapping[str, Comparison]) -> list[dict]:
+    """A row for each text."""
+    return [
+        {
+            "text": name, "tokens": c.tokens, "perplexity before": c.baseline_perplexity.value,
+            "perplexity now": c.perplexity.value, "KL, nats": c.kl[0], "changed tokens": c.changed_top[0],
+            "largest KL": float(c.divergence.max()),
+        }
+        for name, c in found.items()
+    ]  # fmt: skip
+
+
+WIDTH, LEFT, TALL = 960, 110, 30
+
+
+@dataclass(frozen=True)
+class Named:
+    """What row_names asks of a tensor."""
+
+    name: str
+
+
+def sensitivity_svg(found: Sensitivity) -> str:
+    """A cell for each tensor, layers from left to right: the deeper, the more the model moves when it alone suffers."""
+    parts = {p.tensors[0]: p for p in found.parts if len(p.tensors) == 1}
+    rows = {name: row for row, name in enumerate(row_names([Named(name) for name in parts]))}
+    layers = max((n for name in parts if (n := layer_of(name)) is not None), default=0) + 1
+    worst, wide = max(p.kl for p in parts.values()) or 1.0, (WIDTH - LEFT) / layers
+    marks = [
+        f'<text class="name" x="{LEFT - 8}" y="{row * TALL + 19}">{escape(name)}</text>' for name, row in rows.items()
+    ]
+    for name, part in parts.items():
+        layer = layer_of(name)
+        x, w = (LEFT, WIDTH - LEFT) if layer is None else (LEFT + layer * wide, wide)
+        y = rows[kind_of(name)] * TALL
+        words = (
+            f"{name}\nalone in {found.format}: KL {part.kl:.5f} ± {part.kl_stderr:.5f} nats, "
+            f"{part.changed_top:.1%} of the tokens change\n{part.weights:,} weights; "
+            f"{1e6 * part.kl / part.weights:.2f} nats for a million weights"
+        )
+        marks.append(
+            f'<g class="hurt" style="--depth:{(part.kl / worst) ** 0.5:.3f}" data-words="{escape(words, quote=True)}">'
+            f'<rect x="{x:.1f}" y="{y}" width="{w - 2:.1f}" height="{TALL - 2}" rx="3"/>'
+            f'<text x="{x + w / 2 - 1:.1f}" y="{y + 19}">{1000 * part.kl:.3g}</text></g>'
+        )
+    height = len(rows) * TALL + 22
+    marks += [
+        f'<text class="tick" x="{LEFT + (n + 0.5) * wide:.1f}" y="{height - 5}">{n}</text>' for n in range(layers)
+    ]
+    marks.append(f'<text class="name" x="{LEFT - 8}" y="{height - 5}">layer</text>')
+    label = f"KL divergence with one tensor at a time in {found.format}, in thousandths of a nat"
+    return f'<svg class="hurts" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(marks)}</svg>'
+
+
+def tokens_csv(found: Comparison, tokenizer: Tokenizer, quote: Callable[[str], str] = repr) -> str:
+    """Every scored token with its probabilities and its divergence, as CSV."""
+    targets = found.windows.targets.ravel()
+    lines = ["token,probability_before,probability_now,kl,top_changed"]
+    lines += [
+        f"{quote(tokenizer.decode([int(token)])).replace(',', ';')},{exp(-b):.6g},{exp(-a):.6g},{kl:.6g},{int(t != u)}"
+        for token, a, b, kl, t, u in zip(
+            targets, found.losses, found.baseline_losses, found.divergence, found.top, found.baseline_top, strict=True
+        )
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,63 @@
+"""Pictures of what a recipe costs: every scored token once, its numbers as measured; the tail ends at the worst."""
+
+import re
+
+import pytest
+
+import quantlib as ql
+from quantlib.figures import costs
+from quantlib.lm import Tokenizer, applied, bench, worst_tokens
+from quantlib.lm.sensing import PartLoss, Sensitivity
+
+TEXTS = {"a": "The bell rang twice, and the children ran out into the yard & <b>shouted</b> for joy. " * 30}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(demo_model):
+    return ql.open_checkpoint(demo_model)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint):
+    return Tokenizer.of(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def found(checkpoint):
+    base = bench(checkpoint, TEXTS, 64)
+    return base.against(applied(base.model, ql.plan(checkpoint, "Q2_K")))["a"]
+
+
+def test_a_passage_shows_every_scored_token_as_text(found, tokenizer):
+    window = costs.liveliest(found)
+    html = costs.passage_html(found, tokenizer, window)
+    scored = found.windows.targets.shape[1]
+    assert html.count("data-words") == scored
+    part = slice(window * scored, (window + 1) * scored)
+    assert html.count("token changed") == int((found.top[part] != found.baseline_top[part]).sum())
+    assert "<b>" not in html
+    shares = [float(s) for s in re.findall(r"([\d.]+)% before", html)]
+    assert max(shares) <= 100
+
+
+def test_the_tail_ends_at_the_worst(found):
+    figure = costs.tail_figure(found)
+    assert figure.data[0].y[-1] == pytest.approx(found.divergence.max())
+    assert list(figure.data[0].y) == sorted(figure.data[0].y)
+
+
+def test_rows_say_what_was_measured(found, tokenizer):
+    rows = costs.worst_rows(worst_tokens(found, tokenizer, 3))
+    assert len(rows) == 3
+    assert rows[0]["KL, nats"] == pytest.approx(found.divergence.max())
+    register = costs.register_rows({"a": found})[0]
+    assert register["tokens"] == found.tokens
+    assert costs.tokens_csv(found, tokenizer).count("\n") == found.tokens + 1
+
+
+def test_every_tensor_is_on_the_map_and_the_worst_is_deepest():
+    names = ["token_embd.weight", "blk.0.attn_v.weight", "blk.1.attn_v.weight", "output.weight"]
+    parts = tuple(PartLoss(n, (n,), 1000, kl, 0.0, 0.01, 0.0, 0.0) for n, kl in zip(names, (1, 2, 3, 4), strict=True))
+    svg = costs.sensitivity_svg(Sensitivity("m", "", "", ("a",), 64, "Q2_K", "tensor", "", parts))
+    assert svg.count("data-words") == 4
+    assert re.search(r'--depth:1.000" data-words="output.weight', svg)
