@@ -48,11 +48,40 @@ def duration(seconds: float) -> str:
 
 
 def formats() -> list[dict]:
-    """A row for each format of the catalogue."""
+    """A row for each format of the catalogue.
+
+    values, nbytes: the weights of a block and its size. fields: what a block stores, name × count. levels: how many
+    codes there are, and for how many weights each is where it is not one. importance: "needed", "used" or "".
+    """
     return [
-        {"name": f.name, "kind": f.kind, "bpw": f.bpw, "values": f.values, "nbytes": f.nbytes, "summary": f.summary}
+        {
+            "name": f.name,
+            "kind": f.kind,
+            "bpw": f.bpw,
+            "values": f.values,
+            "nbytes": f.nbytes,
+            "fields": " ".join(x.name if x.count == 1 else f"{x.name}×{x.count}" for x in f.layout.fields),
+            "levels": _levels(f),
+            "importance": _importance(f),
+            "summary": f.summary,
+        }
         for f in _formats.FORMATS.values()
     ]
+
+
+def _levels(form: _formats.Format) -> str:
+    """How many codes a format has: of a float, its bit patterns."""
+    codes = [field for field in form.layout.fields if field.role == "code"]
+    if not codes:
+        return f"{2 ** sum(field.width for field in form.layout.fields):,}"
+    together = -(-form.values // codes[0].count)
+    return f"{2 ** codes[0].width:,}" + (f" for {together}" if together > 1 else "")
+
+
+def _importance(form: _formats.Format) -> str:
+    if getattr(form, "requires_importance", False):
+        return "needed"
+    return "used" if getattr(form, "uses_importance", False) else ""
 
 
 def checkpoint(ckpt: Checkpoint) -> dict:

@@ -12,6 +12,6 @@ def run(options) -> int:
     rows = tables.formats()
     if options.json:
         return print_json(rows)
-    columns = ["name", "kind", "bpw", "values", "nbytes", "summary"]
+    columns = ["name", "kind", "bpw", "values", "nbytes", "fields", "levels", "importance"]
     print(tables.as_text([{c: row[c] for c in columns} for row in rows]))
     return 0

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -149,10 +150,52 @@ class Layout:
         table.flags.writeable = False
         return table
 
+    def byte_map(self) -> list[tuple[int, int, str]]:
+        """Neighbouring bytes of one kind together: (first, last, what the first one holds, lowest bits first).
+
+        Bytes are of one kind where their bits are the same bits of codes of the same fields. Where a few kinds follow
+        each other again and again, they are told once, and the last line says how far that goes.
+        """
+        kinds, spelled = zip(*(self._spell_byte(byte) for byte in range(self.nbytes)), strict=True)
+        first = [0, *(at for at in range(1, self.nbytes) if kinds[at] != kinds[at - 1])]
+        last = [at - 1 for at in first[1:]] + [self.nbytes - 1]
+        lines = [(a, b, spelled[a] + ", …" * ("[" in spelled[a] and b > a)) for a, b in zip(first, last, strict=True)]
+        shapes = [(kinds[a], b - a) for a, b in zip(first, last, strict=True)]
+        for start in range(len(lines)):
+            for period in range(2, (len(lines) - start) // 3 + 1):
+                pattern = shapes[start : start + period]
+                stop = start
+                while shapes[stop : stop + period] == pattern:
+                    stop += period
+                if stop - start > 2 * period:
+                    kept, again = lines[: start + period], lines[start + period : stop]
+                    return [*kept, (again[0][0], again[-1][1], "and so on"), *lines[stop:]]
+        return lines
+
+    def _spell_byte(self, byte: int) -> tuple[tuple, str]:
+        """The kind of a byte, and what it holds in words."""
+        bits = self.owner_map[8 * byte : 8 * byte + 8]
+        starts = [0, *(bit for bit in range(1, 8) if (bits[bit, :2] != bits[bit - 1, :2]).any()), 8]
+        kind, words = [], []
+        for start, stop in pairwise(starts):
+            (number, element, low), high = (int(v) for v in bits[start]), int(bits[stop - 1, 2])
+            field = self.fields[number]
+            kind.append((field.name, start, low, high))
+            code = field.name if field.count == 1 else f"{field.name}[{element}]"
+            part = "" if high - low + 1 == field.width else f" {_spell_bits(low, high)} of"
+            place = "" if stop - start == 8 else f" at {_spell_bits(start, stop - 1)}"
+            words.append(f"{part.strip()} {code}{place}".strip())
+        words = [words[0], words[1], "…", words[-1]] if len(words) > 3 else words
+        return tuple(kind), ", ".join(words)
+
     def owner(self, byte: int, bit: int) -> Owner:
         """What bit `bit` (0 the least significant) of byte `byte` belongs to."""
         number, element, place = (int(v) for v in self.owner_map[8 * byte + bit])
         return Owner(self.fields[number], element, place)
+
+
+def _spell_bits(first: int, last: int) -> str:
+    return f"bit {first}" if first == last else f"bits {first}–{last}"
 
 
 def run(byte: int, count: int, width: int, bit: int = 0) -> np.ndarray:

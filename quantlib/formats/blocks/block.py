@@ -149,6 +149,15 @@ class BlockFormat:
         """Bits per weight, everything counted."""
         return self.layout.bpw
 
+    def describe(self) -> str:
+        """The format in a few lines: size, what every byte holds (of bytes of a kind, the first), formula."""
+        lines = [f"{self.name}: {self.values} weights in {self.nbytes} bytes, {self.bpw:g} bpw"]
+        for first, last, codes in self.layout.byte_map():
+            place = f"byte {first}" if first == last else f"bytes {first}–{last}"
+            lines.append(f"  {place}: {codes}")
+        names = {f.name: f.name for f in self.layout.fields} | {name: t.symbol for name, t in self.terms.items()}
+        return "\n".join([*lines, f"  x̂ = {self.formula.value.format(**names)}".replace("+ ±", "± ")])
+
     def row_bytes(self, n: int) -> int:
         """Bytes of a row of n weights; FormatError where n is not a multiple of `values`."""
         check_row(self, n)

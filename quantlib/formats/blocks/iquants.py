@@ -1,4 +1,59 @@
-"""ggml's i-quants with signs, grid points for magnitudes: IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S."""
+"""ggml's i-quants with signs, grid points for magnitudes: IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S.
+
+>>> print(IQ2_XXS.describe())
+IQ2_XXS: 256 weights in 66 bytes, 2.0625 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–5: q[0], …
+  byte 6: sign[0] at bits 0–6, bit 0 of sign[1] at bit 7
+  byte 7: bits 1–6 of sign[1] at bits 0–5, bits 0–1 of sign[2] at bits 6–7
+  byte 8: bits 2–6 of sign[2] at bits 0–4, bits 0–2 of sign[3] at bits 5–7
+  byte 9: bits 3–6 of sign[3] at bits 0–3, sc[0] at bits 4–7
+  bytes 10–65: and so on
+  x̂ = d · (sc + 0.5) / 4 · ±grid[q]
+
+>>> print(IQ2_XS.describe())
+IQ2_XS: 256 weights in 74 bytes, 2.3125 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  byte 2: bits 0–7 of q[0]
+  byte 3: bit 8 of q[0] at bit 0, sign[0] at bits 1–7
+  bytes 4–65: and so on
+  bytes 66–73: sc[0] at bits 0–3, sc[1] at bits 4–7, …
+  x̂ = d · (sc + 0.5) / 4 · ±grid[q]
+
+>>> print(IQ2_S.describe())
+IQ2_S: 256 weights in 82 bytes, 2.5625 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–33: bits 0–7 of q[0], …
+  bytes 34–65: sign[0], …
+  bytes 66–73: bits 8–9 of q[0] at bits 0–1, bits 8–9 of q[1] at bits 2–3, …, bits 8–9 of q[3] at bits 6–7, …
+  bytes 74–81: sc[0] at bits 0–3, sc[1] at bits 4–7, …
+  x̂ = d · (sc + 0.5) / 4 · ±grid[q]
+
+>>> print(IQ3_XXS.describe())
+IQ3_XXS: 256 weights in 98 bytes, 3.0625 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–65: q[0], …
+  byte 66: sign[0] at bits 0–6, bit 0 of sign[1] at bit 7
+  byte 67: bits 1–6 of sign[1] at bits 0–5, bits 0–1 of sign[2] at bits 6–7
+  byte 68: bits 2–6 of sign[2] at bits 0–4, bits 0–2 of sign[3] at bits 5–7
+  byte 69: bits 3–6 of sign[3] at bits 0–3, sc[0] at bits 4–7
+  bytes 70–97: and so on
+  x̂ = d · (sc + 0.5) / 2 · ±grid[q]
+
+>>> print(IQ3_S.describe())
+IQ3_S: 256 weights in 110 bytes, 3.4375 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–65: bits 0–7 of q[0], …
+  bytes 66–73: bit 8 of q[0] at bit 0, bit 8 of q[1] at bit 1, …, bit 8 of q[7] at bit 7, …
+  bytes 74–105: sign[0], …
+  bytes 106–109: sc[0] at bits 0–3, sc[1] at bits 4–7, …
+  x̂ = d · (2 · sc + 1) · ±grid[q]
+"""
 
 from functools import cache
 

@@ -1,4 +1,29 @@
-"""ggml's smallest i-quants, grid points for levels −1, 0, 1 with a shift of an eighth: IQ1_S and IQ1_M."""
+"""ggml's smallest i-quants, grid points for levels −1, 0, 1 with a shift of an eighth: IQ1_S and IQ1_M.
+
+>>> print(IQ1_S.describe())
+IQ1_S: 256 weights in 50 bytes, 1.5625 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–33: bits 0–7 of q[0], …
+  byte 34: bits 8–10 of q[0] at bits 0–2, bits 8–10 of q[1] at bits 3–5, bits 8–9 of q[2] at bits 6–7
+  byte 35: bit 10 of q[2] at bit 0, bits 8–10 of q[3] at bits 1–3, …, delta[0] at bit 7
+  bytes 36–49: and so on
+  x̂ = d · (2 · sc + 1) · (grid[q] ± ⅛)
+
+>>> print(IQ1_M.describe())
+IQ1_M: 256 weights in 56 bytes, 1.75 bpw
+  bytes 0–31: bits 0–7 of q[0], …
+  bytes 32–47: bits 8–10 of q[0] at bits 0–2, delta[0] at bit 3, …, delta[1] at bit 7, …
+  byte 48: sc[0] at bits 0–2, sc[1] at bits 3–5, bits 0–1 of sc[2] at bits 6–7
+  byte 49: bit 2 of sc[2] at bit 0, sc[3] at bits 1–3, bits 0–3 of d at bits 4–7
+  byte 50: sc[4] at bits 0–2, sc[5] at bits 3–5, bits 0–1 of sc[6] at bits 6–7
+  byte 51: bit 2 of sc[6] at bit 0, sc[7] at bits 1–3, bits 4–7 of d at bits 4–7
+  byte 52: sc[8] at bits 0–2, sc[9] at bits 3–5, bits 0–1 of sc[10] at bits 6–7
+  byte 53: bit 2 of sc[10] at bit 0, sc[11] at bits 1–3, bits 8–11 of d at bits 4–7
+  byte 54: sc[12] at bits 0–2, sc[13] at bits 3–5, bits 0–1 of sc[14] at bits 6–7
+  byte 55: bit 2 of sc[14] at bit 0, sc[15] at bits 1–3, bits 12–15 of d at bits 4–7
+  x̂ = d · (2 · sc + 1) · (grid[q] ± ⅛)
+"""
 
 from functools import cache
 

@@ -1,6 +1,40 @@
 """ggml's k-quants: super-blocks of 256 weights whose scales are themselves quantized. Q4_K, Q5_K, Q6_K.
 
 Q2_K and Q3_K, with blocks of 16 and fewer bits, are in `q2_q3`.
+
+>>> print(Q4_K.describe())
+Q4_K: 256 weights in 144 bytes, 4.5 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  byte 2: bits 0–7 of dmin
+  byte 3: bits 8–15 of dmin
+  bytes 4–7: sc[0] at bits 0–5, bits 4–5 of sc[4] at bits 6–7, …
+  bytes 8–11: mn[0] at bits 0–5, bits 4–5 of mn[4] at bits 6–7, …
+  bytes 12–15: bits 0–3 of sc[4] at bits 0–3, bits 0–3 of mn[4] at bits 4–7, …
+  bytes 16–143: q[0] at bits 0–3, q[32] at bits 4–7, …
+  x̂ = d · sc · q − dmin · mn
+
+>>> print(Q5_K.describe())
+Q5_K: 256 weights in 176 bytes, 5.5 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  byte 2: bits 0–7 of dmin
+  byte 3: bits 8–15 of dmin
+  bytes 4–7: sc[0] at bits 0–5, bits 4–5 of sc[4] at bits 6–7, …
+  bytes 8–11: mn[0] at bits 0–5, bits 4–5 of mn[4] at bits 6–7, …
+  bytes 12–15: bits 0–3 of sc[4] at bits 0–3, bits 0–3 of mn[4] at bits 4–7, …
+  bytes 16–47: bit 4 of q[0] at bit 0, bit 4 of q[32] at bit 1, …, bit 4 of q[224] at bit 7, …
+  bytes 48–175: bits 0–3 of q[0] at bits 0–3, bits 0–3 of q[32] at bits 4–7, …
+  x̂ = d · sc · q − dmin · mn
+
+>>> print(Q6_K.describe())
+Q6_K: 256 weights in 210 bytes, 6.5625 bpw
+  bytes 0–127: bits 0–3 of q[0] at bits 0–3, bits 0–3 of q[64] at bits 4–7, …
+  bytes 128–191: bits 4–5 of q[0] at bits 0–1, bits 4–5 of q[32] at bits 2–3, …, bits 4–5 of q[96] at bits 6–7, …
+  bytes 192–207: sc[0], …
+  byte 208: bits 0–7 of d
+  byte 209: bits 8–15 of d
+  x̂ = d · sc · (q − 32)
 """
 
 from functools import partial

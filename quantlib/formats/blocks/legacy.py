@@ -1,4 +1,46 @@
-"""ggml's formats with one scale for a block of 32 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0."""
+"""ggml's formats with one scale for a block of 32 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
+
+>>> print(Q4_0.describe())
+Q4_0: 32 weights in 18 bytes, 4.5 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–17: q[0] at bits 0–3, q[16] at bits 4–7, …
+  x̂ = d · (q − 8)
+
+>>> print(Q4_1.describe())
+Q4_1: 32 weights in 20 bytes, 5 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  byte 2: bits 0–7 of m
+  byte 3: bits 8–15 of m
+  bytes 4–19: q[0] at bits 0–3, q[16] at bits 4–7, …
+  x̂ = d · q + m
+
+>>> print(Q5_0.describe())
+Q5_0: 32 weights in 22 bytes, 5.5 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–5: bit 4 of q[0] at bit 0, bit 4 of q[1] at bit 1, …, bit 4 of q[7] at bit 7, …
+  bytes 6–21: bits 0–3 of q[0] at bits 0–3, bits 0–3 of q[16] at bits 4–7, …
+  x̂ = d · (q − 16)
+
+>>> print(Q5_1.describe())
+Q5_1: 32 weights in 24 bytes, 6 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  byte 2: bits 0–7 of m
+  byte 3: bits 8–15 of m
+  bytes 4–7: bit 4 of q[0] at bit 0, bit 4 of q[1] at bit 1, …, bit 4 of q[7] at bit 7, …
+  bytes 8–23: bits 0–3 of q[0] at bits 0–3, bits 0–3 of q[16] at bits 4–7, …
+  x̂ = d · q + m
+
+>>> print(Q8_0.describe())
+Q8_0: 32 weights in 34 bytes, 8.5 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–33: q[0], …
+  x̂ = d · q
+"""
 
 from functools import partial
 

@@ -1,4 +1,19 @@
-"""ggml's formats of one and two bits with one scale a block, for models trained to have such weights: Q1_0, Q2_0."""
+"""ggml's formats of one and two bits with one scale a block, for models trained to have such weights: Q1_0, Q2_0.
+
+>>> print(Q1_0.describe())
+Q1_0: 128 weights in 18 bytes, 1.125 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–17: q[0] at bit 0, q[1] at bit 1, …, q[7] at bit 7, …
+  x̂ = d · (2 · q − 1)
+
+>>> print(Q2_0.describe())
+Q2_0: 64 weights in 18 bytes, 2.25 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–17: q[0] at bits 0–1, q[1] at bits 2–3, …, q[3] at bits 6–7, …
+  x̂ = d · (q − 1)
+"""
 
 import numpy as np
 

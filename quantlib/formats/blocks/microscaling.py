@@ -1,4 +1,17 @@
-"""Four-bit floats under a shared scale, as hardware multiplies them: MXFP4 and NVFP4."""
+"""Four-bit floats under a shared scale, as hardware multiplies them: MXFP4 and NVFP4.
+
+>>> print(MXFP4.describe())
+MXFP4: 32 weights in 17 bytes, 4.25 bpw
+  byte 0: e
+  bytes 1–16: q[0] at bits 0–3, q[16] at bits 4–7, …
+  x̂ = 2^(e − 128) · value[q]
+
+>>> print(NVFP4.describe())
+NVFP4: 64 weights in 36 bytes, 4.5 bpw
+  bytes 0–3: e[0], …
+  bytes 4–35: q[0] at bits 0–3, q[8] at bits 4–7, …
+  x̂ = E4M3[e] / 2 · value[q]
+"""
 
 import numpy as np
 

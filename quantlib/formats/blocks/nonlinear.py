@@ -1,4 +1,21 @@
-"""ggml's four-bit formats whose sixteen levels are not evenly spaced: IQ4_NL and IQ4_XS."""
+"""ggml's four-bit formats whose sixteen levels are not evenly spaced: IQ4_NL and IQ4_XS.
+
+>>> print(IQ4_NL.describe())
+IQ4_NL: 32 weights in 18 bytes, 4.5 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–17: q[0] at bits 0–3, q[16] at bits 4–7, …
+  x̂ = d · value[q]
+
+>>> print(IQ4_XS.describe())
+IQ4_XS: 256 weights in 136 bytes, 4.25 bpw
+  byte 0: bits 0–7 of d
+  byte 1: bits 8–15 of d
+  bytes 2–3: bits 4–5 of sc[0] at bits 0–1, bits 4–5 of sc[1] at bits 2–3, …, bits 4–5 of sc[3] at bits 6–7, …
+  bytes 4–7: bits 0–3 of sc[0] at bits 0–3, bits 0–3 of sc[1] at bits 4–7, …
+  bytes 8–135: q[0] at bits 0–3, q[16] at bits 4–7, …
+  x̂ = d · (sc − 32) · value[q]
+"""
 
 import numpy as np
 

@@ -1,4 +1,25 @@
-"""ggml's k-quants of few bits: Q2_K and Q3_K, super-blocks of sixteen blocks of 16 weights."""
+"""ggml's k-quants of few bits: Q2_K and Q3_K, super-blocks of sixteen blocks of 16 weights.
+
+>>> print(Q2_K.describe())
+Q2_K: 256 weights in 84 bytes, 2.625 bpw
+  bytes 0–15: sc[0] at bits 0–3, mn[0] at bits 4–7, …
+  bytes 16–79: q[0] at bits 0–1, q[32] at bits 2–3, …, q[96] at bits 6–7, …
+  byte 80: bits 0–7 of d
+  byte 81: bits 8–15 of d
+  byte 82: bits 0–7 of dmin
+  byte 83: bits 8–15 of dmin
+  x̂ = d · sc · q − dmin · mn
+
+>>> print(Q3_K.describe())
+Q3_K: 256 weights in 110 bytes, 3.4375 bpw
+  bytes 0–31: bit 2 of q[0] at bit 0, bit 2 of q[32] at bit 1, …, bit 2 of q[224] at bit 7, …
+  bytes 32–95: bits 0–1 of q[0] at bits 0–1, bits 0–1 of q[32] at bits 2–3, …, bits 0–1 of q[96] at bits 6–7, …
+  bytes 96–103: bits 0–3 of sc[0] at bits 0–3, bits 0–3 of sc[8] at bits 4–7, …
+  bytes 104–107: bits 4–5 of sc[0] at bits 0–1, bits 4–5 of sc[4] at bits 2–3, …, bits 4–5 of sc[12] at bits 6–7, …
+  byte 108: bits 0–7 of d
+  byte 109: bits 8–15 of d
+  x̂ = d · (sc − 32) · (q − 4)
+"""
 
 import numpy as np
 

@@ -1,4 +1,19 @@
-"""Formats of three levels, for models trained to have no others: TQ1_0 and TQ2_0."""
+"""Formats of three levels, for models trained to have no others: TQ1_0 and TQ2_0.
+
+>>> print(TQ1_0.describe())
+TQ1_0: 256 weights in 54 bytes, 1.6875 bpw
+  bytes 0–51: q[0], …
+  byte 52: bits 0–7 of d
+  byte 53: bits 8–15 of d
+  x̂ = d · (digit(q) − 1)
+
+>>> print(TQ2_0.describe())
+TQ2_0: 256 weights in 66 bytes, 2.0625 bpw
+  bytes 0–63: q[0] at bits 0–1, q[32] at bits 2–3, …, q[96] at bits 6–7, …
+  byte 64: bits 0–7 of d
+  byte 65: bits 8–15 of d
+  x̂ = d · (q − 1)
+"""
 
 import numpy as np
 
