@@ -31,6 +31,7 @@ class Limits:
     uploads_per_session: int = setting("QUANTLIB_UPLOADS_PER_SESSION", 4, "checkpoints that one session may hold")
     disk_bytes: int = setting("QUANTLIB_DISK", 100 * 10**9, "all uploads and results together")
     spare_bytes: int = setting("QUANTLIB_SPARE_DISK", 10**9, "left free on that disk whatever people do")
+    rehearse: bool = setting("QUANTLIB_REHEARSE", False, "whether the server visits all its pages once at its start")
     run_bytes: int = setting("QUANTLIB_MODEL_MEMORY", 10**9, "largest model, as 32-bit floats, that is run on a page")
     jobs_at_once: int = setting("QUANTLIB_JOBS", 1, "jobs that run at once; the others wait in line")
     jobs_waiting: int = setting("QUANTLIB_JOBS_WAITING", 40, "jobs that wait in line, of everyone together")
@@ -66,9 +67,23 @@ def _read(name: str, variable: str, default, text: str):
     return int(float(found.group(1) + (found.group(2) or "")) * UNITS[unit])
 
 
-def table() -> list[tuple[str, object, str]]:
-    """(variable, default, meaning) of every setting, in order."""
-    return [(f.metadata["variable"], f.default, f.metadata["says"]) for f in fields(Limits)]
+def table() -> str:
+    """Every setting as a table in Markdown: what SERVING.md shows."""
+    rows = ["| variable | default | what it sets |", "|---|---|---|"]
+    for entry in fields(Limits):
+        rows.append(f"| `{entry.metadata['variable']}` | {_said(entry)} | {entry.metadata['says']} |")
+    return "\n".join(rows)
+
+
+def _said(entry) -> str:
+    """A default as people write it."""
+    if isinstance(entry.default, bool):
+        return "on" if entry.default else "off"
+    if entry.name == "threads":
+        return "all but one"
+    if entry.name.endswith("_bytes"):
+        return f"{entry.default // UNITS['GB']}GB"
+    return str(entry.default) if isinstance(entry.default, int) else ""
 
 
 LIMITS = Limits.of(os.environ)

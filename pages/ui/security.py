@@ -4,6 +4,7 @@ import logging
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quantlib.errors import QuantlibError
@@ -15,8 +16,11 @@ HEADERS = {
 }
 
 
+WIDGET_UPLOADS = "/_stcore/upload_file/"  # Streamlit's own route, which would hold what it gets in memory
+
+
 class SecurityHeaders:
-    """Adds HEADERS to every HTTP response."""
+    """Adds HEADERS to every HTTP response, and refuses uploads beside the app's own route."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -29,6 +33,10 @@ class SecurityHeaders:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
+        if scope["type"] == "http" and WIDGET_UPLOADS in scope["path"]:
+            refusal = PlainTextResponse("Uploads go through the Open page.", status_code=403)
+            await refusal(scope, receive, send_with_headers)
+            return
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 

@@ -1,16 +1,22 @@
 """What the server does beside serving: warm up before anyone waits for it, and sweep what nobody needs any more."""
 
+import asyncio
 import gc
+import importlib
+import pkgutil
+import subprocess
+import sys
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from pages.ui import files, jobs
+from pages.ui import files, jobs, rehearsal
 from pages.ui.limits import LIMITS
 from pages.ui.visits import VISITS
 
-# The formats that the first clicks need. Compiling holds the interpreter lock, so the others wait until they are asked
-# for: that takes seconds once, and the compiled code is kept on disk.
-FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")
+ROOT = Path(__file__).parents[2]
+FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need
+ALL_FORMATS = "import os; getattr(os, 'nice', int)(10); from quantlib import formats; formats.warm_up()"
 SWEEP_SECONDS = 15
 
 
@@ -23,11 +29,32 @@ def warm_up() -> None:
     import plotly.graph_objects
     import plotly.io  # noqa: F401
 
-    from quantlib import formats, loss_kernel  # noqa: F401
+    from quantlib import figures, formats
 
+    for module in pkgutil.iter_modules(figures.__path__, "quantlib.figures."):
+        importlib.import_module(module.name)
     formats.warm_up(FIRST_FORMATS)
+    freeze()
+    if LIMITS.rehearse:
+        compile_all()
+        formats.warm_up()  # loads what lies on disk now, which takes milliseconds each
+        asyncio.run(rehearsal.rehearse())
+        freeze()
+
+
+def freeze() -> None:
+    """Leave what is there now out of later garbage collections."""
     gc.collect()
     gc.freeze()
+
+
+def compile_all() -> None:
+    """Compile every kernel in a process of its own, which gives way to this one.
+
+    Compiling holds the interpreter lock for seconds, so it must not happen here; the compiled code is kept on disk,
+    where this process finds it.
+    """
+    subprocess.run([sys.executable, "-c", ALL_FORMATS], cwd=ROOT, check=False)
 
 
 def sweep_until(stopped: threading.Event) -> None:

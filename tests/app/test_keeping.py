@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.ui import files, opened, uploads
+from pages.ui import files, limits, opened, uploads
 from pages.ui.jobs import Job, Registry
 from pages.ui.limits import Limits
 from pages.ui.visits import Visits
@@ -284,3 +284,8 @@ def test_links_do_not_lead_out(allowed):
     os.symlink(allowed.parent / "secret" / "model.gguf", allowed / "one" / "other.gguf")
     with pytest.raises(CheckpointError, match="links that lead out"):
         opened.allowed_path("one/model.gguf", [allowed])
+
+
+def test_the_settings_that_are_documented_are_those_that_there_are():
+    text = (Path(__file__).parents[2] / "SERVING.md").read_text(encoding="utf-8")
+    assert limits.table() in text, "SERVING.md: copy the table that pages.ui.limits.table() gives"

@@ -124,3 +124,8 @@ def test_uploads_need_a_token_and_the_app_s_own_pages(server):
     assert put("/upload/guessed", b"no json")[0] == 400
     assert put("/upload/guessed", announced, Origin="http://elsewhere.example")[0] == 403
     assert put("/upload/guessed/0?offset=0", b"abc", **{"Sec-Fetch-Site": "cross-site"})[0] == 403
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(f"{server}/_stcore/upload_file/a/b", b"x", method="PUT"))
+    headers = urllib.request.urlopen(server).headers
+    assert "frame-ancestors" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"

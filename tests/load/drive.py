@@ -74,6 +74,14 @@ def person_token(person: Person) -> str:
     return dict(part.split("=", 1) for part in person.query.split("&") if "=" in part).get("job", "")
 
 
+async def rehearsed(server: Server, most: float) -> None:
+    """Wait for the rehearsal, as a room does that comes after it."""
+    started = time.monotonic()
+    while "ehears" not in (server.folder / "server.log").read_text() and time.monotonic() - started < most:
+        await asyncio.sleep(1)
+    print(f"the rehearsal took {time.monotonic() - started:.0f} s")
+
+
 async def watch(server: Server, until: float, seen: list[tuple[float, int, int]]) -> None:
     started = time.monotonic()
     while time.monotonic() < until:
@@ -91,9 +99,9 @@ async def main(options) -> int:
     path = folder / "large.gguf"
     if options.job:
         write_gguf(path, int(options.size * 1e9))
-    settings = {"QUANTLIB_DIRECTORIES": str(folder)}
+    settings = {"QUANTLIB_DIRECTORIES": str(folder), "QUANTLIB_REHEARSE": "on"}
     with running(folder, **settings) as server:
-        await asyncio.sleep(options.warm)
+        await rehearsed(server, options.warm)
         until = time.monotonic() + options.seconds
         people = [Person(server.address, seed) for seed in range(options.people)]
         seen: list[tuple[float, int, int]] = []
@@ -133,7 +141,7 @@ if __name__ == "__main__":
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--think", type=float, default=5, help="seconds between a person's actions, on average")
-    parser.add_argument("--warm", type=float, default=20, help="seconds that the server is left to warm up")
+    parser.add_argument("--warm", type=float, default=600, help="seconds that the rehearsal may take")
     parser.add_argument("--job", action="store_true", help="quantize a large file in the background")
     parser.add_argument("--size", type=float, default=1.0, help="GB of that file")
     parser.add_argument("--pages", nargs="*", default=[], help="addresses of pages, instead of all chapters")
