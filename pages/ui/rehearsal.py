@@ -1,4 +1,4 @@
-"""A rehearsal: before a room comes, the server visits every page of its own once, so that all that is made once is made.
+"""A rehearsal: before a room comes, the server visits every page of its own, so that what is made once is made.
 
 It is an ordinary session over the loopback interface, so what it warms is exactly what people will ask for: imports,
 compiled kernels, and the caches that everybody shares.

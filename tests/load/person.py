@@ -65,6 +65,7 @@ class Person:
     pages: dict[str, str] = field(default_factory=dict)
     page: str = ""
     texts: list[str] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)
 
     async def __aenter__(self):
         self.rng = random.Random(self.seed)
@@ -80,7 +81,7 @@ class Person:
     async def visit(self, page: str, query: str = "") -> float:
         """Go to a page by its address; returns the seconds until it is drawn."""
         self.widgets, self.states, self.page = {}, {}, page
-        return await self._run(query=query, page=page)
+        return await self.run(query=query, page=page)
 
     async def change_something(self) -> float | None:
         """Change a control of the page; None where it has none."""
@@ -90,7 +91,7 @@ class Person:
         id = self.rng.choice(offered)
         widget = self.widgets[id]
         self.states[id] = widget.other_value(id, self.rng)
-        seconds = await self._run(fragment=widget.fragment)
+        seconds = await self.run(fragment=widget.fragment)
         self.times.append(seconds)
         self.slowest.append((seconds, f"{self.page}: {widget.kind} {getattr(widget.proto, 'label', '')}"))
         return seconds
@@ -99,21 +100,21 @@ class Person:
         """Set the select box of a label."""
         id = self._labelled("selectbox", label)
         self.states[id] = WidgetState(id=id, string_value=value)
-        return await self._run(fragment=self.widgets[id].fragment)
+        return await self.run(fragment=self.widgets[id].fragment)
 
     async def press(self, label: str) -> float:
         """Press the button of a label."""
         id = self._labelled("button", label)
         self.states[id] = WidgetState(id=id, trigger_value=True)
         try:
-            return await self._run(fragment=self.widgets[id].fragment)
+            return await self.run(fragment=self.widgets[id].fragment)
         finally:
             del self.states[id]
 
     def _labelled(self, kind: str, label: str) -> str:
         return next(id for id, w in self.widgets.items() if w.kind == kind and w.proto.label == label)
 
-    async def _run(self, fragment: str = "", query: str | None = None, page: str | None = None) -> float:
+    async def run(self, fragment: str = "", query: str | None = None, page: str | None = None) -> float:
         message = BackMsg()
         run = message.rerun_script
         run.query_string = self.query = query if query is not None else getattr(self, "query", "")
@@ -156,6 +157,8 @@ class Person:
         proto = getattr(delta.new_element, kind) if kind else None
         if kind == "exception" or (kind == "alert" and UNEXPECTED in proto.body):
             self.errors.append(f"{self.page}: {getattr(proto, 'message', '') or proto.body}"[:200])
+        elif kind == "alert" and proto.format == proto.ERROR:
+            self.alerts.append(proto.body)
         elif kind == "text":
             self.texts.append(proto.body)
         elif kind == "link_button":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantlib.checkpoints import GGUFWriter, MetadataValue
+from quantlib.checkpoints import GGUFWriter, MetadataValue, gguf_layout
 
 ROWS, COLUMNS = 4096, 4096
 
@@ -19,7 +19,7 @@ def write_gguf(path: Path, nbytes: int) -> int:
     }
     rng = np.random.default_rng(0)
     with open(path, "wb") as file:
-        writer = GGUFWriter(file, metadata, shapes)
+        writer = GGUFWriter(file, gguf_layout(metadata, shapes))
         for _ in shapes:
             x = rng.standard_normal((ROWS, COLUMNS), np.float32)
             writer.write((x.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8).reshape(-1))

@@ -1,0 +1,57 @@
+"""The server as a whole: damaged files, and a kill in the middle of a job."""
+
+import asyncio
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import free_port, running, start_server
+from hostile import attack
+from person import Person
+from synthetic import write_gguf
+
+
+def test_damaged_files_are_refused_and_nobody_else_notices(tmp_path):
+    with running(tmp_path) as address:
+        became = asyncio.run(attack(address.removeprefix("http://"), tmp_path, 12, seed=7))
+    assert became["refused"] > 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
+def test_a_killed_server_leaves_nothing_that_is_offered(tmp_path):
+    models, kept = tmp_path / "models", tmp_path / "kept"
+    models.mkdir(), kept.mkdir()
+    write_gguf(models / "large.gguf", 300_000_000)
+    settings = {"QUANTLIB_DIRECTORIES": str(models), "QUANTLIB_FOLDER": str(kept)}
+
+    async def begin(address: str) -> str:
+        async with Person(address, 1) as person:
+            await person.visit("")
+            await person.visit("open", "where=On+this+server")
+            await person.choose("Path", str(models / "large.gguf"))
+            await person.press("Open")
+            await person.visit("quantize", person.query)
+            await person.press("Quantize")
+            assert not person.errors
+            return dict(part.split("=", 1) for part in person.query.split("&"))["job"]
+
+    port = free_port()
+    process = start_server(port, tmp_path, **settings)
+    token = asyncio.run(begin(f"127.0.0.1:{port}"))
+    deadline = time.monotonic() + 60
+    while not list(kept.rglob("*model.gguf*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    assert list(kept.rglob("*model.gguf*")), "the job was on its way"
+    with running(tmp_path, **settings) as again:
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{again}/files/{token}")
+        deadline = time.monotonic() + 30
+        while list(kept.rglob("*model.gguf*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not list(kept.rglob("*model.gguf*"))
+    assert not [p for p in kept.rglob("*") if p.is_file()], "and an orderly end leaves nothing at all"

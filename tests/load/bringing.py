@@ -1,0 +1,55 @@
+"""Bringing files to the Open page as its component does: announce, send slices, report that all has come."""
+
+import json
+from http.client import HTTPConnection
+from pathlib import Path
+
+from person import Person
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+
+
+def put(address: str, path: str, body: bytes) -> tuple[int, dict]:
+    """One PUT; returns the status and the answer."""
+    connection = HTTPConnection(address, timeout=60)
+    try:
+        connection.request("PUT", path, body)
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read() or b"{}")
+    finally:
+        connection.close()
+
+
+def uploader(person: Person) -> tuple[str, dict]:
+    """The id and the message of the uploader on the page."""
+    for id, widget in person.widgets.items():
+        if widget.kind == "bidi_component" and "uploader" in widget.proto.component_name:
+            return id, json.loads(widget.proto.json)
+    raise LookupError("there is no uploader on this page")
+
+
+def send(server: str, route: str, path: Path) -> str | None:
+    """Announce and send a file; None, or the sentence with which it was refused."""
+    size = path.stat().st_size
+    status, reply = put(server, route, json.dumps([[path.name, size]]).encode())
+    if status != 200:
+        return reply["error"]
+    with open(path, "rb") as file:
+        at = 0
+        while at < size:
+            status, answer = put(server, f"{route}/0?offset={at}", file.read(reply["slice"]))
+            if status != 200:
+                return answer.get("error", f"status {status}")
+            at = answer["offset"]
+    return None
+
+
+async def bring(person: Person, path: Path) -> str | None:
+    """Bring a file to the Open page that the person is on; None, or the sentence with which it was refused."""
+    id, data = uploader(person)
+    refused = send(person.address, data["address"], path)
+    if refused:
+        return refused
+    person.states[id] = WidgetState(id=id, json_value=json.dumps({"done": {"token": data["token"]}}))
+    person.alerts = []
+    await person.run()
+    return person.alerts[0] if person.alerts else None
