@@ -103,7 +103,7 @@ class Row {
     this.more = h("button", { class: "more", type: "button", "aria-expanded": "false", "aria-label": `Formula of ${format.name}`,
       onclick: () => { this.open = !this.open; this.unfold(); } }, "ƒ");
     this.node = h("section", { class: "row", "aria-label": format.name },
-      h("header", {}, h("h3", {}, title(format)), h("span", { class: "widths" }, `${width(format)} bits`), this.more, this.value, this.note),
+      h("header", {}, h("h2", {}, title(format)), h("span", { class: "widths" }, `${width(format)} bits`), this.more, this.value, this.note),
       h("div", { class: "strip", role: "group", "aria-label": `${format.name}, ${width(format)} bits; arrow keys move, space flips` }, fields),
       h("div", { class: "below" }, this.formula, this.facts));
     this.focusable(0);

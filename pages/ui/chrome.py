@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.ui import address
+from pages.ui import address, component
 from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -17,6 +17,7 @@ def page_frame() -> None:
     names = ("style.css", "print.css", *(["present.css"] if presenting else []))
     sheets = "".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
     st.html(f"<style>{palette.css()}{sheets}</style>")
+    component.mending()
 
 
 def theme() -> str:

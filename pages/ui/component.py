@@ -59,6 +59,7 @@ _race = make("race", "float_math.js", "dom.js", "plot.js", "race.js")
 _rulers = make("rulers", "float_math.js", "dom.js", "plot.js", "rulers.js")
 _pick = make("pick", "float_math.js", "dom.js", "plot.js", "pick.js")
 _line = make("line", "float_math.js", "dom.js", "plot.js", "line.js")
+_mending = make("mending", "mending.js")
 _presenter = make("presenter", "dom.js", "presenter.js")
 
 
@@ -205,3 +206,9 @@ def presenter(*, key: str, title: str, address: str, steps: int, presenting: boo
     """The bar at a chapter's foot; while `presenting`, it shows one step at a time and listens to keys."""
     data = {"title": title, "address": address, "steps": steps, "presenting": presenting, "step": step}
     _presenter(key=key, data=data)
+
+
+def mending() -> None:
+    """What Streamlit's own page needs to be read aloud well."""
+    with st.container(key="mending"):
+        _mending(key="mending-component")
