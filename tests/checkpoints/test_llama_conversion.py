@@ -185,7 +185,9 @@ def test_no_tokenizer_at_all_warns(copy_of):
     (folder / "tokenizer.model").unlink()
     (folder / "tokenizer.json").unlink()
     view = view_of(folder)
-    assert not any(key.startswith("tokenizer.") for key in view.metadata)
+    assert [key for key in view.metadata if key.startswith("tokenizer.")] == ["tokenizer.ggml.model"]
+    assert view.value("tokenizer.ggml.model") == "none"
+    assert view.value("llama.vocab_size") == 2048
     assert any("tokenizer.json" in warning for warning in view.warnings)
 
 

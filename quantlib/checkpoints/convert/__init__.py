@@ -68,6 +68,8 @@ def _converted(checkpoint: Checkpoint) -> Checkpoint:
         "general.quantization_version": MetadataValue("uint32", QUANTIZATION_VERSION),
         **tokens,
     }
+    if "tokenizer.ggml.tokens" not in tokens:
+        metadata.setdefault(f"{architecture.name}.vocab_size", MetadataValue("uint32", config.vocab))
     warnings = tuple(warning for check in architecture.checks if (warning := check(config)))
     return replace(
         checkpoint,

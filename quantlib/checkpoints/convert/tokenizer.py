@@ -33,7 +33,7 @@ def tokenizer_metadata(
 ) -> tuple[dict[str, MetadataValue], tuple[str, ...]]:
     """The tokenizer.* keys in the converter's order, and warnings; `model` is config.json, `size` its vocabulary.
 
-    tokenizer.model (SentencePiece) goes before tokenizer.json; without either there are no keys, and a warning.
+    tokenizer.model (SentencePiece) goes before tokenizer.json; without either the model is "none", with a warning.
     """
     how = architecture.tokenizer
     config_path, tokenizer_path = folder / "tokenizer_config.json", folder / "tokenizer.json"
@@ -53,7 +53,8 @@ def tokenizer_metadata(
         missing = (
             "There is no tokenizer.model or tokenizer.json, so llama.cpp can load the GGUF file but not read text."
         )
-        return {}, (missing,)
+        # Without a vocabulary llama.cpp wants to be told so, and how many tokens there are.
+        return {"tokenizer.ggml.model": MetadataValue("string", "none")}, (missing,)
     elif how.kind == "wordpiece":
         out["tokenizer.ggml.token_type_count"] = MetadataValue("uint32", sorts_of_text(folder, model))
         vocabulary = wordpiece_vocabulary(tokenizer_path, tokenizer, config, size)
