@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, component, menu, model
+from pages.ui import captions, component, menu, model, stored
 from pages.ui.chapter import chapter
 from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
@@ -172,12 +172,13 @@ def show_frontier(needs: list, machine, advice: fit.Advice) -> None:
         "Every recipe by the memory that it needs and by how far it moves the model's predictions. Filled points fit, "
         "the ringed one is the advice. Note how the cost climbs once the points leave four bits behind."
     )
-    figure = fitting.frontier(needs, int(machine.memory), advice.recipe, {}, theme())
+    figure = fitting.frontier(needs, int(machine.memory), advice.recipe, fitting.divergences(stored.sweep()), theme())
     st.plotly_chart(figure, theme=None, config=component.PLOT, key="frontier")
     captions.receipt(
         "published",
         f"{QUALITY_SOURCE}. Where a recipe was measured with and without an importance matrix, without. "
-        "Another model loses other amounts, larger models usually less; the order is much the same.",
+        "Another model loses other amounts, larger models usually less; the order is much the same. Diamonds, where "
+        "they are shown: measured on the demo model, a stored sweep of this project, at the same recipe.",
     )
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import address, captions, component, menu, running
+from pages.ui import address, captions, component, fair, menu, running
 from pages.ui.chapter import chapter
 from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
@@ -35,6 +35,8 @@ def main() -> None:
             show_awq(found, layer, bits)
         with page.step("An importance matrix: weigh the errors"):
             show_importance(found, layer)
+        with page.step("All of them, at equal bits"):
+            show_fair()
         page.in_short(
             "Rounding to nearest is best for weights one by one, and not for what a layer puts out.",
             "GPTQ moves the weights that remain; AWQ scales channels before rounding; an importance matrix weighs "
@@ -187,6 +189,40 @@ def show_importance(found: running.Running, layer: Layer) -> None:
 @st.cache_resource(show_spinner="Storing it twice …", max_entries=24)
 def importance(identity: str, name: str, format: str, _layer: Layer):
     return smarter.importance_of(_layer.weight, _layer.gram, format)
+
+
+def show_fair() -> None:
+    contest = fair.contest()
+    if contest is None:
+        st.info(f"No stored comparison of this model is there; `{fair.COMMAND}` makes one, in some minutes.", icon="📏")
+        return
+    st.markdown(
+        "One model, one text to look at, another one to be judged by, and every method with codes of the same bits. "
+        "Bits per weight tell what it really takes: scales and zero points differ."
+    )
+    offered = sorted({m.bits for m in contest.measured}, reverse=True)
+    bits = st.segmented_control(
+        "Bits of a code", offered, default=4 if 4 in offered else offered[0], key="fair", bind="query-params",
+        required=True,
+    )  # fmt: skip
+    share = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        smarter.fair_rows(contest, bits),
+        column_config={
+            "output error": share,
+            "changed tokens": share,
+            "perplexity added": st.column_config.NumberColumn(format="%.3f"),
+            "±": st.column_config.NumberColumn(format="%.3f"),
+            "KL, nats": st.column_config.NumberColumn(format="%.5f"),
+            "seconds": st.column_config.NumberColumn(format="%.1f"),
+        },
+        hide_index=True,
+    )
+    captions.receipt(
+        "measured",
+        f"stored: the demo model, judged by {' and '.join(contest.texts)} after a look at {contest.calibration_name} "
+        f"({contest.calibration_tokens:,} tokens); made by `{fair.COMMAND}`. {' '.join(contest.notes)}",
+    )
 
 
 def opening(layer: Layer) -> str:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from quantlib.figures import palette, style
 from quantlib.fit import CacheLayer, Need, cache_bytes
 from quantlib.fit.published import LOADERS, quality_of
+from quantlib.lm import Sweep
 from quantlib.tables import size
 
 PARTS = ("weights", "cache", "work")  # classes that carry the colours
@@ -79,6 +80,12 @@ def cache_svg(layers: Sequence[CacheLayer], context: int, format: str) -> str:
     label = f"Keys and values of {context:,} tokens, layer by layer"
     view = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"'
     return f'<svg class="cache-bars" {view}>{"".join(marks)}</svg>'
+
+
+def divergences(sweep: Sweep | None) -> dict[str, float]:
+    """KL divergence by recipe in a sweep, the plain one where both were measured; nothing without a sweep."""
+    rows = sorted(sweep.measured, key=lambda m: not m.weighted) if sweep else []
+    return {m.recipe: m.total.kl for m in rows}
 
 
 def frontier(

@@ -11,6 +11,7 @@ from quantlib.figures.weights import fp32_bits
 from quantlib.formats import get
 from quantlib.formats.granularity import PerGroup
 from quantlib.formats.integers import IntegerFormat
+from quantlib.lm.contest import Contest
 from quantlib.methods.awq import AffineGroups, ScaleSearch, layer_error, search_scales
 from quantlib.methods.gptq import Gptq, Settings, gptq
 from quantlib.methods.grids import IntegerGrids
@@ -201,3 +202,15 @@ def curves_csv(found: Replay) -> str:
     rows: Sequence = zip(trace.order, trace.running, trace.running_nearest, strict=True)
     lines = (f"{place},{column},{g:.9g},{n:.9g}" for place, (column, g, n) in enumerate(rows, 1))
     return "place,column,gptq,round_to_nearest\n" + "\n".join(lines) + "\n"
+
+
+def fair_rows(contest: Contest, bits: int) -> list[dict]:
+    """Methods at so many bits of a code, the least divergence first."""
+    return [
+        {
+            "method": m.method, "bits per weight": round(m.bpw, 3), "output error": m.output_error,
+            "perplexity added": m.total.difference, "±": m.total.difference_stderr, "KL, nats": m.total.kl,
+            "changed tokens": m.total.changed_top, "seconds": m.seconds,
+        }
+        for m in sorted(contest.at(bits), key=lambda m: m.total.kl)
+    ]  # fmt: skip
