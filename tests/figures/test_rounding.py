@@ -92,19 +92,3 @@ def test_the_browser_rounds_as_the_format_does(bits, symmetric):
     assert (said["scale"], said["zero"]) == (float(scale), int(zero))
     assert said["codes"] == codes.tolist()
     assert said["stored"] == form.value(codes, scale, zero).tolist()
-
-
-def test_the_fair_table_is_by_divergence_and_at_equal_bits():
-    from dataclasses import fields
-
-    from quantlib.lm import Summary
-    from quantlib.lm.contest import Contest, MeasuredMethod
-
-    def measured(name: str, bits: int, kl: float) -> MeasuredMethod:
-        blank = {f.name: {} if "percentiles" in f.name else 0 for f in fields(Summary)}
-        return MeasuredMethod(name, "a", bits, bits + 0.25, 0.1, 1.0, Summary(**blank | {"kl": kl}))
-
-    rows = (measured("plain", 4, 0.4), measured("gptq", 4, 0.1), measured("gptq", 3, 0.9))
-    found = Contest("m", "", "", ("t",), "", "c", 10, 512, 64, (), rows)
-    shown = smarter.fair_rows(found, 4)
-    assert [row["method"] for row in shown] == ["gptq", "plain"]

@@ -64,3 +64,19 @@ def test_figures_can_be_drawn(layer, replayed):
     assert len(smarter.alpha_figure(smarter.alpha_search(layer.weight, layer.gram, 3), 0.5, "dark").data) == 3
     assert len(smarter.importance_figure(smarter.importance_of(layer.weight, layer.gram, "Q4_K")).data) == 2
     assert smarter.curves_csv(replayed).count("\n") == layer.weight.shape[1] + 1
+
+
+def test_the_fair_table_is_by_divergence_and_at_equal_bits():
+    from dataclasses import fields
+
+    from quantlib.lm import Summary
+    from quantlib.lm.contest import Contest, MeasuredMethod
+
+    def measured(name: str, bits: int, kl: float) -> MeasuredMethod:
+        blank = {f.name: {} if "percentiles" in f.name else 0 for f in fields(Summary)}
+        return MeasuredMethod(name, "a", bits, bits + 0.25, 0.1, 1.0, Summary(**blank | {"kl": kl}))
+
+    rows = (measured("plain", 4, 0.4), measured("gptq", 4, 0.1), measured("gptq", 3, 0.9))
+    found = Contest("m", "", "", ("t",), "", "c", 10, 512, 64, (), rows)
+    shown = smarter.fair_rows(found, 4)
+    assert [row["method"] for row in shown] == ["gptq", "plain"]
