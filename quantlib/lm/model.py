@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from quantlib.lm.positions import rotate, turn
 
 Observe = Callable[[str, np.ndarray], None]
 DECODED = 1_500_000_000  # weights; models above are read from the checkpoint matrix by matrix: 6 GB
-QUERIES = 128  # queries whose scores are held at once: a few hundred KB, which stay in the processor's cache
+QUERIES = 64  # queries whose scores are held at once: a few hundred KB, which stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,10 @@ class Model:
             gate, up = np.split(up, 2, axis=-1)
         elif kind.gated:
             gate = self._product(x, w + "ffn_gate.weight", here.observe)
-        act = ACTIVATIONS[kind.activation]
-        return self._product(act(gate) * up if kind.gated else act(up), w + "ffn_down.weight", here.observe)
+        inner = ACTIVATIONS[kind.activation](gate if kind.gated else up)  # a new array
+        if kind.gated:
+            inner *= up
+        return self._product(inner, w + "ffn_down.weight", here.observe)
 
     def _attention(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
         """softmax(q·k / sqrt(d)) · v over the tokens up to each one's own; query heads share key-value heads."""
@@ -217,17 +220,23 @@ def attend(
         low = 0 if window is None else max(0, before + start - window + 1)
         some = q[..., start:stop, :].reshape(count, kv, -1, d)  # (sequences, kv, shared * rows, d)
         scores = _capped(some @ k[:, :, low:seen].swapaxes(2, 3), cap)  # (sequences, kv, shared * rows, seen - low)
-        back = np.arange(before + start, seen)[:, None] - np.arange(low, seen)  # how far behind a query each key is
-        unseen = (back < 0) if window is None else (back < 0) | (back >= window)
-        if unseen.any():
-            by_row = scores.reshape(count, kv, -1, rows, seen - low)
-            by_row += np.where(unseen, np.float32(-np.inf), np.float32(0))
+        by_row = scores.reshape(count, kv, -1, rows, seen - low)
+        by_row[..., -rows:] += _later(rows)
+        if window is not None and low + window < seen:
+            back = np.arange(before + start, seen)[:, None] - np.arange(low, seen)  # how far behind a query a key is
+            by_row += np.where(back >= window, np.float32(-np.inf), np.float32(0))
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
         mix = scores @ v[:, :, low:seen] / scores.sum(axis=-1, keepdims=True)
         mix = mix.reshape(count, heads, rows, d).transpose(0, 2, 1, 3)  # (sequences, rows, heads, d)
         out[:, start:stop] = mix.reshape(count, rows, -1)
     return out
+
+
+@lru_cache(maxsize=256)
+def _later(rows: int) -> np.ndarray:
+    """What hides keys from the queries before them: -infinity above the diagonal, float32 (rows, rows)."""
+    return np.triu(np.full((rows, rows), -np.inf, np.float32), 1)
 
 
 def _capped(x: np.ndarray, cap: float | None) -> np.ndarray:
@@ -237,8 +246,9 @@ def _capped(x: np.ndarray, cap: float | None) -> np.ndarray:
 
 def _silu(x: np.ndarray) -> np.ndarray:
     """x / (1 + exp(-x))"""
+    e = np.negative(x)
     with np.errstate(over="ignore"):  # exp(-x) may reach infinity, where the quotient is 0 as it should be
-        e = np.exp(-x)
+        np.exp(e, out=e)
     e += 1
     return np.divide(x, e, out=e)
 

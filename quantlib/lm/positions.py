@@ -54,10 +54,11 @@ def rotate(x: np.ndarray, angles: Turn, pairs: str) -> np.ndarray:
     """Turn the first channels of each head (..., n, heads, d); pairs: "neighbours" or "halves"."""
     cos, sin = angles
     dims = 2 * cos.shape[-1]
-    if pairs == "neighbours":
-        one, other = (slice(0, dims, 2), slice(1, dims, 2))
-    else:
-        one, other = (slice(0, dims // 2), slice(dims // 2, dims))
+    if pairs == "neighbours" and dims == x.shape[-1]:  # a pair of neighbours is a complex number, turned by one product
+        return (np.ascontiguousarray(x).view(np.complex64) * (cos + np.complex64(1j) * sin)).view(np.float32)
+    one, other = (
+        (slice(0, dims, 2), slice(1, dims, 2)) if pairs == "neighbours" else (slice(dims // 2), slice(dims // 2, dims))
+    )
     out = x.copy()
     out[..., one] = x[..., one] * cos - x[..., other] * sin
     out[..., other] = x[..., one] * sin + x[..., other] * cos
