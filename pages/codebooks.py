@@ -129,7 +129,8 @@ def show_pick(tensor: Tensor) -> None:
         pick=codebooks.pick_message(found, token, start),
         on_change=lambda: candidate_to_address(token),
     )
-    st.markdown(sign_story(found))
+    with st.container(key="signs"):
+        st.markdown(sign_story(found))
     captions.receipt(
         "measured",
         f"weights {at * codebooks.GRIDS[name]} and following of super-block 0, the scale as stored, errors counted as "

@@ -199,7 +199,8 @@ def show_race(tensor: Tensor, index: int) -> None:
 def run_race(tensor: Tensor, index: int, said: str) -> None:
     group = st.segmented_control("Block of 32", range(8), default=0, key="group", bind="query-params", required=True)
     found = the_race(source(), tensor.name, index, group, tensor)
-    st.markdown(races.answer(found, said))
+    with st.container(key="race-story"):
+        st.markdown(races.answer(found, said))
     token = f"{tensor.name}/{index}/{group}"
     state = address.about(token, "d", "m", "counts")
     place = tuple(address.whole(state[name], 0, 9999, -1) for name in ("d", "m"))

@@ -1,0 +1,105 @@
+"""How fast pages answer, in the browser: `python tests/bench/interactions.py [--repeat 15]`, on a quiet machine.
+
+Cold start: from the first request of a fresh server (kernels compiled before) to a page whose script has run.
+Redraw: from a settled interaction (a click whose answer Python gives) to the change on the page.
+Wanted on two cores: cold start under 3 s; redraws 150 ms in the median, 300 ms at the 95th percentile.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "app")]
+
+from conftest import QUIET, start_server  # noqa: E402
+
+PORT = 8799
+SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
+
+
+WATCH = """(what) => {
+  const text = () => document.querySelector(what)?.innerText ?? "";
+  const before = text(), begin = () => { window.__began = performance.now(); };
+  window.addEventListener("pointerdown", begin, { once: true, capture: true });
+  window.__done = new Promise((resolve) => {
+    const look = () => (text() !== before ? resolve(performance.now()) : requestAnimationFrame(look));
+    look();
+  });
+}"""
+
+
+def changed(page: Page, act, what: str) -> float:
+    """Milliseconds from the press in `act` until the text of `what` is another one; both are taken in the page."""
+    page.evaluate(WATCH, what)
+    act()
+    return page.evaluate("async () => (await window.__done) - window.__began")
+
+
+def radio(page: Page, names: list[str]):
+    """Presses one of a row of buttons after the other, round and round."""
+    state = {"at": 0}
+
+    def act() -> None:
+        state["at"] = (state["at"] + 1) % len(names)
+        page.get_by_role("radio", name=names[state["at"]], exact=True).click()
+
+    return act
+
+
+CASES = {  # page, buttons that are pressed in turn, and what changes by it
+    "first page, levels": ("", ["256 levels", "16 levels"], "[data-testid=stMetricValue]"),
+    "levels, who shares a scale": ("256-levels-then-16", ["8", "4"], "table.measured"),
+    "super-block, block of the race": (
+        "inside-a-super-block?race-guess=10+to+30+%25",
+        ["1", "2", "3", "0"],
+        ".st-key-race-story",
+    ),
+    "codebooks, grid": ("codebooks", ["IQ2_S", "IQ2_XXS"], ".st-key-signs"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=15)
+    repeat = parser.parse_args().repeat
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        server = start_server(PORT, Path(folder))
+        try:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            began = time.monotonic()
+            page.goto(f"http://127.0.0.1:{PORT}/what-a-float-stores")
+            page.locator(".ql .bit").first.wait_for()
+            page.locator(SETTLED).wait_for(timeout=120_000)
+            print(f"cold start to interactive: {time.monotonic() - began:.2f} s")
+            everything = []
+            for name, (address, buttons, what) in CASES.items():
+                page.goto(f"http://127.0.0.1:{PORT}/{address}")
+                page.locator(what).first.wait_for(timeout=120_000)
+                page.locator(SETTLED).wait_for(timeout=120_000)
+                act = radio(page, buttons)
+                for _ in buttons:  # every state once, so that caches are warm
+                    changed(page, act, what)
+                    page.locator(SETTLED).wait_for()
+                times = []
+                for _ in range(repeat):
+                    times.append(changed(page, act, what))
+                    page.locator(SETTLED).wait_for()
+                everything += times
+                print(f"{name}: median {statistics.median(times):.0f} ms, slowest {max(times):.0f} ms")
+            cut = statistics.quantiles(everything, n=20)
+            print(f"all: median {statistics.median(everything):.0f} ms, 95th percentile {cut[-1]:.0f} ms")
+            browser.close()
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+if __name__ == "__main__":
+    main()
