@@ -160,6 +160,7 @@ def show_bytes(plan: ql.Plan) -> None:
     )
     st.dataframe(
         mixtures.by_format(plan),
+        placeholder="–",
         column_config={
             name: st.column_config.NumberColumn(format="localized") for name in ("weights", "blocks", "bytes")
         },

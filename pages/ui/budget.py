@@ -46,8 +46,9 @@ def show() -> None:
 def choose(standard: ql.Plan) -> dict[str, str]:
     """A format for each kind; the address holds those that differ from the start."""
     start, chosen = spending.of_recipe(standard), {}
-    columns = st.columns(3)
     for number, kind in enumerate(spending.kinds(standard)):
+        if number % 3 == 0:
+            columns = st.columns(3)  # a row at a time: on a narrow screen they keep their order
         with columns[number % 3]:
             chosen[kind.name] = st.select_slider(
                 f"{kind.name} · {kind.weights / 1e6:.2g} M weights",
