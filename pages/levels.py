@@ -19,8 +19,7 @@ TILE_FORMATS = ("Q4_0", "Q2_K", "Q4_K", "Q6_K", "Q8_0")
 
 def main() -> None:
     with chapter(menu.LEVELS) as page:
-        show_hand(page)
-        tensor = model.current_checkpoint().tensors[st.session_state["tensor"]]
+        tensor = show_hand(page)
         with page.step("Symmetric or asymmetric?"):
             show_contest(tensor)
         with page.step("Who shares a scale", printed=True):
@@ -39,7 +38,8 @@ def main() -> None:
         )
 
 
-def show_hand(page: Chapter) -> None:
+def show_hand(page: Chapter) -> Tensor:
+    """The staircase, and the tensor that the reader chose for the whole page."""
     with page.step(printed=True):
         st.markdown(
             "An integer has no exponent, so its levels lie evenly. All there is to choose is how far apart: the "
@@ -52,6 +52,7 @@ def show_hand(page: Chapter) -> None:
         with right:
             row = st.number_input("Row", 0, tensor.nrows - 1, 0, key="row", bind="query-params")
         show_stairs(tensor, row)
+    return tensor
 
 
 @st.fragment

@@ -35,9 +35,9 @@ class Presenter {
 
   plain() {
     return [h("div", { class: "bar" },
-      h("a", { class: "pill", href: this.there({ present: "1", step: "1" }) }, "▶ Present this chapter"),
-      h("button", { class: "pill", type: "button", onclick: () => this.toggleCode() }, "▦ QR code of this page"),
-      h("button", { class: "pill", type: "button", onclick: () => window.print() }, "⎙ Print the one-page summary"))];
+      h("a", { class: "pill", href: this.there({ present: "1", step: "1" }) }, "Present this chapter"),
+      h("button", { class: "pill", type: "button", onclick: () => this.toggleCode() }, "QR code of this page"),
+      h("button", { class: "pill", type: "button", onclick: () => window.print() }, "Print the one-page summary"))];
   }
 
   stage() {
@@ -47,9 +47,9 @@ class Presenter {
       this.place = h("span", { class: "place", "aria-live": "polite" }, `${title} · ${this.at} of ${steps}`),
       h("button", { class: "pill", type: "button", onclick: () => this.turn(1), "aria-label": "Next step" }, "→"),
       h("span", { class: "keys" }, h("kbd", {}, "←"), h("kbd", {}, "→"), " step ", h("kbd", {}, "F"), " full screen ", h("kbd", {}, "Q"), " code ", h("kbd", {}, "Esc"), " leave"),
-      h("button", { class: "pill", type: "button", onclick: () => this.toggleCode() }, "▦ code"),
-      h("button", { class: "pill", type: "button", onclick: () => this.fullScreen() }, "⛶ full screen"),
-      h("a", { class: "pill", href: this.there({ present: null }) }, "✕"))];
+      h("button", { class: "pill", type: "button", onclick: () => this.toggleCode() }, "code"),
+      h("button", { class: "pill", type: "button", onclick: () => this.fullScreen() }, "full screen"),
+      h("a", { class: "pill", href: this.there({ present: null }) }, "leave"))];
   }
 
   // The address of this page with other parameters.
