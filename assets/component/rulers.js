@@ -44,14 +44,14 @@ class Rulers {
   build() {
     const width = this.width = this.widthNow(), narrow = width < 500, left = this.left = narrow ? 8 : 92;
     this.range.style.cssText = `margin-left:calc(${(100 * left) / width}% - 8px);width:calc(${(100 * (width - 14 - left)) / width}% + 16px)`;
-    const height = TOP + ROW * this.rulers.length + 8;
+    const height = TOP + ROW * this.rulers.length + (narrow ? 16 : 8);
     set(this.plot, { viewBox: `0 0 ${width} ${height}` });
     const x = this.x = linear(-1, 1, left, width - 14), most = Math.max(...this.data.counts), bar = (width - 14 - left) / this.data.counts.length;
     this.bins = this.data.counts.map((count, i) => s("rect", { class: "bin", x: left + i * bar + 0.4, width: bar - 0.8, y: TOP - 18 - (88 * count) / most, height: (88 * count) / most }));
     this.line = s("path", { class: "value", d: `M0 8V${height}` });
     this.knob = s("g", { class: "knob" }, s("circle", { r: 9 }));
     this.rows = this.rulers.map((ruler, i) => {
-      const y = TOP + ROW * i + 22;
+      const y = TOP + ROW * i + (narrow ? 30 : 22);
       const cell = s("rect", { class: "cell", y: y - 12, height: 24 }), dot = s("circle", { class: "now", r: 5, cy: y }), way = s("path", { class: "way" });
       const words = s("text", { class: "say", y: y + 28, x: width - 14, "text-anchor": "end" });
       const name = s("text", { class: "name", x: narrow ? left : left - 10, y: narrow ? y - 16 : y + 4, "text-anchor": narrow ? "start" : "end" }, ruler.name);
