@@ -8,7 +8,7 @@ import streamlit as st
 import quantlib as ql
 from pages.ui import captions, drawing, files, jobs, jobview, looking, measuring, menu, model, routes, uploads, visits
 from pages.ui.jobs import Job
-from pages.ui.opened import Opened, shelf
+from pages.ui.opened import Opened, check_fetchable, shelf
 from pages.ui.uploader import uploader
 from quantlib import lm, tables
 from quantlib.checkpoints import ImportanceMatrix, read_imatrix
@@ -188,6 +188,7 @@ def show_job(opened: Opened, plan: ql.Plan, file_name: str) -> None:
 
 def quantize(job: Job, plan: ql.Plan) -> ql.RunResult:
     """The work of the job: the run, with its progress in words."""
+    check_fetchable(plan.checkpoint)
 
     def show(p: ql.Progress) -> None:
         speed = p.weights_done / p.seconds if p.seconds else 0

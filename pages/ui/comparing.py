@@ -7,7 +7,7 @@ import streamlit as st
 import quantlib as ql
 from pages.ui import captions, jobs, jobview, model, visits
 from pages.ui.jobs import Job
-from pages.ui.opened import Opened, shelf
+from pages.ui.opened import Opened, check_fetchable, shelf
 from quantlib import inspection, tables
 from quantlib.errors import Cancelled
 from quantlib.figures.report import html_report
@@ -40,6 +40,7 @@ def show_statistics(opened: Opened) -> None:
 
 def read_all(job: Job, checkpoint: ql.Checkpoint) -> list[dict]:
     """The work of the job: a row for each tensor."""
+    check_fetchable(checkpoint)
     rows, total, done = [], max(1, checkpoint.nbytes), 0
     for found in inspection.all_statistics(checkpoint, jobs.pool()):
         rows.append(tables.statistics(found))
@@ -91,6 +92,8 @@ def show_comparison(opened: Opened) -> None:
 
 def compare_all(job: Job, checkpoint: ql.Checkpoint, other: ql.Checkpoint) -> tuple[list[dict], dict]:
     """The work of the job: a row for each tensor, and the loss over all of them."""
+    check_fetchable(checkpoint)
+    check_fetchable(other)
     found, total, done = [], max(1, checkpoint.nbytes), 0
     for row in inspection.comparisons(checkpoint, other, jobs.pool()):
         found.append(row)

@@ -15,7 +15,8 @@ import quantlib as ql
 from pages.ui import files, uploads
 from pages.ui.limits import LIMITS
 from pages.ui.visits import VISITS
-from quantlib.errors import CheckpointError
+from quantlib import tables
+from quantlib.errors import CheckpointError, JobError
 
 HUB = "hf://"
 MOST_LISTED = 300
@@ -135,14 +136,23 @@ def shelf() -> Shelf:
 
 def identity(checkpoint: ql.Checkpoint) -> str:
     """A text that changes with what is read: the files with their sizes and times, or the source as it was named."""
-    parts = [str(checkpoint.source)]
+    parts = [checkpoint.origin or str(checkpoint.source)]
     for file in checkpoint.files:
         try:
             found = os.stat(file.path)
             parts.append(f"{file.path.name}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
         except (OSError, AttributeError):
-            parts.append(repr(file))
+            parts.append(f"{file.size}")
     return "|".join(parts)
+
+
+def check_fetchable(checkpoint: ql.Checkpoint) -> None:
+    """Raise JobError where reading all weights would fetch more from the hub than people may upload."""
+    if checkpoint.origin and checkpoint.nbytes > LIMITS.upload_bytes:
+        raise JobError(
+            f"Reading all of this model would fetch {tables.size(checkpoint.nbytes)} from the hub, and this server "
+            f"takes at most {tables.size(LIMITS.upload_bytes)}; its headers can be looked at, and tensors one by one."
+        )
 
 
 def allowed_path(path: str, directories: Iterable[Path] | None = None) -> Path:

@@ -1,5 +1,6 @@
 """Bringing files to the Open page as its component does: announce, send slices, report that all has come."""
 
+import asyncio
 import json
 from http.client import HTTPConnection
 from pathlib import Path
@@ -46,7 +47,7 @@ def send(server: str, route: str, path: Path) -> str | None:
 async def bring(person: Person, path: Path) -> str | None:
     """Bring a file to the Open page that the person is on; None, or the sentence with which it was refused."""
     id, data = uploader(person)
-    refused = send(person.address, data["address"], path)
+    refused = await asyncio.to_thread(send, person.address, data["address"], path)
     if refused:
         return refused
     person.states[id] = WidgetState(id=id, json_value=json.dumps({"done": {"token": data["token"]}}))

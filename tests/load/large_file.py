@@ -77,7 +77,7 @@ async def main(options) -> int:
                     await person.visit("quantize", person.query)
                 watch.stage("quantize", time.monotonic() - started)
                 started = time.monotonic()
-                download(server.address, found[0], out)
+                await asyncio.to_thread(download, server.address, found[0], out)
                 watch.stage("download", time.monotonic() - started)
         with ql.open_checkpoint(out) as written:
             print(f"the result: {out.stat().st_size / 1e9:.2f} GB, {len(written.tensors)} tensors, opened by quantlib")

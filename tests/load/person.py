@@ -71,7 +71,7 @@ class Person:
         self.rng = random.Random(self.seed)
         self.socket = await websockets.connect(
             f"ws://{self.address}/_stcore/stream", subprotocols=["streamlit"], max_size=MOST_BYTES,
-            origin=f"http://{self.address}", open_timeout=60,
+            origin=f"http://{self.address}", open_timeout=60, ping_interval=None,
         )  # fmt: skip
         return self
 
