@@ -16,7 +16,7 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"methods", "checkpoints", "recipes"},
     {"jobs"},
     {"lm"},  # it measures what plans leave of a model
-    {"inspection"},
+    {"inspection", "exports"},
     {"tables"},
     {"fit"},
     {"figures", "cli", "__main__", "__init__"},
@@ -31,6 +31,7 @@ OUTSIDE = {
     "jobs": {"numpy", "distributed"},
     "lm": {"numpy", "numba", "threadpoolctl", "tokenizers"},
     "inspection": {"numpy", "numba"},
+    "exports": {"numpy", "safetensors"},
     "tables": {"numpy"},
     "fit": {"numpy"},
     "figures": {"numpy", "plotly"},

@@ -4,10 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from quantlib.cli import compare, fit, formats, generate, imatrix, inspect, perplexity, quantize
+from quantlib.cli import compare, export, fit, formats, generate, imatrix, inspect, perplexity, quantize
 from quantlib.errors import QuantlibError
 
-COMMANDS = (formats, inspect, quantize, imatrix, perplexity, compare, generate, fit)  # in the order that --help shows
+# In the order that --help shows.
+COMMANDS = (formats, inspect, quantize, export, imatrix, perplexity, compare, generate, fit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

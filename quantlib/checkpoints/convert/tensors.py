@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from quantlib.checkpoints.base import Tensor, fault, shown
+from quantlib.checkpoints.codecs import codec
 from quantlib.checkpoints.convert import lazy
 from quantlib.checkpoints.convert.architecture import UNCHANGED, Architecture, Change, Shape, Weight
 from quantlib.checkpoints.convert.config import Config
@@ -163,3 +166,17 @@ def _patterns(architecture: Architecture) -> list[tuple[re.Pattern, Weight]]:
         for weight in architecture.weights
         if not weight.stacked
     ]
+
+
+def row_order(architecture: Architecture, config: Config, name: str, rows: int) -> np.ndarray:
+    """Which row of Hugging Face's tensor each row of GGUF's is: int (rows,); for matrices that lie alone.
+
+    A tensor of row numbers goes through the change that is declared for this name.
+    """
+    numbers = np.arange(rows, dtype=np.float32).view(np.uint8).reshape(rows, 4)
+    spelling, decode = codec("F32")
+    tensor = Tensor(name, (rows, 1), spelling, 4 * rows, lambda start, stop: numbers[start:stop], decode)
+    for pattern, weight in _patterns(architecture):
+        if any(pattern.fullmatch(name.removeprefix(prefix)) for prefix in (*architecture.prefixes, "")):
+            return weight.change.applied(tensor, name, tensor.shape, config).rows()[:, 0].astype(np.int64)
+    return np.arange(rows)

@@ -1,0 +1,123 @@
+"""GPTQ, AWQ and SmoothQuant as schemes: the method of each kind of matrix, and how its result is stored."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from quantlib.exports import awq as awq_layout
+from quantlib.exports import compressed
+from quantlib.exports import gptq as gptq_layout
+from quantlib.exports.calibrated import MAKERS, CalibratedScheme, Scaled
+from quantlib.exports.schemes import GROUP, SCALE_FORMATS, TRANSFORMERS, VLLM
+from quantlib.exports.stored import Stored
+from quantlib.formats.granularity import PerChannel
+from quantlib.formats.integers import IntegerFormat
+from quantlib.lm.model import Model
+from quantlib.methods.awq import ALPHAS, Affine, AffineGroups, awq
+from quantlib.methods.catalogue import Chosen, Method, gptq_groups
+from quantlib.methods.gptq import Gptq, Settings
+from quantlib.methods.hessian import Gram
+from quantlib.methods.rtn import Rounded, round_to_nearest
+from quantlib.methods.smoothquant import smoothing_scales
+
+BITS = 4
+ALPHA = 0.5  # how much of the activations' spread SmoothQuant moves
+SETTINGS = Settings()
+Methods = tuple[Method, Mapping[str, Method]]
+
+
+def _gptq_methods(model: Model, dtype: np.dtype) -> Methods:
+    return gptq_groups(BITS, GROUP, symmetric=True, how=SETTINGS), {}
+
+
+def _gptq_store(result: Gptq, rows: np.ndarray, divisor: np.ndarray, dtype: np.dtype) -> Stored:
+    offset = result.grids.form.offset  # the layout has no sign
+    parts = (result.codes + offset, result.scales, result.zeros + offset)
+    return gptq_layout.gptq(*(part[rows] for part in parts), result.g_idx, BITS)
+
+
+def _awq_methods(model: Model, dtype: np.dtype) -> Methods:
+    """Queries and keys are not clipped: their product is what attention compares. The output projection behind fewer
+    value heads than heads is not scaled: there is no row of values that stands for one of its inputs alone.
+    """
+    others = dict.fromkeys(("attn_q", "attn_k", "attn_v"), _awq(unclipped=2))
+    if model.shape.heads != model.shape.kv_heads:
+        others["attn_output"] = _awq(folds=False)
+    return _awq(), others
+
+
+def _awq(unclipped: int = 0, folds: bool = True) -> Method:
+    """unclipped: how many of the first matrices are left so. folds: whether scales are searched for."""
+    grid = AffineGroups(BITS, GROUP)
+
+    def choose(weights: Sequence[np.ndarray], gram: Gram) -> Sequence[Chosen]:
+        clip = [at >= unclipped for at in range(len(weights))]
+        done = awq(weights, gram, grid, clip, alphas=ALPHAS if folds else (0.0,))
+        pairs = zip(done.dequantized(), done.stored, strict=True)
+        return [Chosen(w, grid.bpw, Scaled(codes, done.scales) if folds else codes) for w, codes in pairs]
+
+    return Method("AWQ", "AWQ", BITS, True, choose)
+
+
+def _awq_store(result: Affine, rows: np.ndarray, divisor: np.ndarray, dtype: np.dtype) -> Stored:
+    """A row divided by a number has the same codes and zero points, and scales divided by it."""
+    return awq_layout.awq(result.codes[rows], result.scales[rows] / divisor[:, None], result.zeros[rows])
+
+
+def _smooth_methods(model: Model, dtype: np.dtype) -> Methods:
+    """Inputs that a norm makes are smoothed; the others, behind a product, are not."""
+    form = IntegerFormat(8, restricted=False, scale_format=SCALE_FORMATS[dtype])
+
+    def smoothed(weights: Sequence[np.ndarray], gram: Gram) -> Sequence[Chosen]:
+        s = smoothing_scales(gram.largest, weights, ALPHA)
+        done = [round_to_nearest(w * s, form, PerChannel()) for w in weights]
+        return [Chosen(r.decoded / s, r.bpw, Scaled(r, s)) for r in done]
+
+    def plain(weights: Sequence[np.ndarray], gram: Gram) -> Sequence[Chosen]:
+        done = [round_to_nearest(w, form, PerChannel()) for w in weights]
+        return [Chosen(r.decoded, r.bpw, r) for r in done]
+
+    first, rest = (Method("SmoothQuant", "SmoothQuant", 8, True, choose) for choose in (smoothed, plain))
+    return first, {kind: rest for kind, maker in MAKERS.items() if not maker.endswith("_norm")}
+
+
+def _smooth_store(result: Rounded, rows: np.ndarray, divisor: np.ndarray, dtype: np.dtype) -> Stored:
+    return compressed.int8(result.codes[rows], result.scales[rows, None].astype(dtype))
+
+
+GPTQ = CalibratedScheme(
+    name="gptq",
+    summary=f"GPTQ, {BITS} bits, a scale for each {GROUP} weights: errors are pushed to weights not yet rounded.",
+    loaders=(VLLM, TRANSFORMERS),
+    multiple=GROUP,
+    methods=_gptq_methods,
+    store=_gptq_store,
+    config=lambda dtype: gptq_layout.gptq_config(BITS, GROUP, True, SETTINGS.act_order, SETTINGS.damping),
+    folds=False,
+)
+AWQ = CalibratedScheme(
+    name="awq",
+    summary=f"AWQ, {BITS} bits, scale and zero point for each {GROUP} weights: channels that matter get finer steps.",
+    loaders=(VLLM, TRANSFORMERS),
+    multiple=GROUP,
+    methods=_awq_methods,
+    store=_awq_store,
+    config=lambda dtype: awq_layout.awq_config(GROUP),
+    folds=True,
+)
+W8A8 = CalibratedScheme(
+    name="w8a8",
+    summary="SmoothQuant: weights and, at run time, activations of 8 bits, multiplied as whole numbers.",
+    loaders=(VLLM, TRANSFORMERS),
+    multiple=1,
+    methods=_smooth_methods,
+    store=_smooth_store,
+    config=lambda dtype: compressed.config(
+        "int-quantized",
+        {"num_bits": 8, "type": "int", "strategy": "channel"},
+        {"num_bits": 8, "type": "int", "strategy": "token"},
+    ),
+    folds=True,
+)
+
+CALIBRATED = (GPTQ, AWQ, W8A8)

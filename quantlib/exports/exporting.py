@@ -1,0 +1,115 @@
+"""Exporting a checkpoint: every matrix of its layers quantized by a scheme, the rest as it is, in a new folder."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from quantlib.checkpoints import Checkpoint
+from quantlib.errors import Cancelled, MethodError
+from quantlib.exports.folder import SHARD_BYTES, ShardWriter, new_folder, write_beside
+from quantlib.exports.linears import Linear, linears_of, stored
+from quantlib.exports.schemes import Kind
+from quantlib.exports.stored import Stored
+from quantlib.metrics import Loss, compare
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a calibrated method leaves for storing.
+
+    store(matrix) -> Stored. wanted(matrix) -> the weight that it approximates, with what was folded into it, float32.
+    replaced: norms and biases that changed with it, by name.
+    """
+
+    store: Callable[[Linear], Stored]
+    wanted: Callable[[Linear], np.ndarray]
+    replaced: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What became of one matrix. bpw: bits per weight, everything counted. loss: of the stored weights."""
+
+    module: str
+    shape: tuple[int, ...]
+    nbytes: int
+    loss: Loss
+
+    @property
+    def bpw(self) -> float:
+        return 8 * self.nbytes / self.loss.count
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished folder. nbytes: of all tensors."""
+
+    path: Path
+    scheme: str
+    nbytes: int
+    seconds: float
+    layers: tuple[Layer, ...]
+
+    @property
+    def bpw(self) -> float:
+        """Bits per weight of the matrices that were quantized."""
+        return 8 * sum(layer.nbytes for layer in self.layers) / sum(layer.loss.count for layer in self.layers)
+
+
+def export(
+    checkpoint: Checkpoint,
+    out: str | Path,
+    scheme: Kind,
+    prepared: Prepared | None = None,
+    progress: Callable[[float, str], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Exported:
+    """Write a folder that the scheme's loaders open; it appears under its name when it is complete.
+
+    prepared: by `calibrated.prepare`, for a calibrated scheme; the others store each weight by itself.
+    progress(share done, tensor) is called before each tensor. Holds one matrix and one shard in memory.
+    Raises CheckpointError for a source that cannot be exported, MethodError where a layer does not fit the scheme,
+    JobError where the folder cannot be written, Cancelled.
+    """
+    out, started = Path(out), time.monotonic()
+    linears = linears_of(checkpoint)
+    _check_widths(linears, scheme)
+    prepared = prepared or Prepared(lambda linear: scheme.store(linear.weight(), linear.dtype), Linear.weight, {})
+    layers, done = [], 0
+    with new_folder(out) as folder:
+        writer = ShardWriter(folder, shard_bytes)
+        for name, tensor in checkpoint.tensors.items():
+            if cancel and cancel():
+                raise Cancelled("The export was cancelled; nothing was written.")
+            if progress:
+                progress(done / checkpoint.size, name)
+            if name in linears:
+                linear, kept = linears[name], prepared.store(linears[name])
+                writer.add({f"{linear.module}.{suffix}": array for suffix, array in kept.tensors.items()})
+                loss = compare(prepared.wanted(linear), kept.decoded)
+                layers.append(Layer(linear.module, tensor.shape, kept.nbytes, loss))
+            else:
+                writer.add({name: prepared.replaced.get(name, stored(tensor))})
+            done += tensor.size
+            checkpoint.forget()
+        writer.finish()
+        source = Path(checkpoint.source)
+        dtype = next(iter(linears.values())).dtype
+        config = dict(checkpoint.metadata["config"]) | {"quantization_config": dict(scheme.config(dtype))}
+        write_beside(source if source.is_dir() else source.parent, folder, config)
+    return Exported(out, scheme.name, writer.nbytes, time.monotonic() - started, tuple(layers))
+
+
+def _check_widths(linears: Mapping[str, Linear], scheme: Kind) -> None:
+    """Before anything is written: every layer must fit the scheme."""
+    for linear in linears.values():
+        width = linear.tensor.n
+        if width % scheme.multiple:
+            raise MethodError(
+                f"{scheme.name} scales groups of {scheme.multiple} weights, which do not divide the {width:,} inputs "
+                f"of {linear.module}; choose another scheme."
+            )

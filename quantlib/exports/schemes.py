@@ -1,0 +1,129 @@
+"""The schemes of quantized Hugging Face folders that weights alone decide: ways to choose codes and to store them.
+
+Those that need a calibration text are in `calibrated`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantlib.exports import bitsandbytes, compressed
+from quantlib.exports.stored import Stored
+from quantlib.formats.codebooks import FP4_BNB, NF4, CodebookFormat, quantize_blockwise
+from quantlib.formats.floats import BF16, FP16, FP32
+from quantlib.formats.granularity import PerGroup
+from quantlib.formats.integers import IntegerFormat
+from quantlib.methods.llm_int8 import THRESHOLD, int8_weight
+from quantlib.methods.rtn import round_to_nearest
+
+GROUP = 128
+TRANSFORMERS, VLLM = "transformers", "vLLM"
+SCALE_FORMATS = {form.dtype: form for form in (FP32, BF16, FP16)}  # scales have the type that the weights had
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of quantized folder.
+
+    config(dtype of the numbers in the source) -> the `quantization_config`. loaders: who reads such a folder.
+    multiple: what the width of a layer must be a multiple of.
+    """
+
+    name: str
+    summary: str
+    loaders: tuple[str, ...]
+    multiple: int
+    config: Callable[[np.dtype], Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Scheme(Kind):
+    """A kind whose codes weights alone decide: store(weight float32 (outputs, inputs), source's dtype) -> Stored."""
+
+    store: Callable[[np.ndarray, np.dtype], Stored]
+
+
+def _codebook(name: str, form: CodebookFormat, summary: str) -> Scheme:
+    return Scheme(
+        name=name,
+        summary=summary,
+        loaders=(TRANSFORMERS, VLLM),
+        multiple=2,
+        store=lambda weight, dtype: bitsandbytes.four_bits(quantize_blockwise(weight, form, double=True), dtype.name),
+        config=lambda dtype: bitsandbytes.four_bit_config(bitsandbytes.KINDS[form.name], True, dtype.name),
+    )
+
+
+def _grouped_integers(name: str, bits: int) -> Scheme:
+    def store(weight: np.ndarray, dtype: np.dtype) -> Stored:
+        form = IntegerFormat(bits, restricted=False, scale_format=SCALE_FORMATS[dtype])
+        rounded = round_to_nearest(weight, form, PerGroup(GROUP))
+        return compressed.packed_integers(rounded.codes, rounded.scales.astype(dtype), bits)
+
+    weights = {"num_bits": bits, "type": "int", "strategy": "group", "group_size": GROUP}
+    return Scheme(
+        name=name,
+        summary=f"Integers of {bits} bits, a scale for each {GROUP} weights, rounded to nearest; activations stay.",
+        loaders=(VLLM, TRANSFORMERS),
+        multiple=GROUP,
+        store=store,
+        config=lambda dtype: compressed.config("pack-quantized", weights),
+    )
+
+
+EIGHT_BITS = Scheme(
+    name="bnb-int8",
+    summary="LLM.int8(): 8 bits by row; at run time the channels with outliers are multiplied in 16 bits.",
+    loaders=(TRANSFORMERS, VLLM),
+    multiple=1,
+    store=lambda weight, dtype: bitsandbytes.eight_bits(int8_weight(weight)),
+    config=lambda dtype: bitsandbytes.eight_bit_config(THRESHOLD),
+)
+FP8 = Scheme(
+    name="fp8",
+    summary="FP8 E4M3 with a scale for each output; activations become FP8 by token at run time.",
+    loaders=(VLLM, TRANSFORMERS),
+    multiple=1,
+    store=lambda weight, dtype: compressed.fp8(weight, dtype),
+    config=lambda dtype: compressed.config(
+        "float-quantized",
+        {"num_bits": 8, "type": "float", "strategy": "channel"},
+        {"num_bits": 8, "type": "float", "strategy": "token"},
+    ),
+)
+NVFP4 = Scheme(
+    name="nvfp4",
+    summary="FP4 with an FP8 scale for each 16 weights, the format of NVIDIA's Blackwell; activations stay.",
+    loaders=(VLLM, TRANSFORMERS),
+    multiple=compressed.NVFP4_GROUP,
+    store=lambda weight, dtype: compressed.nvfp4(weight),
+    config=lambda dtype: compressed.config(
+        "nvfp4-pack-quantized",
+        {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": compressed.NVFP4_GROUP,
+         "scale_dtype": "torch.float8_e4m3fn"},
+    ),
+)  # fmt: skip
+MXFP4 = Scheme(
+    name="mxfp4",
+    summary="FP4 with a power of two for each 32 weights, the open standard; activations stay.",
+    loaders=(VLLM, TRANSFORMERS),
+    multiple=compressed.MXFP4_GROUP,
+    store=lambda weight, dtype: compressed.mxfp4(weight),
+    config=lambda dtype: compressed.config(
+        "mxfp4-pack-quantized",
+        {"num_bits": 4, "type": "float", "strategy": "group", "group_size": compressed.MXFP4_GROUP,
+         "scale_dtype": "torch.uint8"},
+    ),
+)  # fmt: skip
+
+PLAIN = (
+    _codebook("bnb-nf4", NF4, "NF4 of QLoRA in blocks of 64, the scales quantized too."),
+    _codebook("bnb-fp4", FP4_BNB, "The 4-bit floats of bitsandbytes in blocks of 64, the scales quantized too."),
+    EIGHT_BITS,
+    _grouped_integers("w4a16", 4),
+    _grouped_integers("w8a16", 8),
+    FP8,
+    NVFP4,
+    MXFP4,
+)
