@@ -1,6 +1,6 @@
 """What each format would cost each tensor, measured on a sample of its rows: the table that budget recipes spend by."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +11,10 @@ import numpy as np
 from quantlib import formats
 from quantlib.checkpoints import Checkpoint, ImportanceMatrix, Tensor, gguf_view
 from quantlib.jobs.pool import in_order, shared_pool
-from quantlib.recipes import RECIPES, quantizable
+from quantlib.recipes import RECIPES, Role, quantizable, role_of
 
 SAMPLE_WEIGHTS = 1 << 15  # of a tensor; twice as many change the relative error by about a hundredth of itself
+OUTPUT_COUNTS = 4.0  # times what a weight elsewhere does: no later layer evens out the output matrix's errors
 PLACES = 4  # runs of rows that the sample is made of, evenly spread
 # Formats that no recipe gives to a matrix without an importance matrix.
 NEED_IMPORTANCE = (
@@ -33,14 +34,14 @@ CANDIDATES = tuple(
 class Measured:
     """A tensor in a format: its bytes, and sqrt(sum i (x - x̂)² / sum i x²) on the sample, i the importance or 1.
 
-    sensitivity: how much a squared relative error of this tensor counts.
+    sensitivity: what a squared relative error of this tensor costs.
     """
 
     name: str
     format: str
     nbytes: int
     relative_error: float
-    sensitivity: float = 1.0
+    sensitivity: float
 
     @property
     def cost(self) -> float:
@@ -58,15 +59,17 @@ def measure(
 ) -> tuple[Measured, ...]:
     """Every quantizable tensor of a checkpoint, under its GGUF name, in every candidate format that its rows fill.
 
-    imatrix: weighs the squared errors by the importance of their columns. sensitivity: by GGUF name, 1 where it says
-    nothing. progress: called with tensors done and tensors in all. The format that a tensor has now costs nothing.
+    imatrix: weighs the squared errors by the importance of their columns. sensitivity: what a squared relative error
+    of a tensor costs, by GGUF name, in any unit; tensors that it leaves out follow the default, which is the number of
+    weights, four times that for the output matrix. progress: called with tensors done and tensors in all. The format
+    that a tensor has now costs nothing.
     Raises CheckpointError where the checkpoint has no GGUF view or cannot be read.
     """
     candidates = tuple(formats.get(name).name for name in candidates)
     tensors = [t for t in gguf_view(checkpoint).tensors.values() if quantizable(t.name, t.shape) and t.decodable]
     calls = ((t, imatrix.of(t.name, tuple(t.shape)) if imatrix else None) for t in tensors)
     rows: list[Measured] = []
-    work = partial(_measured, candidates=candidates, sensitivity=sensitivity or {})
+    work = partial(_measured, candidates=candidates, sensitivity=_sensitivities(tensors, sensitivity or {}))
     for done, found in enumerate(in_order(executor or shared_pool(), work, calls), start=1):
         rows += found
         if progress:
@@ -74,10 +77,20 @@ def measure(
     return tuple(rows)
 
 
+def _sensitivities(tensors: Sequence[Tensor], given: Mapping[str, float]) -> dict[str, float]:
+    """What is given, and for the other tensors the default in the unit of what is given."""
+    tied = all(role_of(t.name) is not Role.OUTPUT for t in tensors)
+    counting = (Role.OUTPUT, Role.EMBEDDING) if tied else (Role.OUTPUT,)
+    default = {t.name: t.size * (OUTPUT_COUNTS if role_of(t.name) in counting else 1.0) for t in tensors}
+    both = default.keys() & given.keys()
+    unit = sum(given[name] for name in both) / sum(default[name] for name in both) if both else 1.0
+    return {name: float(given.get(name, unit * value)) for name, value in default.items()}
+
+
 def _measured(
     tensor: Tensor, importance: np.ndarray | None, *, candidates: tuple[str, ...], sensitivity: Mapping[str, float]
 ) -> list[Measured]:
-    weight = sensitivity.get(tensor.name, 1.0)
+    weight = sensitivity[tensor.name]
     samples = [(tensor.rows(start, stop), _of_row(importance, tensor, start)) for start, stop in _places(tensor)]
     as_it_is = Measured(tensor.name, tensor.format, tensor.nbytes, 0.0, weight)
     rows = [as_it_is] if getattr(formats.FORMATS.get(tensor.format), "ggml_type", None) is not None else []

@@ -25,11 +25,19 @@ def shared_pool() -> ThreadPoolExecutor:
 
 
 def workers_of(executor: Executor) -> int:
-    """How many chunks an executor works on at once; of a Dask cluster, all its threads."""
-    client = getattr(executor, "_client", None)
-    if client is not None:
-        return max(1, sum(client.nthreads().values()))
+    """How many calls an executor of this machine works on at once."""
     return getattr(executor, "_max_workers", available_cores())
+
+
+def window_of(executor: Executor) -> int:
+    """How many calls an executor is given before the first result is taken: enough that no worker waits for one.
+
+    Those far away get more, for their calls take time on the way.
+    """
+    client = getattr(executor, "_client", None)  # of a Dask cluster
+    if client is not None:
+        return 4 * max(1, sum(client.nthreads().values()))
+    return workers_of(executor) + 1
 
 
 @contextmanager
@@ -40,7 +48,9 @@ def scheduler_pool(address: str) -> Iterator[Executor]:
     the address, or one piece has cost too many workers their lives.
     """
     try:
-        from distributed import Client, CommClosedError, KilledWorker
+        from distributed import Client
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import KilledWorker
     except ImportError:
         raise JobError("A Dask scheduler needs the package distributed: pip install 'dask[distributed]'.") from None
     try:
@@ -62,7 +72,7 @@ def scheduler_pool(address: str) -> Iterator[Executor]:
 def in_order(executor: Executor, work: Callable[..., Result], calls: Iterable[tuple]) -> Iterator[Result]:
     """work(*call) of each call, in order, with no more of them under way than keep the workers busy."""
     waiting: deque[Future] = deque()
-    limit = workers_of(executor) + 1
+    limit = window_of(executor)
     try:
         for call in calls:
             waiting.append(executor.submit(work, *call))

@@ -82,12 +82,21 @@ def test_more_budget_costs_no_more(source, measured):
 
 def test_sensitive_tensors_get_more(source, measured):
     name = "blk.3.ffn_gate.weight"
-    sensitive = ql.measure(source, sensitivity={name: 100.0}, candidates=FAST)
+    usual = {m.name: m.sensitivity for m in measured}
+    sensitive = ql.measure(source, sensitivity=usual | {name: 100 * usual[name]}, candidates=FAST)
     before, after = (
         {t.name: t.nbytes for t in ql.plan(source, "auto:4bpw", measured=table).tensors}
         for table in (measured, sensitive)
     )
     assert after[name] > before[name]
+
+
+def test_sensitivities_are_in_the_unit_of_those_given(source):
+    given = {"blk.0.attn_q.weight": 3e-3, "blk.1.attn_q.weight": 1e-3}
+    found = {m.name: m.sensitivity for m in ql.measure(source, sensitivity=given, candidates=())}
+    assert given.items() <= found.items()
+    assert found["blk.2.attn_q.weight"] == pytest.approx(2e-3)
+    assert found["output.weight"] / found["token_embd.weight"] == 4
 
 
 def test_an_importance_matrix_steers_what_is_measured(source):
