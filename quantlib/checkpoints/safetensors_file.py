@@ -184,15 +184,14 @@ def _entry(path: Path, name: str, text: bytes) -> tuple[str, tuple[int, ...], in
     """dtype, shape and offsets of one tensor, each of the right type and agreeing with the others."""
 
     usual = _USUAL_ENTRY.fullmatch(text)
-    entry = _as_usual(usual) if usual else _as_json(path, name, text)
-    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    dtype, shape, offsets = _as_usual(usual) if usual else _as_json(path, name, text)
     if type(dtype) is not str or dtype not in DTYPE_BITS:
         raise fault(path, f"stores {shown(name)} as {shown(dtype)}, which is no dtype of safetensors.")
-    if not _counts(shape):
+    if not usual and not _counts(shape):
         raise fault(path, f"gives {shown(name)} a shape that is not a list of non-negative integers.")
     if len(shape) > MAX_DIMS:
         raise fault(path, f"gives {shown(name)} {len(shape)} dimensions, more than the {MAX_DIMS} that are read.")
-    if not _counts(offsets) or len(offsets) != 2:
+    if not usual and (not _counts(offsets) or len(offsets) != 2):
         raise fault(path, f"gives {shown(name)} 'data_offsets' that are not two non-negative integers.")
     start, stop = offsets
     bits = math.prod(shape) * DTYPE_BITS[dtype]
@@ -207,22 +206,23 @@ def _entry(path: Path, name: str, text: bytes) -> tuple[str, tuple[int, ...], in
     return dtype, tuple(shape), start, stop
 
 
-def _as_usual(found: re.Match) -> dict[str, object]:
-    dtype, shape, start, stop = (group.decode() for group in found.groups())
-    sizes = [int(n) for n in shape.split(",")] if shape else []
-    return {"dtype": dtype, "shape": sizes, "data_offsets": [int(start), int(stop)]}
+def _as_usual(found: re.Match) -> tuple[str, list[int], list[int]]:
+    """dtype, shape and offsets of what the pattern has checked already."""
+    dtype, shape, start, stop = found.groups()
+    return dtype.decode(), list(map(int, shape.split(b","))) if shape else [], [int(start), int(stop)]
 
 
-def _as_json(path: Path, name: str, text: bytes) -> dict[str, object]:
+def _as_json(path: Path, name: str, text: bytes) -> tuple[object, object, object]:
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         if len(dict(items)) != len(items):
             raise fault(path, f"has a key twice in the description of {shown(name)}.")
         return dict(items)
 
     try:
-        return json.loads(decode_text(path, text, "a description of a tensor"), object_pairs_hook=pairs)
+        entry = json.loads(decode_text(path, text, "a description of a tensor"), object_pairs_hook=pairs)
     except (ValueError, RecursionError):
         raise fault(path, f"describes {shown(name)} by something that is not valid JSON.") from None
+    return entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
 
 
 def _counts(value: object) -> bool:
