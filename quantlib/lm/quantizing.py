@@ -175,6 +175,16 @@ def _everywhere(model: Model, method: Method) -> dict[str, Method]:
     return {name: method for index in range(model.shape.layers) for name in _matrices(model, index)}
 
 
+def _scalable(model: Model, name: str) -> bool:
+    """Whether what makes a matrix's inputs makes them one by one, so that it could take scales: a norm before it, or a
+    matrix with as many outputs. The values of grouped-query attention, which several heads read, do not.
+    """
+    _, index, part, *_ = name.split(".")
+    before = {"attn_output": "attn_v", "ffn_down": "ffn_up"}.get(part, "ffn_norm" if part[:3] == "ffn" else "attn_norm")
+    maker = model.weights.get(f"blk.{index}.{before}.weight")
+    return maker is not None and maker.shape[0] == model.weights[name].shape[1]
+
+
 def _choose(model: Model, methods: Mapping[str, Method], sums: _Sums) -> dict[str, Chosen]:
     """The codes of a layer's matrices, those that read different inputs side by side, those of one method together."""
 
@@ -192,5 +202,8 @@ def _choose(model: Model, methods: Mapping[str, Method], sums: _Sums) -> dict[st
         for name in group:
             if name in methods:
                 own.setdefault(id(methods[name]), []).append(name)
-        jobs += [(first, methods[names[0]], names) for names in own.values()]
+        for names in own.values():
+            method = methods[names[0]]
+            method = method if method.unscaled is None or _scalable(model, first) else method.unscaled
+            jobs.append((first, method, names))
     return {name: chosen for part in side_by_side(choose, jobs) for name, chosen in part.items()}

@@ -8,7 +8,7 @@ import numpy as np
 from quantlib import formats
 from quantlib.errors import MethodError
 from quantlib.formats import BlockFormat, IntegerFormat, PerChannel, PerGroup, quantize_blockwise
-from quantlib.methods.awq import AffineGroups, awq
+from quantlib.methods.awq import ALPHAS, AffineGroups, awq
 from quantlib.methods.gptq import Settings, gptq
 from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.hessian import Gram
@@ -40,6 +40,7 @@ class Method:
 
     choose(matrices, gram): the matrices float32 (outputs, inputs) read the same inputs, which `gram` sums up; it is
     None where nothing was calibrated. Raises FormatError and MethodError, as the method does.
+    unscaled: what takes its place where it scales inputs and nothing that makes them could take these scales.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Method:
     bits: int
     calibrated: bool
     choose: Choose = field(repr=False)
+    unscaled: "Method | None" = field(default=None, repr=False)
 
 
 def nearest(bits: int, group: int | None = None) -> Method:
@@ -119,17 +121,16 @@ def gptq_block(name: str, how: Settings = ACT_ORDER) -> Method:
     return Method(f"{name} + GPTQ", "GPTQ in blocks", _bits(form), True, _each(choose))
 
 
-def activation_aware(bits: int, group: int = 128, clip: bool = True) -> Method:
-    """AWQ with the matrices' own output error. Where there is one matrix, what feeds it may not take scales, and does
-    in Llama's feed-forward; an attention output behind fewer value heads is only clipped by whoever walks the layers.
-    """
+def activation_aware(bits: int, group: int = 128, alphas: Sequence[float] = ALPHAS) -> Method:
+    """AWQ with the matrices' own output error, and clipping; where inputs cannot be scaled it only clips."""
     grid = AffineGroups(bits, group)
 
     def choose(weights: Sequence[np.ndarray], gram: Gram | None) -> Sequence[Chosen]:
-        done = awq(weights, gram, grid, clip)
+        done = awq(weights, gram, grid, alphas=alphas)
         return [Chosen(decoded, grid.bpw, done) for decoded in done.dequantized()]
 
-    return Method(f"AWQ, per group of {group}", "AWQ", bits, True, choose)
+    unscaled = activation_aware(bits, group, (0.0,)) if len(alphas) > 1 else None
+    return Method(f"AWQ, per group of {group}", "AWQ", bits, True, choose, unscaled)
 
 
 K_QUANTS = {8: "Q8_0", 6: "Q6_K", 5: "Q5_K", 4: "Q4_K", 3: "Q3_K", 2: "Q2_K"}

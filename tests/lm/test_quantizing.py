@@ -10,7 +10,7 @@ from quantlib.errors import CheckpointError, FormatError, MethodError
 from quantlib.lm import Tokenizer, load
 from quantlib.lm.quantizing import calibration_notes, output_errors, quantize_layers, quantized
 from quantlib.lm.windows import cut
-from quantlib.methods.catalogue import compared, gptq_groups, nearest
+from quantlib.methods.catalogue import activation_aware, compared, gptq_groups, nearest
 from quantlib.methods.hessian import Gram
 
 MATRICES = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
@@ -58,6 +58,22 @@ def test_a_layer_is_calibrated_behind_the_quantized_ones(setting):
             assert np.allclose(gram.products, wanted[name].products, rtol=1e-3, atol=1e-3 * gram.products.max())
     names = [f"blk.0.attn_{part}.weight" for part in "qkv"]
     assert len({id(first.inputs[name]) for name in names}) == 1
+
+
+def test_scales_stay_away_from_inputs_that_cannot_take_them(setting):
+    """The demo model's heads share values, so AWQ only clips the matrix behind them."""
+    model, windows = setting
+    layer = next(quantize_layers(model, windows, activation_aware(3, 64)))
+    scaled = {n.split(".")[2]: not (c.result.scales == 1).all() for n, c in layer.chosen.items()}
+    assert scaled == {part: part != "attn_output" for part in MATRICES}
+    assert layer.chosen["blk.0.attn_q.weight"].result is layer.chosen["blk.0.attn_k.weight"].result
+
+
+def test_methods_may_differ_by_matrix(setting):
+    model, windows = setting
+    up, down = "blk.0.ffn_up.weight", "blk.1.ffn_down.weight"
+    first, second = quantize_layers(model, windows, {up: nearest(2), down: gptq_groups(8, 64)})
+    assert set(first.chosen) == {up} and set(second.chosen) == {down}
 
 
 def test_gptq_leaves_a_smaller_error_than_rounding(setting):

@@ -81,7 +81,7 @@ def test_codes_are_the_references(golden):
     assert np.array_equal(stored.zeros, golden["pq_b4_g128_zeros"])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), bits=st.integers(2, 8), group=st.sampled_from([16, 64]), clip=st.booleans())
 def test_it_is_round_to_nearest_at_alpha_0_and_better_at_the_best(seed, bits, group, clip):
     rng = np.random.default_rng(seed)

