@@ -124,9 +124,10 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
     )
     group = weight // block.group
     before_after, search = pictures(str(model.current_checkpoint().source), token, group, theme(), block)
-    show_group(block, group, before_after)
-    if block.trace.scales.shape[1] > 1:
-        show_search(block, search)
+    with st.container(key="noprint-pictures"):
+        show_group(block, group, before_after)
+        if block.trace.scales.shape[1] > 1:
+            show_search(block, search)
     captions.data(blocks.to_csv(block), f"{block.format.name}-block.csv", key="block-csv")
     captions.show_python(snippet(tensor, block.format, index), *block.format.reference, block.format.decode)
 
