@@ -6,7 +6,7 @@
         page.in_short("A float is a sign, an exponent and a fraction.")
 
 Steps are sections. With `?present=1` one of them is on the screen at a time and keys turn them; printing leaves those
-that are `printed`, and what to remember, on one sheet.
+that are `printed`, and what to remember, on one sheet, without containers whose key begins with "noprint-".
 """
 
 from collections.abc import Iterator
