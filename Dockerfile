@@ -1,5 +1,5 @@
 # The app on port 8501. Build: docker build -t quantlib .   Run: see SERVING.md.
-FROM python:3.12-slim
+FROM python:3.11-slim
 
 RUN useradd --create-home --uid 1000 app
 WORKDIR /app

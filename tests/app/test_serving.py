@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from bringing import bring
 from conftest import free_port, running, start_server
 from hostile import attack
 from person import Person
@@ -55,3 +56,21 @@ def test_a_killed_server_leaves_nothing_that_is_offered(tmp_path):
             time.sleep(0.05)
         assert not list(kept.rglob("*model.gguf*"))
     assert not [p for p in kept.rglob("*") if p.is_file()], "and an orderly end leaves nothing at all"
+
+
+def test_what_was_brought_goes_with_the_browser(tmp_path):
+    write_gguf(tmp_path / "small.gguf", 0)
+
+    async def visit(address: str) -> None:
+        async with Person(address, 1) as person:
+            await person.visit("open")
+            assert await bring(person, tmp_path / "small.gguf") is None
+            assert list(tmp_path.rglob("server-*/*/small.gguf")), "it lies in the server's private folder"
+            assert "opened=" in person.query
+
+    with running(tmp_path, QUANTLIB_AWAY="1") as address:
+        asyncio.run(visit(address.removeprefix("http://")))
+        deadline = time.monotonic() + 60
+        while list(tmp_path.rglob("server-*/*/small.gguf")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not list(tmp_path.rglob("server-*/*/small.gguf"))
