@@ -20,6 +20,7 @@ TWENTY = 20.5  # typical sizes, of the guess
 BLOCKS = (32, 16, 8)
 KINDS = ("attn_q", "attn_output", "ffn_gate", "ffn_down")
 WIDE_ROWS = 256
+TOKENS = 512  # of a layer's inputs, for methods that are tried at many settings
 PROMPT = "Once upon a time there was an old king who"
 DEFAULT = "model.layers.0.mlp.down_proj.weight"
 
@@ -165,7 +166,7 @@ def show_real(found: running.Running) -> None:
 @st.cache_resource(show_spinner="Letting the model read …", max_entries=2)
 def watched(identity: str, _found: running.Running):
     tokens = _found.tokenizer.encode(running.calibration_text())
-    return activations(_found.model, tokens[:2048], 256, _found.tokenizer.bos)
+    return activations(_found.model, tokens[:1024], 256, _found.tokenizer.bos)
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
@@ -193,14 +194,14 @@ def show_split(found: running.Running, layer: Layer) -> None:
     )
     captions.receipt(
         "measured",
-        f"on {len(layer.x):,} tokens; 6 is the paper's threshold, found on models with much larger outliers",
+        f"on {len(layer.x[:TOKENS]):,} tokens; 6 is the paper's threshold, found on models with much larger outliers",
     )
     captions.show_python(layer_snippet(layer, "llm_int8", "outlier_trace"), outlier_trace)
 
 
 @st.cache_resource(show_spinner="Trying thresholds …", max_entries=16)
 def split(identity: str, name: str, _layer: Layer):
-    return outlier_trace(_layer.x[:1024], _layer.weight)
+    return outlier_trace(_layer.x[:TOKENS], _layer.weight)
 
 
 def show_smooth(found: running.Running, layer: Layer) -> None:
@@ -225,7 +226,7 @@ def show_smooth(found: running.Running, layer: Layer) -> None:
 
 @st.cache_resource(show_spinner="Trying every alpha …", max_entries=16)
 def smoothed(identity: str, name: str, _layer: Layer):
-    return smooth_trace(_layer.x[:1024], _layer.weight)
+    return smooth_trace(_layer.x[:TOKENS], _layer.weight)
 
 
 def show_super(found: running.Running) -> None:
@@ -301,7 +302,7 @@ def layer_snippet(layer: Layer, module: str, function: str) -> str:
         'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
         "tokens = Tokenizer.of(checkpoint).encode(CALIBRATION.read_text())\n"
         f"layer = layer_at_work(load(checkpoint), tokens, {layer.name!r})\n"
-        f"print({function}(layer.x[:1024], layer.weight).errors)"
+        f"print({function}(layer.x[:{TOKENS}], layer.weight).errors)"
     )
 
 

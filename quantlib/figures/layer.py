@@ -8,7 +8,7 @@ import numpy as np
 from quantlib.lm import Model
 from quantlib.methods.hessian import Gram
 
-TOKENS = 2048
+TOKENS = 1024
 WINDOW = 256
 MOST_INPUTS = 4096  # wider layers take their time
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 
 
 def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
     page.locator(".ql.presenter .bar").wait_for()
 
 
@@ -44,7 +44,7 @@ def test_the_bytes_add_up(server, page, run_snippet):
 
 def test_bits_are_spent_under_a_cap_and_measured(server, page, shoot):
     page.goto(f"{server}/what-the-name-says?cap=Q4_K_M")
-    page.locator("table.measured").wait_for(timeout=120_000)
+    page.locator("table.measured").wait_for(timeout=240_000)
     settle(page)
     ranking = page.locator("table.measured tbody")
     playwright.expect(ranking).to_contain_text("the standard recipe")

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 
 
 def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
     page.locator(".ql.presenter .bar").wait_for()
 
 
