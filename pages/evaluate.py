@@ -102,7 +102,7 @@ def show_result(found: Evaluation) -> None:
             st.markdown(f"**{title}**")
             st.text(found.prompt + text)
     captions.receipt(
-        "measured", f"drawn at temperature {measuring.TEMPERATURE} with the same random numbers (seed {measuring.SEED})"
+        "measured", f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED})"
     )
     st.subheader("Where the two part most", anchor=False)
     st.dataframe(

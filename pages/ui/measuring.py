@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import files, jobs, uploads
+from pages.ui import files, jobs, model, uploads
 from pages.ui.jobs import Job
 from pages.ui.limits import LIMITS
 from pages.ui.uploader import uploader
@@ -16,7 +16,6 @@ from quantlib import lm, tables
 from quantlib.checkpoints import ImportanceMatrix, write_imatrix
 from quantlib.errors import Cancelled, CheckpointError, JobError
 
-TEMPERATURE, SEED = 0.7, 3
 NEW_TOKENS = 60
 BYTES_OF_A_WEIGHT = 4  # weights are run as 32-bit floats
 
@@ -71,11 +70,11 @@ def collect(job: Job, checkpoint: ql.Checkpoint, texts: Mapping[str, str], conte
     """The work of a job: an importance matrix of this model over a text, also as a file."""
     check_runnable(checkpoint)
     job.show(0.0, "Loading the model")
-    model, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
+    loaded, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
     tokens = tokenizer.encode("\n\n".join(texts.values()))
-    context = min(context, model.shape.context)
+    context = min(context, loaded.shape.context)
     progress = step(job, 0.05, 1.0, "Collecting over the text")
-    sums = lm.imatrix(model, tokens, context, tokenizer.bos, dataset=", ".join(texts), progress=progress)
+    sums = lm.imatrix(loaded, tokens, context, tokenizer.bos, dataset=", ".join(texts), progress=progress)
     path = job.new_file("imatrix.gguf")
     write_imatrix(sums, path)
     job.path = path
@@ -127,8 +126,8 @@ def evaluate(
     job.show(0.95, "Both go on with the sentence")
     ids = tokenizer.encode(prompt)
     written = tuple(
-        tokenizer.decode(list(lm.generate(model, ids, NEW_TOKENS, TEMPERATURE, SEED, tokenizer.eos)))
-        for model in (first, second)
+        tokenizer.decode(list(lm.generate(used, ids, NEW_TOKENS, model.TEMPERATURE, model.SEED, tokenizer.eos)))
+        for used in (first, second)
     )
     total = lm.together(list(found.values()))
     summaries = {name: comparison.summary() for name, comparison in found.items()}

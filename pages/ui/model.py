@@ -1,19 +1,14 @@
 """The checkpoint that pages show: the demo model, or what this visit opened; and what is measured on it."""
 
-import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import files
 from pages.ui.opened import Opened, identity, shelf
-from quantlib import tables
 from quantlib.checkpoints import ImportanceMatrix
-from quantlib.lm import Model, Perplexity, Tokenizer, generate, load, perplexity
 from quantlib.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
@@ -92,37 +87,6 @@ def plan_of(checkpoint: ql.Checkpoint, recipe: str, imatrix: ImportanceMatrix | 
 def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql.Plan]:
     """Plans by these recipes, the largest file first."""
     return sorted((plan_of(checkpoint, name) for name in names if name in RECIPES), key=lambda p: -p.nbytes)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A recipe's model and what was measured on it."""
-
-    model: Model
-    tokenizer: Tokenizer
-    perplexity: Perplexity
-    size: str
-
-
-@st.cache_resource(show_spinner=False, max_entries=6)
-def measured(recipe: str, context: int) -> Measured:
-    """The demo model as this recipe's file holds it, and its perplexity on the evaluation text."""
-    path = files.new_folder() / "model.gguf"
-    result = ql.run(ql.plan(demo_checkpoint(), recipe), path)
-    with ql.open_checkpoint(path) as checkpoint:
-        loaded, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
-    shutil.rmtree(path.parent)
-    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in EVALUATION)
-    found = perplexity(loaded, tokenizer.encode(text), context, tokenizer.bos)
-    return Measured(loaded, tokenizer, found, tables.size(result.nbytes))
-
-
-@st.cache_data(show_spinner=False, max_entries=200)
-def continued(recipe: str, prompt: str, tokens: int = 48, context: int = 256) -> str:
-    """What that model writes after the prompt, drawn with the same random numbers whatever the recipe."""
-    found = measured(recipe, context)
-    ids = found.tokenizer.encode(prompt)
-    return found.tokenizer.decode(list(generate(found.model, ids, tokens, TEMPERATURE, SEED, found.tokenizer.eos)))
 
 
 def shown_path(checkpoint: ql.Checkpoint) -> str:

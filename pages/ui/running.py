@@ -6,10 +6,9 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui import model
+from pages.ui.measuring import check_runnable
 from quantlib.figures.layer import Layer, layer_at_work, matrices
 from quantlib.lm import CALIBRATION, Model, Tokenizer, load, read_texts
-
-LARGEST = 400_000_000  # weights; larger models are not run while somebody waits
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,9 @@ def running() -> Running:
     if opened is model.demo():
         return _demo()
     try:
-        if opened.checkpoint.size > LARGEST:
-            raise ql.CheckpointError(f"It has {opened.checkpoint.size:,} weights, and up to {LARGEST:,} are run here.")
+        if opened.checkpoint.origin:
+            raise ql.CheckpointError("The opened model lies on the hub, and its weights are not fetched to be run.")
+        check_runnable(opened.checkpoint)
         return _loaded(opened.identity, opened.checkpoint)
     except ql.QuantlibError as error:
         return replace(_demo(), note=f"The demo model stands in. {error}")
