@@ -74,7 +74,7 @@ def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, object]:
     return value
 
 
-def read_text_if_there(path: Path, limit: int = MAX_JSON) -> bytes | None:
+def read_bytes_if_there(path: Path, limit: int = MAX_JSON) -> bytes | None:
     """The bytes of a file of at most `limit`, None where there is no such file."""
     if not path.exists():
         return None

@@ -68,7 +68,6 @@ class Config:
     token_types: int | None
     rope: Rope
     pooling: int | None
-    layer_types: tuple[str, ...]
     name_or_path: str | None
 
     @property
@@ -119,11 +118,10 @@ def read_config(path: Path, values: dict[str, object], architecture: Architectur
     if not architecture.has_experts and found["experts"] is not None:
         raise fault(path, f"describes a mixture of experts, which {architecture.title} models in GGUF are not.")
     _check_assumed(path, fields, architecture)
-    layer_types = tuple(kind for kind in fields.list("layer_types")[:MAX_LAYERS] if isinstance(kind, str))
     name = fields.str("_name_or_path", limit=4096)
     rope = read_rope(path, fields, architecture.theta) if architecture.theta else NO_ROPE
     pooling = read_pooling(path.parent)
-    config = Config(**found, rope=rope, pooling=pooling, layer_types=layer_types, name_or_path=name)
+    config = Config(**found, rope=rope, pooling=pooling, name_or_path=name)
     _check_heads(path, config, rotary=architecture.theta is not None)
     return config
 

@@ -13,7 +13,7 @@ import gguf
 import yaml
 
 from quantlib.checkpoints.base import MetadataValue
-from quantlib.checkpoints.untrusted import decode_text, read_text_if_there
+from quantlib.checkpoints.untrusted import decode_text, read_bytes_if_there
 from quantlib.errors import CheckpointError
 
 MAX_CARD = 2**22  # bytes of README.md
@@ -70,7 +70,7 @@ def read_card(folder: Path) -> dict[str, object]:
     """
     path = folder / "README.md"
     try:
-        data = read_text_if_there(path, MAX_CARD)
+        data = read_bytes_if_there(path, MAX_CARD)
         text = decode_text(path, data or b"", "text")
     except CheckpointError:
         return {}

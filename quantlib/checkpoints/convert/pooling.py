@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantlib.checkpoints.base import fault, shown
-from quantlib.checkpoints.untrusted import Fields, parse_json, read_json, read_text_if_there
+from quantlib.checkpoints.untrusted import Fields, parse_json, read_bytes_if_there, read_json
 
 # What the pooling's own config.json may set or say -> llama.cpp's number.
 FLAGS = {"pooling_mode_mean_tokens": 1, "pooling_mode_cls_token": 2, "pooling_mode_lasttoken": 3}
@@ -18,7 +18,7 @@ MODES = {"mean": 1, "cls": 2, "lasttoken": 3}
 def read_pooling(folder: Path) -> int | None:
     """llama.cpp's number of the pooling that modules.json names: 1 mean, 2 first token, 3 last; None without any."""
     path = folder / "modules.json"
-    text = read_text_if_there(path)
+    text = read_bytes_if_there(path)
     modules = parse_json(path, text) if text is not None else []
     if not isinstance(modules, list):
         raise fault(path, "holds no JSON array of modules.")

@@ -23,9 +23,10 @@ CODE_LLAMA_SIZE, SMALL_GRANITE_SIZE = 32_016, 49_152
 CODE_LLAMA_IDS = {"prefix": 32_007, "suffix": 32_008, "middle": 32_009, "eot": 32_010}
 
 
-def sorts_of_text(folder: Path, model: dict[str, object]) -> int:
+def _sorts_of_text(folder: Path, model: dict[str, object]) -> dict[str, MetadataValue]:
     """How many sorts of text BERT tells apart: first and second, usually."""
-    return Fields(folder / "config.json", model).int("type_vocab_size", 1, 2**16, 2)
+    count = Fields(folder / "config.json", model).int("type_vocab_size", 1, 2**16, 2)
+    return {"tokenizer.ggml.token_type_count": MetadataValue("uint32", count)}
 
 
 def tokenizer_metadata(
@@ -43,6 +44,7 @@ def tokenizer_metadata(
     prefix_space = Fields(config_path, config).bool("add_prefix_space") if how.space_prefix == "config" else None
     if prefix_space is not None:
         out[SPACE_PREFIX] = MetadataValue("bool", prefix_space)
+    sorts = _sorts_of_text(folder, model) if how.kind == "wordpiece" else {}
     merges, bound = False, None
     if (folder / "tokenizer.model").is_file() and how.kind == "any":
         added = read_json_if_there(folder / "added_tokens.json")
@@ -54,9 +56,10 @@ def tokenizer_metadata(
             "There is no tokenizer.model or tokenizer.json, so llama.cpp can load the GGUF file but not read text."
         )
         # Without a vocabulary llama.cpp wants to be told so, and how many tokens there are.
-        return {"tokenizer.ggml.model": MetadataValue("string", "none")}, (missing,)
+        out |= sorts | {"tokenizer.ggml.model": MetadataValue("string", "none")}
+        return out, (missing,)
     elif how.kind == "wordpiece":
-        out["tokenizer.ggml.token_type_count"] = MetadataValue("uint32", sorts_of_text(folder, model))
+        out |= sorts
         vocabulary = wordpiece_vocabulary(tokenizer_path, tokenizer, config, size)
         bound = len(vocabulary.tokens)
     elif is_byte_level(tokenizer):
