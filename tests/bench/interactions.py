@@ -43,7 +43,7 @@ def changed(page: Page, act, what: str) -> float:
 
 def radio(page: Page, names: list[str]):
     """Presses one of a row of buttons after the other, round and round."""
-    state = {"at": 0}
+    state = {"at": -1}
 
     def act() -> None:
         state["at"] = (state["at"] + 1) % len(names)
