@@ -79,6 +79,7 @@ async def main(options) -> int:
                 started = time.monotonic()
                 await asyncio.to_thread(download, server.address, found[0], out)
                 watch.stage("download", time.monotonic() - started)
+                watch.stopped.set()
         with ql.open_checkpoint(out) as written:
             print(f"the result: {out.stat().st_size / 1e9:.2f} GB, {len(written.tensors)} tensors, opened by quantlib")
     return 0
