@@ -42,6 +42,7 @@ from functools import partial
 import numpy as np
 
 from quantlib.formats.blocks import search
+from quantlib.formats.blocks.best import SuperBlock
 from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
 from quantlib.formats.blocks.search import nearest_int, total
 from quantlib.formats.layout import Field, Layout, plane, run, word
@@ -217,6 +218,7 @@ Q4_K = BlockFormat(
     decode=decode_minima,
     load_kernels=_load_q4_k,
     reference=(choose_q4_k, *_SHARED),
+    super_block=SuperBlock(8, 15, 0, 0, 63, 0, True),
 )
 
 Q5_K = BlockFormat(
@@ -240,6 +242,7 @@ Q5_K = BlockFormat(
     decode=decode_minima,
     load_kernels=_load_q5_k,
     reference=(choose_q5_k, *_SHARED),
+    super_block=SuperBlock(8, 31, 0, 0, 63, 0, True),
 )
 
 
@@ -307,4 +310,5 @@ Q6_K = BlockFormat(
     decode=decode_q6_k,
     load_kernels=_load_q6_k,
     reference=(choose_q6_k, search.symmetric_scale, nearest_int, total),
+    super_block=SuperBlock(16, 63, 32, -128, 127, 0, False),
 )

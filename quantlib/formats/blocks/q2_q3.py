@@ -24,6 +24,7 @@ Q3_K: 256 weights in 110 bytes, 3.4375 bpw
 import numpy as np
 
 from quantlib.formats.blocks import search
+from quantlib.formats.blocks.best import SuperBlock
 from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
 from quantlib.formats.blocks.kquants import (
     decode_minima,
@@ -103,6 +104,7 @@ Q2_K = BlockFormat(
         nearest_int,
         total,
     ),
+    super_block=SuperBlock(16, 3, 0, 0, 15, 0, True),
 )
 
 
@@ -196,4 +198,5 @@ Q3_K = BlockFormat(
         nearest_int,
         total,
     ),
+    super_block=SuperBlock(16, 7, 4, -32, 31, 32, False),
 )

@@ -1,0 +1,54 @@
+"""Better codes in the same blocks: no higher error than ggml's in any, a lower one in all, kernel equal reference."""
+
+import numpy as np
+import pytest
+from families import FAMILIES, draw
+
+import quantlib as ql
+from quantlib.errors import FormatError
+from quantlib.formats import FORMATS
+
+SEARCHED = [form for form in FORMATS.values() if form.kind == "block" and form.super_block]
+every_searched = pytest.mark.parametrize("form", SEARCHED, ids=lambda form: form.name)
+OVERFLOWING = ("large", "huge", "end of range")  # scales beyond half precision
+
+
+def error(form, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Weighted squared error of each block."""
+    weights = np.ones(x.shape[-1]) if importance is None else importance.astype(float)
+    miss = weights * (form.dequantize(data).astype(float) - x) ** 2
+    return miss.reshape(-1, form.values).sum(axis=-1)
+
+
+def test_k_quants_are_searched():
+    assert [form.name for form in SEARCHED] == ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+
+
+@every_searched
+@pytest.mark.parametrize("importance", ["none", "ordinary", "sparse"])
+def test_no_block_gets_worse_and_all_together_get_better(form, importance):
+    families = [family for family in FAMILIES if family not in OVERFLOWING]
+    x = np.concatenate([draw(family, "none", (2, 512), seed=21)[0] for family in families])
+    _, important = draw("normal", importance, (1, 512), seed=21)
+    standard, best = form.quantize(x, important), form.quantize(x, important, effort="best")
+    before, after = (error(form, data, x, important) for data in (standard, best))
+    assert best.shape == standard.shape
+    assert (after <= before * (1 + 1e-5) + 1e-30).all()  # errors are compared in float32
+    ordinary = slice(0, 8)  # the blocks of "normal" and "llm"
+    assert after[ordinary].sum() < (1 if importance == "sparse" else 0.995) * before[ordinary].sum()
+
+
+@every_searched
+@pytest.mark.parametrize("importance", ["none", "ordinary"])
+def test_kernel_equals_reference(form, importance):
+    x = np.concatenate([draw(family, "none", (1, 512), seed=22)[0] for family in FAMILIES])
+    _, important = draw("normal", importance, (1, 512), seed=22)
+    ours = form.quantize(x, important, effort="best")
+    assert np.array_equal(ours, form.quantize_reference(x, important, effort="best"))
+
+
+def test_other_formats_keep_their_bytes_and_other_efforts_are_refused():
+    x, _ = draw("llm", "none", (2, 256), seed=23)
+    assert np.array_equal(ql.quantize(x, "Q8_0", effort="best"), ql.quantize(x, "Q8_0"))
+    with pytest.raises(FormatError, match="An effort is standard or best, not 'more'"):
+        ql.quantize(x, "Q4_K", effort="more")
