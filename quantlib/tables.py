@@ -73,7 +73,7 @@ def _levels(form: _formats.Format) -> str:
     """How many codes a format has: of a float, its bit patterns."""
     codes = [field for field in form.layout.fields if field.role == "code"]
     if not codes:
-        return f"{2 ** sum(field.width for field in form.layout.fields):,}"
+        return f"{2 ** sum(field.width for field in form.layout.fields if field.name != 'padding'):,}"
     together = -(-form.values // codes[0].count)
     return f"{2 ** codes[0].width:,}" + (f" for {together}" if together > 1 else "")
 
