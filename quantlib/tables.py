@@ -17,6 +17,7 @@ from quantlib.jobs import Measured, Plan, Progress, RunResult
 from quantlib.metrics import Loss
 
 if TYPE_CHECKING:  # running a model is not loaded for the sake of other tables
+    from quantlib.exports import Exported
     from quantlib.lm.contest import Contest
 
 LONG = 12  # longer metadata arrays are shown by their length
@@ -280,6 +281,22 @@ def result(result: RunResult) -> dict:
             {"name": t.name, "shape": list(t.shape), "source": t.source, "target": t.target, "nbytes": t.nbytes}
             | loss(t.loss)
             for t in result.tensors
+        ],
+    }
+
+
+def exported(result: "Exported") -> dict:
+    """A finished export: the folder, the time, and the loss of each matrix."""
+    return {
+        "path": str(result.path),
+        "scheme": result.scheme,
+        "nbytes": result.nbytes,
+        "bpw": round(result.bpw, 4),
+        "seconds": round(result.seconds, 3),
+        "tensors": [
+            {"name": f"{layer.module}.weight", "shape": list(layer.shape), "bpw": round(layer.bpw, 4)}
+            | loss(layer.loss)
+            for layer in result.layers
         ],
     }
 

@@ -85,10 +85,14 @@ OPEN = Entry("open.py", "Open", "📂", "open")
 INSPECT = Entry("inspect.py", "Inspect", "🔍", "inspect")
 EVALUATE = Entry("evaluate.py", "Evaluate", "📊", "evaluate")
 QUANTIZE = Entry("quantize.py", "Quantize", "📦", "quantize")
+EXPORT = Entry("export.py", "Export", "🚚", "export")
 
 # The chapters in reading order; their numbers and their previous and next links follow from it.
 CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
-SECTIONS = {"Learn": [chapter for chapter in CHAPTERS if chapter.written], "Use": [OPEN, INSPECT, QUANTIZE, EVALUATE]}
+SECTIONS = {
+    "Learn": [chapter for chapter in CHAPTERS if chapter.written],
+    "Use": [OPEN, INSPECT, QUANTIZE, EXPORT, EVALUATE],
+}
 
 
 def number(chapter: Entry) -> int:

@@ -38,7 +38,7 @@ def run(options) -> int:
         show = (lambda fraction, name: line(fraction)) if line else None
         result = export(checkpoint, options.out, scheme, prepared, show)
     if options.json:
-        return _print(result)
+        return print_json(tables.exported(result))
     loaders = " and ".join(scheme.loaders)
     print(
         f"{result.path}: {tables.size(result.nbytes)}, {result.bpw:.2f} bits per weight of the layers' matrices, "
@@ -61,20 +61,3 @@ def _prepared(checkpoint, scheme, options):
     for note in calibration_notes(model, windows):
         print(f"quantlib: note: {note}", file=sys.stderr)
     return prepare(checkpoint, scheme, model, windows, progress_line("choosing codes"))
-
-
-def _print(result) -> int:
-    return print_json(
-        {
-            "path": str(result.path),
-            "scheme": result.scheme,
-            "nbytes": result.nbytes,
-            "seconds": round(result.seconds, 3),
-            "bpw": round(result.bpw, 4),
-            "tensors": [
-                {"name": f"{layer.module}.weight", "shape": list(layer.shape), "bpw": round(layer.bpw, 4)}
-                | tables.loss(layer.loss)
-                for layer in result.layers
-            ],
-        }
-    )

@@ -23,6 +23,7 @@ from quantlib.lm.sensing import PARTS, PartLoss, Sensitivity, sensitivity
 from quantlib.lm.sweeping import Bench, Measured, Sweep, bench, sweep
 from quantlib.lm.texts import CALIBRATION, EVALUATION, cut_texts, digest_of_texts, read_texts
 from quantlib.lm.tokenizer import Tokenizer
+from quantlib.lm.windows import Windows, cut
 
 __all__ = [
     "ARCHITECTURES",
@@ -45,12 +46,14 @@ __all__ = [
     "Summary",
     "Sweep",
     "Tokenizer",
+    "Windows",
     "WorstToken",
     "activations",
     "applied",
     "baseline",
     "bench",
     "compare",
+    "cut",
     "cut_texts",
     "digest_of_model",
     "digest_of_texts",

@@ -1,0 +1,114 @@
+"""Export: a checkpoint by another method, to a folder that transformers and vLLM load."""
+
+import shlex
+from functools import partial
+
+import streamlit as st
+
+from pages.ui import captions, exporting, jobview, measuring, menu, model, routes, visits
+from pages.ui.jobs import Job
+from pages.ui.opened import Opened
+from quantlib import lm, tables
+from quantlib.exports import CALIBRATED, SCHEMES, Exported, Kind, linears_of
+
+JOB = "export"
+CONTEXT = 512
+
+
+def main() -> None:
+    st.title("Export", anchor=False)
+    st.markdown(
+        "GPTQ, AWQ, SmoothQuant and the formats of bitsandbytes and of graphics cards: the model becomes a folder of "
+        "safetensors that **transformers** and **vLLM** load. (For llama.cpp and Ollama, quantize to GGUF.)"
+    )
+    opened = model.current()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(f"From: {model.plain(opened.name)}")
+        menu.OPEN.link()
+    matrices = linears_of(opened.checkpoint)
+    names = list(SCHEMES)
+    scheme = SCHEMES[st.selectbox("Scheme", names, index=names.index("gptq"), key="scheme", bind="query-params")]
+    st.markdown(scheme.summary)
+    st.caption(f"Loaded by {' and '.join(scheme.loaders)}. It quantizes the {len(matrices)} matrices of the layers.")
+    texts = choose_text(scheme)
+    show_job(opened, scheme, texts)
+    show_commands(opened, scheme)
+
+
+def choose_text(scheme: Kind) -> dict[str, str]:
+    """The calibration text of a scheme that needs one."""
+    if scheme not in CALIBRATED:
+        return {}
+    st.markdown("Its codes are chosen by what a text puts through the model, layer after layer.")
+    return dict(measuring.text_choice("calibration", shipped(), "Text"))
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def shipped() -> dict[str, str]:
+    return lm.read_texts([lm.CALIBRATION])
+
+
+def show_job(opened: Opened, scheme: Kind, texts: dict[str, str]) -> None:
+    job = jobview.job_of(JOB)
+    busy = job is not None and not job.done
+    lacking = scheme in CALIBRATED and not texts
+    if st.button("Export", type="primary", disabled=busy or lacking):
+        work = partial(exporting.export_folder, opened=opened, scheme=scheme, texts=texts, context=CONTEXT)
+        file_name = f"{opened.stem}-{scheme.name}.tar"
+        nbytes = exporting.room_for(opened.checkpoint)
+        made = Job("export", f"{opened.name} as {scheme.name}", work, visits.current(), nbytes=nbytes)
+        made.file_name = file_name
+        jobview.launch(JOB, made)
+    if busy:
+        st.text(model.plain(job.title))
+        jobview.watch(job.token)
+    elif job is not None and job.error:
+        jobview.show_failure(job)
+    elif job is not None:
+        show_outcome(job)
+
+
+def show_outcome(job: Job) -> None:
+    """The folder in one file, and what each matrix lost."""
+    result: Exported = job.result
+    st.subheader(job.file_name, anchor=False)
+    st.success(
+        f"{tables.size(result.nbytes)}, {result.bpw:.2f} bits per weight of the layers' matrices, "
+        f"written in {result.seconds:.1f} s.",
+        icon="✅",
+    )
+    st.link_button("Download the folder (tar)", routes.address(job.token), type="primary", icon="⬇️")
+    rows = tables.exported(result)["tensors"]
+    with st.expander(f"What each of {len(rows)} matrices lost", expanded=True):
+        st.dataframe(rows, hide_index=True)
+    captions.receipt(
+        "measured",
+        "the error of each stored matrix against the one that it stands for, as a share of a typical weight; where "
+        "scales were folded, against the scaled matrix",
+    )
+
+
+def show_commands(opened: Opened, scheme: Kind) -> None:
+    out = f"{opened.stem}-{scheme.name}"
+    calibrated = scheme in CALIBRATED
+    shown = measuring.shown_source(lm.CALIBRATION, model.ROOT)
+    text = f" --calibration {shown}" if calibrated else ""
+    prepared = (
+        "from quantlib import lm\n\n"
+        "model, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)\n"
+        f'tokens = tokenizer.encode(open("{shown}", encoding="utf-8").read())\n'
+        f"windows = lm.cut(model, tokens, min({CONTEXT}, model.shape.context), tokenizer.bos)\n"
+        "prepared = prepare(checkpoint, scheme, model, windows)\n"
+    )
+    captions.show_python(
+        "import quantlib as ql\n"
+        f"from quantlib.exports import SCHEMES, export{', prepare' if calibrated else ''}\n\n"
+        f"checkpoint, scheme = ql.open_checkpoint({opened.source!r}), SCHEMES[{scheme.name!r}]\n"
+        + (prepared if calibrated else "prepared = None\n")
+        + f"result = export(checkpoint, {out!r}, scheme, prepared)\n"
+        'print(f"{result.bpw:.2f} bits per weight")',
+        shell=f"python -m quantlib export {shlex.quote(opened.source)} {out} --as {scheme.name}{text}",
+    )
+
+
+main()

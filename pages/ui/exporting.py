@@ -1,0 +1,41 @@
+"""The work of an export job: the codes, the folder, and one file of it to download."""
+
+import tarfile
+from collections.abc import Mapping
+
+import quantlib as ql
+from pages.ui import measuring
+from pages.ui.jobs import Job
+from pages.ui.opened import Opened, check_fetchable
+from quantlib import lm
+from quantlib.exports import CALIBRATED, Exported, Kind, export, prepare
+
+COPIES = 2  # the folder and the file of it are on the disk together
+
+
+def room_for(checkpoint: ql.Checkpoint) -> int:
+    """Bytes of disk that an export may take: it is never larger than its source."""
+    return COPIES * checkpoint.nbytes
+
+
+def export_folder(job: Job, opened: Opened, scheme: Kind, texts: Mapping[str, str], context: int) -> Exported:
+    """Choose the codes, write the folder, and put it into one tar file, which needs no compression."""
+    checkpoint = opened.checkpoint
+    check_fetchable(checkpoint)
+    prepared = None
+    if scheme in CALIBRATED:
+        measuring.check_runnable(checkpoint)
+        job.show(0.0, "Loading the model")
+        model, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
+        tokens = tokenizer.encode("\n\n".join(texts.values()))
+        windows = lm.cut(model, tokens, min(context, model.shape.context), tokenizer.bos)
+        prepared = prepare(checkpoint, scheme, model, windows, measuring.step(job, 0.05, 0.85, "Choosing codes"))
+    show = measuring.step(job, 0.85 if prepared else 0.0, 0.97, "Writing the folder")
+    out = job.new_file(f"{opened.stem}-{scheme.name}")
+    result = export(checkpoint, out, scheme, prepared, lambda share, name: show(share), job.stop.is_set)
+    job.show(0.97, "Putting it into one file")
+    path = job.new_file("model.tar")
+    with tarfile.open(path, "w") as archive:
+        archive.add(out, arcname=out.name)
+    job.path = path
+    return result

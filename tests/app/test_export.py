@@ -1,0 +1,55 @@
+"""Exporting in a browser: a scheme, the job, and the folder that comes down as one file."""
+
+import tarfile
+
+import pytest
+from conftest import running
+from test_open import settle
+
+import quantlib as ql
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for the whole module."""
+    with running(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@pytest.mark.parametrize("scheme", ["bnb-nf4", "w8a8"])
+def test_a_folder_comes_down_and_opens(server, page, shoot, tmp_path, scheme):
+    page.goto(f"{server}/export?scheme={scheme}")
+    page.get_by_role("button", name="Export", exact=True).wait_for()
+    settle(page)
+    page.get_by_role("button", name="Export", exact=True).click()
+    link = page.get_by_role("link", name="Download the folder (tar)")
+    link.wait_for(timeout=120_000)
+    settle(page)
+    shoot(page, f"export-{scheme}")
+    response = page.request.get(link.evaluate("a => a.href"))
+    assert f"-{scheme}.tar" in response.headers["content-disposition"]
+    (tmp_path / "model.tar").write_bytes(response.body())
+    with tarfile.open(tmp_path / "model.tar") as archive:
+        archive.extractall(tmp_path, filter="data")
+    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    with ql.open_checkpoint(folder) as written:
+        tensor = written.tensors["model.layers.0.mlp.down_proj.weight"]
+        assert tensor.shape == (256, 768) and tensor.rows(0, 1).any()
+    page.reload()
+    page.get_by_role("link", name="Download the folder (tar)").wait_for()
+
+
+def test_a_gguf_file_is_refused_in_a_sentence(server, page, tmp_path, demo_model):
+    with ql.open_checkpoint(demo_model) as checkpoint:
+        ql.run(ql.plan(checkpoint, "Q8_0"), tmp_path / "model.gguf")
+    page.goto(f"{server}/open")
+    settle(page)
+    page.locator(".uploader input[type=file]").first.set_input_files(str(tmp_path / "model.gguf"))
+    page.get_by_text("model.gguf").first.wait_for()
+    settle(page)
+    page.get_by_role("link", name="Export").first.click()
+    page.get_by_text("exports need one").wait_for()
