@@ -44,8 +44,7 @@ def quantize(x: np.ndarray, format: str, importance: np.ndarray | None = None, e
     lowers the error of k-quants below that of the reference's bytes, in the same size.
     Raises FormatError for an unknown format, a row length that does not fit, NaN or infinity.
     """
-    form = formats.get(format)
-    return form.quantize(x, importance, effort) if form.kind == "block" else form.quantize(x, importance)
+    return formats.get(format).quantize(x, importance, effort)
 
 
 def dequantize(data: np.ndarray, format: str) -> np.ndarray:

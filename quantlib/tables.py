@@ -218,6 +218,7 @@ def plan(plan: Plan) -> dict:
     """A plan: its tensors with formats, sizes and reasons, and the size of the file."""
     return {
         "recipe": plan.recipe.name,
+        "effort": plan.effort,
         "nbytes": plan.nbytes,
         "source_nbytes": plan.source_nbytes,
         "bpw": round(plan.bpw, 4),

@@ -14,6 +14,7 @@ def run(options, overrides: Overrides) -> int:
         (options.imatrix, "--imatrix"),
         (options.scheduler, "--scheduler"),
         (options.report, "--report"),
+        (options.effort != "standard", "--effort"),
     ):
         if given:
             raise ql.RecipeError(f"{name} does not go with --method; leave one of them out.")

@@ -40,6 +40,10 @@ def add(commands) -> None:
     )  # fmt: skip
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
     quantize.add_argument(
+        "--effort", choices=ql.formats.EFFORTS, default="standard",
+        help="best: a lower error of Q2_K to Q6_K in the same size, for more time; default: ggml's bytes",
+    )  # fmt: skip
+    quantize.add_argument(
         "--method", choices=["gptq"],
         help="choose codes by GPTQ on --text, in the formats of the recipe; collects an importance matrix by itself",
     )  # fmt: skip
@@ -82,7 +86,7 @@ def run(options) -> int:
     if options.method and not options.dry_run:
         return calibrated.run(options, overrides)
     with ql.open_checkpoint(options.source) as checkpoint:
-        plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides)
+        plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides, effort=options.effort)
         for warning in plan.warnings:
             print(f"quantlib: note: {warning}", file=sys.stderr)
         if options.dry_run:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from quantlib.errors import FormatError
-from quantlib.formats.blocks import BLOCKS, BlockFormat, Formula, Trace
+from quantlib.formats.blocks import BLOCKS, EFFORTS, BlockFormat, Formula, Trace
 from quantlib.formats.codebooks import CODEBOOKS, Blockwise, CodebookFormat, NestedScales, quantize_blockwise
 from quantlib.formats.floats import FLOATS, FloatFormat, FloatParts
 from quantlib.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor
@@ -57,6 +57,7 @@ def warm_up(names: Iterable[str] | None = None) -> None:
 
 
 __all__ = [
+    "EFFORTS",
     "FORMATS",
     "BlockFormat",
     "Blockwise",

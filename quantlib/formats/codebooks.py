@@ -129,8 +129,8 @@ class CodebookFormat:
         check_row(self, n)
         return n // self.values * self.nbytes
 
-    def quantize(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
-        """Store rows: (..., n) -> uint8 (..., row_bytes(n)). Importance has no say.
+    def quantize(self, x: np.ndarray, importance: np.ndarray | None = None, effort: str = "standard") -> np.ndarray:
+        """Store rows: (..., n) -> uint8 (..., row_bytes(n)). Importance and effort have no say.
 
         Raises FormatError on a row that blocks do not divide, and on NaN and infinity.
         """

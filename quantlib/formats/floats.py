@@ -233,8 +233,10 @@ class FloatFormat:
         check_row(self, n)
         return n // self.values * self.nbytes
 
-    def quantize(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
-        """Store rows: float (..., n) -> uint8 (..., row_bytes(n)). Infinities and NaN stay; importance has no say.
+    def quantize(self, x: np.ndarray, importance: np.ndarray | None = None, effort: str = "standard") -> np.ndarray:
+        """Store rows: float (..., n) -> uint8 (..., row_bytes(n)). Infinities and NaN stay.
+
+        Importance and effort have no say.
 
         Numbers of less than a byte follow each other from the lowest bits on: two FP4 in a byte, four FP6 in three.
         Raises FormatError on a row that `values` does not divide, and on NaN in a format that has none.

@@ -161,11 +161,11 @@ class IntegerFormat:
         check_row(self, n)
         return n // self.values * self.nbytes
 
-    def quantize(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
+    def quantize(self, x: np.ndarray, importance: np.ndarray | None = None, effort: str = "standard") -> np.ndarray:
         """Store rows, every group on the grid that just covers it: (..., n) -> uint8 (..., row_bytes(n)).
 
-        Importance has no say. Raises FormatError on a row that groups do not divide, on NaN and infinity, and on a
-        scale too large for its format.
+        Importance and effort have no say. Raises FormatError on a row that groups do not divide, on NaN and infinity,
+        and on a scale too large for its format.
         """
         x = check_rows(self, x)
         groups = x.reshape(*x.shape[:-1], -1, self.group)  # (..., groups, values)

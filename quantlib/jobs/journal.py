@@ -39,7 +39,7 @@ def fingerprint(plan: Plan, layout: Layout) -> str:
     digest = hashlib.sha256(layout.header)
     digest.update(f"{pieces.stamp(plan.checkpoint)} {pieces.CHUNK_WEIGHTS}".encode())
     for planned in plan.tensors:
-        digest.update(f"{planned.name} {planned.source} {planned.target};".encode())
+        digest.update(f"{planned.name} {planned.source} {planned.target} {planned.effort};".encode())
         if planned.importance is not None:
             digest.update(planned.importance.tobytes())
     return digest.hexdigest()

@@ -56,20 +56,22 @@ def measure(
     candidates: Iterable[str] = CANDIDATES,
     progress: Callable[[int, int], None] | None = None,
     executor: Executor | None = None,
+    effort: str = "standard",
 ) -> tuple[Measured, ...]:
     """Every quantizable tensor of a checkpoint, under its GGUF name, in every candidate format that its rows fill.
 
     imatrix: weighs the squared errors by the importance of their columns. sensitivity: what a squared relative error
     of a tensor costs, by GGUF name, in any unit; tensors that it leaves out follow the default, which is the number of
-    weights, four times that for the output matrix. progress: called with tensors done and tensors in all. The format
-    that a tensor has now costs nothing.
+    weights, four times that for the output matrix. progress: called with tensors done and tensors in all. effort: as
+    `BlockFormat.quantize` takes it. The format that a tensor has now costs nothing.
     Raises CheckpointError where the checkpoint has no GGUF view or cannot be read.
     """
     candidates = tuple(formats.get(name).name for name in candidates)
     tensors = [t for t in gguf_view(checkpoint).tensors.values() if quantizable(t.name, t.shape) and t.decodable]
     calls = ((t, imatrix.of(t.name, tuple(t.shape)) if imatrix else None) for t in tensors)
     rows: list[Measured] = []
-    work = partial(_measured, candidates=candidates, sensitivity=_sensitivities(tensors, sensitivity or {}))
+    costs = _sensitivities(tensors, sensitivity or {})
+    work = partial(_measured, candidates=candidates, sensitivity=costs, effort=effort)
     for done, found in enumerate(in_order(executor or shared_pool(), work, calls), start=1):
         rows += found
         if progress:
@@ -88,7 +90,12 @@ def _sensitivities(tensors: Sequence[Tensor], given: Mapping[str, float]) -> dic
 
 
 def _measured(
-    tensor: Tensor, importance: np.ndarray | None, *, candidates: tuple[str, ...], sensitivity: Mapping[str, float]
+    tensor: Tensor,
+    importance: np.ndarray | None,
+    *,
+    candidates: tuple[str, ...],
+    sensitivity: Mapping[str, float],
+    effort: str,
 ) -> list[Measured]:
     weight = sensitivity[tensor.name]
     samples = [(tensor.rows(start, stop), _of_row(importance, tensor, start)) for start, stop in _places(tensor)]
@@ -99,7 +106,7 @@ def _measured(
         unsteered = importance is None and (name in NEED_IMPORTANCE or getattr(form, "requires_importance", False))
         if name == tensor.format or unsteered or tensor.n % form.values:
             continue
-        lost = sum(np.array(_sums(form, x, i)) for x, i in samples)
+        lost = sum(np.array(_sums(form, x, i, effort)) for x, i in samples)
         error = sqrt(lost[0] / lost[1]) if lost[1] else 0.0
         nbytes = prod(tensor.shape[:-1]) * form.row_bytes(tensor.n)
         rows.append(Measured(tensor.name, name, nbytes, error, weight))
@@ -120,9 +127,9 @@ def _of_row(importance: np.ndarray | None, tensor: Tensor, row: int) -> np.ndarr
     return None if importance is None else importance[row * len(importance) // tensor.nrows]
 
 
-def _sums(form, x: np.ndarray, importance: np.ndarray | None) -> tuple[float, float]:
+def _sums(form, x: np.ndarray, importance: np.ndarray | None, effort: str) -> tuple[float, float]:
     """Sums of squared errors and of squares, weighted."""
-    xhat = form.dequantize(form.quantize(x, importance) if form.kind == "block" else form.quantize(x))
+    xhat = form.dequantize(form.quantize(x, importance, effort))
     error = np.square(x.astype(np.float64) - xhat).sum(axis=0)  # (n,)
     square = np.square(x.astype(np.float64)).sum(axis=0)
     weight = 1.0 if importance is None else importance.astype(np.float64)

@@ -53,7 +53,10 @@ def _reopened(path: str, expected: str) -> Source:
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows start..stop of a tensor, to be stored in the target format; importance: of its columns (n,), or None."""
+    """Rows start..stop of a tensor, to be stored in the target format.
+
+    importance: of its columns (n,), or None. effort: as `BlockFormat.quantize` takes it.
+    """
 
     source: Source
     name: str
@@ -61,6 +64,7 @@ class Piece:
     start: int
     stop: int
     importance: np.ndarray | None = field(default=None, repr=False, compare=False)
+    effort: str = "standard"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Quantized:
 def pieces(source: Source, planned: PlannedTensor) -> Iterator[Piece]:
     """Ranges of rows; none crosses from one expert's matrix to the next, for each has importances of its own."""
     for start, stop in ranges(planned):
-        yield Piece(source, planned.name, planned.target, start, stop, planned.importance_of(start))
+        yield Piece(source, planned.name, planned.target, start, stop, planned.importance_of(start), planned.effort)
 
 
 def ranges(planned: PlannedTensor) -> Iterator[tuple[int, int]]:
@@ -118,7 +122,7 @@ def _loss_of_a_copy(piece: Piece, tensor: Tensor, raw: np.ndarray) -> Loss:
 def _encoded(piece: Piece, x: np.ndarray) -> tuple[np.ndarray, Loss]:
     target = formats.get(piece.target)
     try:
-        data = target.quantize(x, piece.importance)
+        data = target.quantize(x, piece.importance, piece.effort)
     except FormatError:
         _refuse_not_finite(piece, x)
         raise

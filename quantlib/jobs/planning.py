@@ -43,7 +43,10 @@ SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """One tensor of a plan: formats before and after by name, sizes in bytes, the reason in words."""
+    """One tensor of a plan: formats before and after by name, sizes in bytes, the reason in words.
+
+    effort: how its codes are searched, as `BlockFormat.quantize` takes it.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -54,6 +57,7 @@ class PlannedTensor:
     reason: str
     tensor: Tensor = field(repr=False, compare=False)
     importance: np.ndarray | None = field(default=None, repr=False, compare=False)  # (experts, n)
+    effort: str = "standard"
 
     @property
     def copied(self) -> bool:
@@ -80,6 +84,7 @@ class PlannedTensor:
 class Plan:
     """What `run` will write. nbytes: the exact size of the file; bpw: bits of all tensors over all weights.
 
+    effort: "best" where k-quants are searched for a lower error than ggml's.
     lacking: names of tensors whose format needs an importance matrix that was not given; `run` refuses then.
     """
 
@@ -90,6 +95,7 @@ class Plan:
     warnings: tuple[str, ...]
     lacking: tuple[str, ...]
     checkpoint: Checkpoint = field(repr=False, compare=False)
+    effort: str = "standard"
 
     @property
     def source_nbytes(self) -> int:
@@ -116,16 +122,21 @@ def plan(
     pure: bool = False,
     overrides: Overrides = NO_OVERRIDES,
     measured: Sequence[Measured] | None = None,
+    effort: str = "standard",
 ) -> Plan:
     """Plan the quantization of a checkpoint to one GGUF file; reads headers only, but samples rows for a budget.
 
     recipe: a name of `quantlib.recipes.RECIPES`, a budget such as "auto:4.5bpw" or "auto:6GB", a TOML file (see
     `quantlib.recipes.user`), or one of these as a value. imatrix: an importance matrix or the file it is in. pure: the
     recipe's default for every matrix. overrides: what the user wants otherwise. measured: what `measure` found of this
-    checkpoint, where a budget need not measure again.
-    Raises RecipeError for an unknown recipe, a format that cannot be written and a budget too small; CheckpointError
-    for a model that cannot be converted to GGUF and an importance matrix that cannot be read or is another model's.
+    checkpoint, where a budget need not measure again. effort: "standard" for ggml's bytes, "best" for a lower error of
+    Q2_K to Q6_K in the same size.
+    Raises RecipeError for an unknown recipe or effort, a format that cannot be written and a budget too small;
+    CheckpointError for a model that cannot be converted to GGUF and an importance matrix that cannot be read or is
+    another model's.
     """
+    if effort not in formats.EFFORTS:
+        raise RecipeError(f"An effort is {' or '.join(formats.EFFORTS)}, not {effort!r}.")
     recipe, overrides = _resolved(recipe, overrides)
     imatrix = read_imatrix(imatrix) if isinstance(imatrix, str | Path) else imatrix
     view = gguf_view(checkpoint, 0)
@@ -136,7 +147,7 @@ def plan(
     if isinstance(recipe, Budget):
         if pure:
             raise RecipeError(f"{recipe.name} mixes formats, and pure asks for one: choose between them.")
-        measured = measure(checkpoint, imatrix) if measured is None else measured
+        measured = measure(checkpoint, imatrix, effort=effort) if measured is None else measured
         choices = budget_choices(about, recipe, measured, view.metadata, model, important, overrides)
         recipe = budget_recipe(recipe, choices)
     else:
@@ -146,11 +157,11 @@ def plan(
         if converts_only
         else _requantized(view.metadata, recipe, imatrix)
     )
-    planned = tuple(_planned(tensor, choice, imatrix) for tensor, choice in zip(tensors, choices, strict=True))
+    planned = tuple(_planned(tensor, choice, imatrix, effort) for tensor, choice in zip(tensors, choices, strict=True))
     size = gguf_size(metadata, [(t.name, t.shape, t.target) for t in planned])
     lacking = () if imatrix else tuple(t.name for t in planned if needs_importance(recipe, t.name, t.target))
     warnings = view.warnings + _requantizing_warning(planned) + _lacking_warning(recipe, lacking)
-    return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint)
+    return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort)
 
 
 def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tuple[Recipe | Budget, Overrides]:
@@ -170,7 +181,7 @@ def _present(tensor: Tensor, from_gguf: bool) -> str:
     return tensor.format if from_gguf or quantizable(tensor.name, tensor.shape) else "FP32"
 
 
-def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None) -> PlannedTensor:
+def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None, effort: str) -> PlannedTensor:
     if choice.format == tensor.format:
         nbytes = tensor.nbytes
     elif tensor.format not in formats.FORMATS:
@@ -183,7 +194,16 @@ def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None) -
     shape = tuple(tensor.shape)
     importance = imatrix.of(tensor.name, shape) if imatrix and choice.format != tensor.format else None
     return PlannedTensor(
-        tensor.name, shape, tensor.format, choice.format, tensor.nbytes, nbytes, choice.reason, tensor, importance
+        tensor.name,
+        shape,
+        tensor.format,
+        choice.format,
+        tensor.nbytes,
+        nbytes,
+        choice.reason,
+        tensor,
+        importance,
+        effort,
     )
 
 

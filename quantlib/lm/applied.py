@@ -49,4 +49,4 @@ def read_back(
 
 def _chunk(planned: PlannedTensor, x: np.ndarray, start: int, out: np.ndarray) -> None:
     form = formats.get(planned.target)
-    out[:] = form.dequantize(form.quantize(x, planned.importance_of(start)))
+    out[:] = form.dequantize(form.quantize(x, planned.importance_of(start), planned.effort))

@@ -90,6 +90,14 @@ def test_a_changed_plan_starts_over(folder, tmp_path, monkeypatch):
     assert (result.resumed, out.read_bytes()) == (0, whole(planned(folder, "Q5_K_M"), tmp_path / "whole.gguf"))
 
 
+def test_another_effort_starts_over(folder, tmp_path, monkeypatch):
+    out = tmp_path / "o.gguf"
+    stopped(planned(folder), out, 5, monkeypatch)
+    best = ql.plan(ql.open_checkpoint(folder), "Q4_K_M", effort="best")
+    result = ql.run(best, out)
+    assert (result.resumed, out.read_bytes()) == (0, whole(best, tmp_path / "whole.gguf"))
+
+
 def test_a_changed_input_starts_over(folder, tmp_path, monkeypatch):
     out = tmp_path / "o.gguf"
     stopped(planned(folder), out, 5, monkeypatch)

@@ -1,6 +1,6 @@
 """ggml's block formats, one file a family."""
 
-from quantlib.formats.blocks.block import BlockFormat, Formula, Trace
+from quantlib.formats.blocks.block import EFFORTS, BlockFormat, Formula, Trace
 from quantlib.formats.blocks.iquants import IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS
 from quantlib.formats.blocks.iquants_ternary import IQ1_M, IQ1_S
 from quantlib.formats.blocks.kquants import Q4_K, Q5_K, Q6_K
@@ -18,4 +18,4 @@ BLOCKS = (
     *(TQ1_0, TQ2_0, MXFP4, NVFP4),
 )
 
-__all__ = ["BLOCKS", "BlockFormat", "Formula", "Trace"]
+__all__ = ["BLOCKS", "EFFORTS", "BlockFormat", "Formula", "Trace"]
