@@ -39,6 +39,14 @@ LOSSES = {"KL divergence": "kl", "perplexity": "ppl", "changed tokens": "top"}
 CONTEXT = 256
 LONGEST = 6000  # characters of a text of one's own
 SHORTEST = 600
+LADDER_COLUMNS = {
+    name: st.column_config.NumberColumn(format=form)
+    for name, form in (
+        ("KL divergence", "%.5f"), ("bits per weight", "%.2f"), ("perplexity added", "%+.3f"), ("±", "%.3f"),
+        ("changed top tokens, %", "%.2f"), ("Llama-3-8B, published", "%+.3f"), ("± ", "%.3f"),
+        ("KL, published", "%.4f"),
+    )
+}  # fmt: skip
 
 
 def main() -> None:
@@ -225,10 +233,14 @@ def written(identity: str, recipe: str, prompt: str, _found: running.Running) ->
     return tokenizer.decode(list(tokens))
 
 
+def missing(command: str) -> None:
+    st.info(f"No stored measurement of this demo model is there. To make it, run `{command}`.", icon="📏")
+
+
 def show_sweep(recipe: str) -> None:
     sweep = stored.sweep()
     if sweep is None:
-        st.info("The stored sweep is of another model than the one that is there; `--sweep all` makes it anew.")
+        missing(stored.SWEEP)
         return
     st.markdown("The demo model under every recipe: bits per weight to the right, what they cost upward.")
     loss = st.segmented_control(
@@ -236,11 +248,11 @@ def show_sweep(recipe: str) -> None:
     )
     drawing.draw(frontier_svg(sweep, LOSSES[loss], recipe, theme()), key="frontier")
     found = ladder(sweep)
-    st.dataframe(found.rows, hide_index=True)
+    st.dataframe(found.rows, column_config=LADDER_COLUMNS, hide_index=True)
     captions.receipt(
-        "measured",
-        f"stored: the demo model, {sweep.measured[0].total.tokens:,} tokens of {' and '.join(sweep.texts)} in windows "
-        f"of {sweep.context}; made by `python -m quantlib perplexity assets/demo_model --sweep all`",
+        "stored",
+        f"the demo model, {sweep.measured[0].total.tokens:,} tokens of {' and '.join(sweep.texts)} in windows "
+        f"of {sweep.context}; made by `{stored.SWEEP}`",
     )
     for words in found.words:
         st.caption(words)
@@ -249,7 +261,7 @@ def show_sweep(recipe: str) -> None:
 def show_sensitivity() -> None:
     found = stored.sensitivity()
     if found is None:
-        st.info("The stored sensitivity is of another model; `--sensitivity Q2_K` makes it anew.")
+        missing(stored.SENSITIVITY)
         return
     st.markdown(
         f"One tensor at a time in **{found.format}**, all others as they were. Numbers are thousandths of a nat of KL "
@@ -263,9 +275,8 @@ def show_sensitivity() -> None:
         token=found.format,
     )
     captions.receipt(
-        "measured",
-        f"stored: the demo model, {' and '.join(found.texts)}; made by `python -m quantlib perplexity "
-        f"assets/demo_model --sensitivity {found.format}`",
+        "stored",
+        f"the demo model, on the text {' and '.join(found.texts)}; made by `{stored.SENSITIVITY}`",
     )
 
 

@@ -147,7 +147,7 @@ def show_memory(needs: list, machine, advice: fit.Advice) -> None:
 def show_speed(needs: list, machine, advice: fit.Advice) -> None:
     need = next((n for n in needs if n.recipe == advice.recipe), needs[-1])
     symbols, numbers, result = fitting.speed_lines(need, machine.bandwidth)
-    st.code(f"{symbols}\n{numbers}\n{result}", language=None)
+    st.code(f"{symbols}\n{numbers}\n{result}", language=None, wrap_lines=True)
     captions.receipt(
         "estimated",
         f"for {need.recipe}, one reader, the context full. It is a bound: kernels reach a part of it, and reading a "
@@ -177,8 +177,9 @@ def show_frontier(needs: list, machine, advice: fit.Advice) -> None:
     captions.receipt(
         "published",
         f"{QUALITY_SOURCE}. Where a recipe was measured with and without an importance matrix, without. "
-        "Another model loses other amounts, larger models usually less; the order is much the same. Diamonds, where "
-        "they are shown: measured on the demo model, a stored sweep of this project, at the same recipe.",
+        "Another model loses other amounts; the order is much the same. Diamonds, where they are shown: the demo "
+        "model, from a stored sweep of this project. They lie lower because so small a model predicts vaguely, and "
+        "vague predictions move less.",
     )
 
 
@@ -201,7 +202,7 @@ def show_cache(found: fit.Subject, context: int, cache_format: str) -> None:
 
 
 def show_loaders() -> None:
-    st.dataframe(fitting.loaders(), hide_index=True)
+    st.markdown(tables.as_markdown(fitting.loaders()))
     captions.receipt("published", "as each program's own documentation says; the last column names it")
 
 

@@ -128,7 +128,7 @@ def show_sharing(tensor: Tensor) -> None:
     st.markdown(
         "One scale for the whole tensor is cheap: and the largest weight anywhere sets it for everyone. A scale for "
         "every row (channel), or for every few weights in it (group), fits better and must be stored too. "
-        "bits per weight = bits of a code + 16 bits of a scale ÷ weights that share it."
+        "Bits per weight = bits of a code + 16 bits of a scale ÷ weights that share it."
     )
     bits = st.segmented_control("Bits of a code", [8, 4, 3, 2], default=4, key="at", bind="query-params", required=True)
     found = by_granularity(source(), tensor.name, bits, tensor)

@@ -149,7 +149,7 @@ def show_real(found: running.Running) -> None:
     st.plotly_chart(outliers.weight_map_figure(rows, theme()), theme=None, config=component.PLOT, key="weight_map")
     st.markdown(
         "**Activations** are worse, and their outliers keep to a few channels, whatever the text. Each cell is an "
-        "input channel of one kind of matrix; the darker, the larger the largest value that came through it."
+        "input channel of one kind of matrix; the stronger its colour, the larger the largest value that came through."
     )
     kind = st.segmented_control("Read by", KINDS, default="ffn_down", key="kind", bind="query-params", required=True)
     seen = watched(found.identity, found)

@@ -219,8 +219,8 @@ def show_fair() -> None:
         hide_index=True,
     )
     captions.receipt(
-        "measured",
-        f"stored: the demo model, judged by {' and '.join(contest.texts)} after a look at {contest.calibration_name} "
+        "stored",
+        f"the demo model, judged on two texts ({' and '.join(contest.texts)}) after a look at a third, mixed one "
         f"({contest.calibration_tokens:,} tokens); made by `{fair.COMMAND}`. {' '.join(contest.notes)}",
     )
 

@@ -65,7 +65,7 @@ class Line {
     this.states = formats.map((f, i) => s("text", { class: "state", x: right + 10, y: top + ROW * i + 12 }));
     this.farLine = s("path", { class: "value", d: `M0 8V${height - 22}` });
     this.far.replaceChildren(...[s("defs", {}, s("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, s("path", { d: "M0 0V6", class: "hatch" }))),
-      s("text", { x: left, y: 10 }, `the tensor's weights by power of two (heights: logarithm of the count)`), bars,
+      s("text", { x: left, y: 10 }, `its weights by power of two; log heights`), bars,
       formats.map((f, i) => { const y = top + ROW * i + 8; return [s("text", { class: "name", x: left - 8, y: y + 4, "text-anchor": "end" }, f.name.replace("_", " ")), box(ends[i].tiny, ends[i].low, y, "subnormal"), box(ends[i].low, ends[i].high, y, "normal")]; }),
       [-40, -30, -20, -10, 0, 10, 20].map((k) => s("text", { x: this.at(k), y: height - 4, "text-anchor": k === HIGHEST ? "end" : "middle" }, `2${raised(k)}`)), this.states, this.farLine].flat(3).filter(Boolean));
   }

@@ -13,7 +13,7 @@ def guess(question: str, choices: Sequence[str], key: str = "guess") -> str | No
             "Your guess", choices, key=key, bind="query-params", label_visibility="collapsed", required=False
         )
         if said is None:
-            st.caption("Choose one; the measured answer appears then.")
+            st.caption("Choose one; the answer appears then.")
     return said
 
 

@@ -9,6 +9,13 @@ from quantlib.lm import Sensitivity, Sweep, digest_of_model
 
 FOLDER = model.ROOT / "assets" / "measurements"
 
+# What makes each, as in that folder's README.
+SWEEP = "python -m quantlib perplexity assets/demo_model --sweep all --out assets/measurements/sweep"
+SENSITIVITY = (
+    "python -m quantlib perplexity assets/demo_model --sensitivity Q2_K --context 256 "
+    "--text assets/calibration/mixed.txt --out assets/measurements/sensitivity"
+)
+
 
 @cache
 def sweep() -> Sweep | None:

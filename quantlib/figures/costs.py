@@ -81,10 +81,13 @@ def tail_figure(found: Comparison, theme: str = "light") -> go.Figure:
     muted = palette.MUTED[theme]
     figure.add_hline(
         y=mean, line={"color": muted, "dash": "dash", "width": 1.5},
-        annotation={"text": f"mean {mean:.3g}", "font": {"color": muted}, "xanchor": "right"},
+        annotation={
+            "text": f"mean {mean:.3g}", "font": {"color": palette.INK[theme]}, "bgcolor": palette.PAPER[theme],
+            "xanchor": "right",
+        },
     )  # fmt: skip
     style.apply(figure, theme, height=330)
-    figure.update_xaxes(title="share of tokens that moved by no more than this", type="category")
+    figure.update_xaxes(title="share of tokens, calmest first", type="category")
     figure.update_yaxes(title="KL divergence, nats", rangemode="tozero")
     return figure
 
@@ -93,9 +96,9 @@ def worst_rows(worst: Sequence[WorstToken]) -> list[dict]:
     """The worst tokens as rows, with what led up to them."""
     return [
         {
-            "…": "… " + w.before.replace("\n", " "), "the text says": shown(w.right), "before": w.baseline_probability,
-            "now": w.probability, "likeliest before": shown(w.baseline_top), "likeliest now": shown(w.top),
-            "KL, nats": w.divergence,
+            "the text says": shown(w.right), "before": w.baseline_probability, "now": w.probability,
+            "KL, nats": w.divergence, "likeliest before": shown(w.baseline_top), "likeliest now": shown(w.top),
+            "what came before": "… " + w.before.replace("\n", " ").strip(),
         }
         for w in worst
     ]  # fmt: skip

@@ -49,12 +49,12 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     ]
     marks += [
         f'<path d="M{LEFT} {y(t):.1f}H{WIDTH - RIGHT}" stroke="{rule}"/>'
-        f'<text x="{LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
+        f'<text x="{LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{_plain(t)}</text>'
         for t in y.decades()
     ]
     points = " ".join(f"{x(m.bpw):.1f},{y(measure.of(m)):.1f}" for m in best)
     marks.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>')
-    for m in shown:
+    for m in sorted(shown, key=lambda m: m in best):  # what is best lies on top
         marks.append(_point(m, x(m.bpw), y(measure.of(m)), measure, m in best, m.recipe == chosen, ink, panel))
     marks += _labels([(x(m.bpw), y(measure.of(m)), m.name) for m in best], ink)
     marks.append(
@@ -84,6 +84,15 @@ def _point(m: Measured, x: float, y: float, measure: Loss, best: bool, chosen: b
     )
     ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="10" fill="none" stroke="{ink}" stroke-width="2"/>' if chosen else ""
     return f"<g><title>{escape(words)}</title>{ring}{shape}</g>"
+
+
+def _plain(value: float) -> str:
+    """A tick as people write it: 0.01, and 10⁻⁵ where zeros would fill the margin."""
+    if value >= 1e-4:
+        return f"{value:g}"
+    digits, power = f"{value:.0e}".split("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
 
 
 def _labels(places: Sequence[tuple[float, float, str]], ink: str) -> list[str]:

@@ -23,10 +23,10 @@ def ladder(sweep: Sweep) -> Ladder:
     found = [m for name in LADDER if (m := sweep.of(name)) is not None]
     words = [_step(larger, smaller) for larger, smaller in pairwise(found)]
     words.append(
-        f"Measured: {sweep.source}, {found[0].total.tokens:,} tokens of {', '.join(sweep.texts)}, ± one standard error "
-        "of the difference token by token. A small model says little about a large one: this one's predictions are "
-        f"vague (perplexity {found[0].total.baseline:.1f}, where Llama-3-8B has 6.2), and vague predictions change "
-        "less when weights are rounded."
+        f"Measured: {sweep.source.replace('_', ' ')}, {found[0].total.tokens:,} tokens of {' and '.join(sweep.texts)}, "
+        "± one standard error of the difference token by token. A small model says little about a large one: this "
+        f"one's predictions are vague (perplexity {found[0].total.baseline:.1f}, where Llama-3-8B has 6.2), "
+        "and vague predictions change less when weights are rounded."
         if found
         else "No recipe of the ladder was measured."
     )
@@ -38,10 +38,10 @@ def _row(m: Measured) -> dict:
     published = quality_of(m.recipe)
     return {
         "recipe": m.recipe,
-        "bits per weight": m.bpw,
+        "KL divergence": round(m.total.kl, 6),
+        "bits per weight": round(m.bpw, 2),
         "perplexity added": round(m.total.difference, 4),
         "±": round(m.total.difference_stderr, 4),
-        "KL divergence": round(m.total.kl, 6),
         "changed top tokens, %": round(100 * m.total.changed_top, 2),
         "Llama-3-8B, published": published.delta if published else None,
         "± ": published.delta_error if published else None,

@@ -92,14 +92,13 @@ def by_format(plan: Plan) -> list[dict]:
         fmt = formats.get(name)
         rows.append(
             {
-                "part": name, "tensors": len(tensors), "weights": weights,
+                "part": name, "bytes": sum(t.nbytes for t in tensors), "tensors": len(tensors), "weights": weights,
                 "blocks": weights // fmt.values, "bytes of a block": fmt.nbytes,
-                "bytes": sum(t.nbytes for t in tensors),
             }
         )  # fmt: skip
     inside = sum(row["bytes"] for row in rows)
     rows.append(
-        {"part": "header and padding", "tensors": None, "weights": None, "blocks": None, "bytes of a block": None,
-         "bytes": plan.nbytes - inside}
+        {"part": "header and padding", "bytes": plan.nbytes - inside, "tensors": None, "weights": None, "blocks": None,
+         "bytes of a block": None}
     )  # fmt: skip
     return rows

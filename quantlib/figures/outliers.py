@@ -148,10 +148,17 @@ def _heatmap(grid, labels, across: str, bar: str, hover: str, theme: str, text: 
         go.Heatmap(
             z=grid, y=labels, zmin=0, zmax=high, hovertemplate=hover + "<extra></extra>",
             colorscale=[[0, palette.PAPER[theme]], [1, palette.ROLES["error"].colour(theme)]],
-            texttemplate="%{z:.0f}" if text else None, xgap=2 * text, ygap=2 if text else 1,
+            xgap=2 * text, ygap=2 if text else 1,
             colorbar={"title": {"text": bar, "side": "right"}, "thickness": 10, "outlinewidth": 0},
         )
     )  # fmt: skip
+    for (row, column), value in np.ndenumerate(grid) if text else ():
+        share = min(1.0, value / high) if np.isfinite(value) else 0.0
+        ground = palette.mixed(palette.PAPER[theme], palette.ROLES["error"].colour(theme), share)
+        figure.add_annotation(
+            x=column, y=labels[row], text=f"{value:.0f}", showarrow=False,
+            font={"color": palette.written_on(ground, theme), "size": 12},
+        )  # fmt: skip
     style.apply(figure, theme, height=64 + 30 * len(labels))
     figure.update_xaxes(title=across)
     figure.update_yaxes(autorange="reversed", tickfont={"color": palette.INK[theme]})
@@ -195,7 +202,7 @@ def threshold_figure(trace: OutlierTrace, chosen: float, theme: str = "light") -
         yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False, "rangemode": "tozero"},
         margin={"r": 52},
     )
-    figure.update_xaxes(title="threshold: channels where |x| reaches it are kept apart", type="category")
+    figure.update_xaxes(title="threshold that |x| must reach", type="category")
     figure.update_yaxes(
         title="error, share of the output", tickformat=".2%", rangemode="tozero", selector={"side": None}
     )
@@ -239,6 +246,6 @@ def smooth_error_figure(trace: SmoothTrace, step: int, theme: str = "light") -> 
         annotation={"text": "without smoothing", "font": {"color": muted}, "xanchor": "right"},
     )  # fmt: skip
     style.apply(figure, theme, height=260)
-    figure.update_xaxes(title="α: how much of the difficulty moves to the weights")
+    figure.update_xaxes(title="α: how much moves to the weights")
     figure.update_yaxes(title="error of the output", tickformat=".1%", rangemode="tozero")
     return figure

@@ -64,6 +64,30 @@ def rgb(colour: tuple[int, int, int]) -> str:
     return "rgb({} {} {})".format(*colour)
 
 
+def luminance(colour: str) -> float:
+    """Relative luminance of "#rrggbb", from 0 to 1, as WCAG 2 defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, from 1 to 21, as WCAG 2 defines it."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    """So much of the other colour in the first, "#rrggbb"."""
+    pairs = ((int(one[at : at + 2], 16), int(other[at : at + 2], 16)) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
+def written_on(ground: str, theme: str) -> str:
+    """Ink or paper of a theme, whichever reads better on this ground."""
+    return max(INK[theme], PAPER[theme], key=lambda colour: contrast(colour, ground))
+
+
 def diverging(theme: str) -> list[list]:
     """Plotly colour scale for weights: negative, zero, positive; give it limits that lie evenly around zero."""
     stops = (NEGATIVE[theme], MIDDLE[theme], POSITIVE[theme])

@@ -208,8 +208,8 @@ def fair_rows(contest: Contest, bits: int) -> list[dict]:
     """Methods at so many bits of a code, the least divergence first."""
     return [
         {
-            "method": m.method, "bits per weight": round(m.bpw, 3), "output error": m.output_error,
-            "perplexity added": m.total.difference, "±": m.total.difference_stderr, "KL, nats": m.total.kl,
+            "method": m.method, "KL, nats": m.total.kl, "bits per weight": round(m.bpw, 3),
+            "output error": m.output_error, "perplexity added": m.total.difference, "±": m.total.difference_stderr,
             "changed tokens": m.total.changed_top, "seconds": m.seconds,
         }
         for m in sorted(contest.at(bits), key=lambda m: m.total.kl)

@@ -29,8 +29,8 @@ SWEEP = Sweep(
 def test_it_shows_every_recipe_that_lost_something(loss, theme):
     root = ET.fromstring(frontier_svg(SWEEP, loss, "Q4_0", theme))
     titles = [t.text for t in root.iter(SVG + "title")]
-    assert [t.split(":")[0] for t in titles] == ["Q8_0", "Q4_0", "Q4_1", "Q2_K + imatrix"]
-    assert [("smaller and better" in t) for t in titles] == [False, False, True, False]
+    assert [t.split(":")[0] for t in titles] == ["Q4_1", "Q8_0", "Q4_0", "Q2_K + imatrix"]
+    assert [("smaller and better" in t) for t in titles] == [True, False, False, False]
     assert len(next(root.iter(SVG + "polyline")).get("points").split()) == 3
 
 
