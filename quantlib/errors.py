@@ -9,6 +9,10 @@ class FormatError(QuantlibError):
     """A format that is not known, or numbers that it cannot store."""
 
 
+class ScaleError(FormatError):
+    """Weights whose scale the format cannot store."""
+
+
 class CheckpointError(QuantlibError):
     """A file that cannot be read as the checkpoint it claims to be."""
 

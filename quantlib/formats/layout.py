@@ -131,6 +131,25 @@ class Layout:
             raw[..., field.bits] = (code[..., None] >> np.arange(field.width, dtype=field.unsigned)) & 1
         return np.packbits(raw, axis=-1, bitorder="little")
 
+    def overflowed(self, data: np.ndarray) -> np.ndarray:
+        """Which blocks hold a half-precision number that is infinite or NaN: uint8 (blocks, nbytes) -> (blocks,)."""
+        found = np.zeros(len(data), bool)
+        for masks in self._half_exponents:
+            found |= np.logical_and.reduce([data[:, byte] & mask == mask for byte, mask in masks])
+        return found
+
+    @cached_property
+    def _half_exponents(self) -> list[list[tuple[int, np.uint8]]]:
+        """Where the exponent of each half-precision number stands: (byte, its bits there); all are 1 past the range."""
+        exponents = [bits[10:15] for field in self.fields if field.dtype == "f2" for bits in field.bits]
+        return [
+            [
+                (int(byte), np.uint8(sum(1 << int(bit % 8) for bit in bits if bit // 8 == byte)))
+                for byte in set(bits // 8)
+            ]
+            for bits in exponents
+        ]
+
     def element(self, name: str, weight: int) -> int:
         """Which code of field `name` weight number `weight` of the block uses."""
         field = self.field(name)

@@ -10,6 +10,7 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.checkpoints import Checkpoint, ImportanceMatrix, Tensor, gguf_view
+from quantlib.errors import ScaleError
 from quantlib.jobs.pool import in_order, shared_pool
 from quantlib.recipes import RECIPES, Role, quantizable, role_of
 
@@ -106,7 +107,10 @@ def _measured(
         unsteered = importance is None and (name in NEED_IMPORTANCE or getattr(form, "requires_importance", False))
         if name == tensor.format or unsteered or tensor.n % form.values:
             continue
-        lost = sum(np.array(_sums(form, x, i, effort)) for x, i in samples)
+        try:
+            lost = sum(np.array(_sums(form, x, i, effort)) for x, i in samples)
+        except ScaleError:
+            continue  # weights beyond what this format can store
         error = sqrt(lost[0] / lost[1]) if lost[1] else 0.0
         nbytes = prod(tensor.shape[:-1]) * form.row_bytes(tensor.n)
         rows.append(Measured(tensor.name, name, nbytes, error, weight))

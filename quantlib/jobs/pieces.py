@@ -10,7 +10,7 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view, open_checkpoint
-from quantlib.errors import FormatError, JobError
+from quantlib.errors import FormatError, JobError, ScaleError
 from quantlib.jobs.planning import Plan, PlannedTensor
 from quantlib.metrics import Loss, compare
 
@@ -123,17 +123,24 @@ def _encoded(piece: Piece, x: np.ndarray) -> tuple[np.ndarray, Loss]:
     target = formats.get(piece.target)
     try:
         data = target.quantize(x, piece.importance, piece.effort)
+    except ScaleError:
+        raise _too_large(piece, x) from None
     except FormatError:
         _refuse_not_finite(piece, x)
         raise
     loss = compare(x, target.dequantize(data))
     if not np.isfinite(loss.squared_error):
         _refuse_not_finite(piece, x)
-        raise JobError(
-            f"{piece.name} holds a weight of size {np.abs(x).max():.4g}, too large for {piece.target}; "
-            "choose a recipe with a wider range, such as BF16."
-        )
+        raise _too_large(piece, x)
     return data.reshape(-1), loss
+
+
+def _too_large(piece: Piece, x: np.ndarray) -> JobError:
+    row = int(np.abs(x).max(axis=1).argmax())
+    return JobError(
+        f"{piece.name} holds a weight of size {np.abs(x[row]).max():.4g} in row {piece.start + row}, too large for "
+        f"{piece.target}; choose a recipe with a wider range, such as BF16."
+    )
 
 
 def _refuse_not_finite(piece: Piece, x: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from quantlib.errors import FormatError
+from quantlib.errors import FormatError, ScaleError
 from quantlib.formats import FORMATS
 from quantlib.formats.blocks import search
 
@@ -32,7 +32,7 @@ def golden(form, important: bool) -> np.ndarray | None:
 
 
 @every_block
-@pytest.mark.parametrize("method", ["quantize", "quantize_reference"])
+@pytest.mark.parametrize("method", ["ggml_bytes", "ggml_bytes_reference"])
 def test_golden_bytes(form, method):
     checked = 0
     for importance in (None, GOLDEN["imatrix"]):
@@ -54,7 +54,7 @@ def test_kernel_equals_reference(form, importance):
     x = np.concatenate([draw(family, "none", (5, 512), seed=5)[0] for family in FAMILIES])
     _, important = draw("normal", importance, (1, 512), seed=5)
     important = needed(form, important, 512)
-    wrong = (form.quantize(x, important) != form.quantize_reference(x, important)).any(axis=-1)
+    wrong = (form.ggml_bytes(x, important) != form.ggml_bytes_reference(x, important)).any(axis=-1)
     assert not wrong.any(), [family for row, family in enumerate(FAMILIES) if wrong[5 * row : 5 * row + 5].any()]
 
 
@@ -68,7 +68,7 @@ def test_sub_codes_that_overflow_spill_as_in_ggml():
         found = search.scale_and_minimum(groups, spread, levels=15, first=-0.9, step=0.05, steps=36)
         _, codes = search.positive_scale(found.scale, search.total(spread), levels=63)
     assert codes.max() > 63
-    assert np.array_equal(form.quantize(x, importance), form.quantize_reference(x, importance))
+    assert np.array_equal(form.ggml_bytes(x, importance), form.ggml_bytes_reference(x, importance))
 
 
 @every_block
@@ -81,7 +81,29 @@ def test_kernel_equals_reference_on_adversarial_numbers(form, data):
     sizes = st.floats(0, 2.0**100, width=32)
     importance = data.draw(st.none() | arrays(np.float32, form.values, elements=sizes, fill=sizes))
     importance = needed(form, importance, form.values)
-    assert np.array_equal(form.quantize(x, importance), form.quantize_reference(x, importance))
+    assert np.array_equal(form.ggml_bytes(x, importance), form.ggml_bytes_reference(x, importance))
+
+
+@every_block
+@pytest.mark.parametrize("importance", ["none", "ordinary"])
+def test_rows_whose_scale_half_precision_cannot_hold_are_refused(form, importance):
+    """Exactly those; all others keep ggml's bytes."""
+    x = np.concatenate([draw(family, "none", (2, 512), seed=5)[0] for family in FAMILIES])
+    x = np.concatenate([x, 1e8 * x[:2]])
+    important = needed(form, draw("normal", importance, (1, 512), seed=5)[1], 512)
+    data = form.ggml_bytes(x, important)
+    codes = form.unpack(data.reshape(len(x), -1, form.nbytes))
+    halves = [codes[field.name] for field in form.layout.fields if field.dtype == "f2"]
+    fits = np.logical_and.reduce([np.isfinite(half).all(axis=(1, 2)) for half in halves] + [np.ones(len(x), bool)])
+    assert fits.all() == (not halves)
+    assert np.array_equal(form.quantize(x[fits], important), data[fits])
+    for row in np.flatnonzero(~fits):
+        both = np.stack([x[0], x[row]])
+        for quantize in (form.quantize, form.quantize_reference):
+            with pytest.raises(ScaleError, match="in FP16, which ends at 65504, and row 1 needs one beyond: its larg"):
+                quantize(both, important)
+        with pytest.raises(ScaleError, match=r"and row \(0, 1\) needs"):
+            form.quantize(both[None], important)
 
 
 def valid_bytes(form) -> np.ndarray:

@@ -181,3 +181,14 @@ def test_the_demo_models_plan_names_its_budget(demo_model: Path, measured, sourc
     plan = ql.plan(source, "auto:4.5bpw", measured=measured)
     assert plan.recipe.name == "auto:4.5bpw"
     assert plan.metadata["general.file_type"].value in {r.file_type for r in RECIPES.values()}
+
+
+def test_a_format_that_cannot_store_a_tensor_is_no_candidate_for_it(tmp_path):
+    weights = model_weights()
+    weights["model.layers.0.mlp.down_proj.weight"] *= 1e9
+    write_model(tmp_path / "model", weights)
+    with ql.open_checkpoint(tmp_path / "model") as checkpoint:
+        found = ql.measure(checkpoint, candidates=["Q4_0", "Q8_0", "BF16"])
+    formats = {m.format for m in found if m.name == "blk.0.ffn_down.weight"}
+    assert formats == {"FP32", "BF16"}
+    assert {m.format for m in found if m.name == "blk.0.ffn_up.weight"} == {"FP32", "BF16", "Q4_0", "Q8_0"}

@@ -60,7 +60,7 @@ def test_many_weights_of_each_common_family(ggml, name, family, importance):
     for seed, start in enumerate(range(0, left, 256)):
         x, important = draw(family, importance, (min(256, left - start), COLUMNS), seed)
         important = needed(form, important, COLUMNS)
-        assert_same(form, form.quantize(x, important), theirs(ggml, form, x, important))
+        assert_same(form, form.ggml_bytes(x, important), theirs(ggml, form, x, important))
 
 
 @pytest.mark.parametrize("importance", IMPORTANCE)
@@ -73,7 +73,7 @@ def test_every_family_and_importance(ggml, name, importance):
         x, important = draw(family, importance, (16, 2048), 1)
         important = needed(form, important, 2048)
         try:
-            assert_same(form, form.quantize(x, important), theirs(ggml, form, x, important))
+            assert_same(form, form.ggml_bytes(x, important), theirs(ggml, form, x, important))
         except AssertionError as error:
             raise AssertionError(f"{family}: {error}") from None
 

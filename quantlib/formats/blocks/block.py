@@ -7,7 +7,7 @@ import numpy as np
 
 from quantlib.errors import FormatError
 from quantlib.formats.blocks.best import SuperBlock, improve
-from quantlib.formats.finite import check_finite
+from quantlib.formats.finite import HALF_MAX, check_finite, check_scales
 from quantlib.formats.layout import Layout
 from quantlib.formats.rows import check_importance, check_row, check_rows, check_stored_rows, read_only
 
@@ -174,11 +174,14 @@ class BlockFormat:
         x: any float type, worked on as float32. importance: float32 (n,), not negative, or None. effort: "best"
         searches on from ggml's choice to a lower error Σ importance · (x − x̂)², in formats with a `super_block`; the
         bytes of others stay ggml's.
-        Raises FormatError on a row that blocks do not divide, NaN, infinity, a wrong importance and another effort.
+        Raises FormatError on a row that blocks do not divide, NaN, infinity, a wrong importance and another effort;
+        ScaleError, with the row, where a scale is beyond FP16's range.
         """
         if effort not in EFFORTS:
             raise FormatError(f"An effort is {' or '.join(EFFORTS)}, not {effort!r}.")
-        data = self._standard(x, importance)
+        data, largest = self._encoded(x, importance)
+        if largest > HALF_MAX / 2:  # where it is known and smaller, no scale can be as large as that
+            check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
         return data if effort == "standard" or self.super_block is None else self._better(data, x, importance)
 
     def _better(self, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None, improve=None) -> np.ndarray:
@@ -196,31 +199,41 @@ class BlockFormat:
             better[rows] = self.pack(codes)
         return better.reshape(data.shape)
 
-    def _standard(self, x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    def ggml_bytes(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
+        """As `quantize`, and as ggml also where a scale is beyond FP16's range: infinite."""
+        return self._encoded(x, importance)[0]
+
+    def _encoded(self, x: np.ndarray, importance: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """ggml's bytes, and the largest magnitude in x, infinite where the kernel does not look for it."""
         kernels = self.load_kernels()
         plain = importance is None or not self.uses_importance
         look_first = not (plain and kernels.sizes)
         blocks, importance, shape = self._blocks(x, importance, look_first)
         out = np.empty((len(blocks), self.nbytes), np.uint8)
+        size = np.inf
         if not plain:
             kernels.encode_important(read_only(blocks), read_only(importance), out)
+        elif look_first:
+            kernels.encode(read_only(blocks), out)
         else:
             size = kernels.encode(read_only(blocks), out)
-            if not look_first and not np.isfinite(size):
+            if not np.isfinite(size):
                 check_finite(self.name, blocks.reshape(np.shape(x)))
-        return out.reshape(shape)
+        return out.reshape(shape), size
 
     def quantize_reference(
         self, x: np.ndarray, importance: np.ndarray | None = None, effort: str = "standard"
     ) -> np.ndarray:
         """As `quantize`, by the readable reference: the same bytes, about a hundred times slower."""
-        data = self._standard_reference(x, importance)
+        data = self.ggml_bytes_reference(x, importance)
+        check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
         if effort == "standard" or self.super_block is None:
             return data
         with np.errstate(all="ignore"):
             return self._better(data, x, importance, improve)
 
-    def _standard_reference(self, x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    def ggml_bytes_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
+        """As `ggml_bytes`, by the readable reference."""
         blocks, importance, shape = self._blocks(x, importance)
         if importance is None or not len(blocks):
             return self.pack(self.choose_reference(blocks, None)).reshape(shape)
