@@ -276,7 +276,7 @@ def show_sensitivity() -> None:
     )
     captions.receipt(
         "stored",
-        f"the demo model, on the text {' and '.join(found.texts)}; made by `{stored.SENSITIVITY}`",
+        f"the demo model, on the text “{' and '.join(found.texts)}”; made by `{stored.SENSITIVITY}`",
     )
 
 

@@ -202,8 +202,13 @@ def show_cache(found: fit.Subject, context: int, cache_format: str) -> None:
 
 
 def show_loaders() -> None:
-    st.markdown(tables.as_markdown(fitting.loaders()))
-    captions.receipt("published", "as each program's own documentation says; the last column names it")
+    st.markdown(
+        "\n".join(
+            f"- **{row['loader']}** takes {row['takes']}, on {row['runs on']}: {row['note']}. :small[({row['source']})]"
+            for row in fitting.loaders()
+        )
+    )
+    captions.receipt("published", "as each program's own documentation says, which is named at the end of each line")
 
 
 def snippet(machine) -> str:

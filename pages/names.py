@@ -94,7 +94,8 @@ def show_name(plan: ql.Plan) -> None:
     pointing(
         drawn(str(source), recipe.name, plan),
         key="name",
-        rest=f"{source.name} in {recipe.name}\n{len(plan.tensors)} tensors, {plan.weights:,} weights · "
+        rest=f"{source.name.replace('_', ' ')} in {recipe.name}\n"
+        f"{len(plan.tensors)} tensors, {plan.weights:,} weights · "
         f"{plan.bpw:.4g} bits per weight · {plan.nbytes:,} bytes\nPoint at a tensor to read why it gets its format.",
         name=recipe.name,
         ask="Press a part of the name: it says what it means, and the tensors that it decides stand out.",

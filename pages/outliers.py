@@ -245,6 +245,7 @@ def show_super(found: running.Running) -> None:
             "product": st.column_config.NumberColumn("largest product", format="%.1f"),
             "perplexity": st.column_config.NumberColumn("perplexity without", format="%.3f"),
         },
+        column_order=("matrix", "perplexity", "product", "value", "row", "column"),
         hide_index=True,
     )
     top = rows[0]

@@ -37,6 +37,7 @@ class Scrubber {
       this.curve = data.curve.map((bits) => decode(WIDE, bits));
       set(this.range, { max: data.labels.length - 1, "aria-label": data.name });
       set(this.picture, { hidden: !this.frames });
+      this.root.toggleAttribute("data-wide", Boolean(this.frames) && data.columns > 4 * data.rows);
       this.title.textContent = data.picture;
       this.drawCurve();
     }
@@ -71,6 +72,7 @@ class Scrubber {
     if (this.frames) {
       paint(this.canvas, this.frames, data.rows, data.columns, colours(this.root, data.colours), at * data.rows * data.columns);
       set(this.canvas, { "aria-label": `${data.picture}, ${data.labels[at]}` });
+      this.picture.style.setProperty("--front", at / Math.max(1, data.labels.length - 1));
     }
     if (this.marker) {
       set(this.marker, { transform: `translate(${this.x(at)} 0)` });

@@ -147,7 +147,7 @@ def sensitivity_svg(found: Sensitivity) -> str:
         marks.append(
             f'<g class="hurt" style="--depth:{(part.kl / worst) ** 0.5:.3f}" data-words="{escape(words, quote=True)}">'
             f'<rect x="{x:.1f}" y="{y}" width="{w - 2:.1f}" height="{TALL - 2}" rx="3"/>'
-            f'<text x="{x + w / 2 - 1:.1f}" y="{y + 19}">{1000 * part.kl:.3g}</text></g>'
+            f'<text x="{x + w / 2 - 1:.1f}" y="{y + 19}">{_thousandths(part.kl)}</text></g>'
         )
     height = len(rows) * TALL + 22
     marks += [
@@ -156,6 +156,11 @@ def sensitivity_svg(found: Sensitivity) -> str:
     marks.append(f'<text class="name" x="{LEFT - 8}" y="{height - 5}">layer</text>')
     label = f"KL divergence with one tensor at a time in {found.format}, in thousandths of a nat"
     return f'<svg class="hurts" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(marks)}</svg>'
+
+
+def _thousandths(kl: float) -> str:
+    """A divergence in thousandths of a nat, as short as a cell needs it."""
+    return f"{1000 * kl:.3g}" if 1000 * kl >= 0.005 else "&lt;0.01"
 
 
 def tokens_csv(found: Comparison, tokenizer: Tokenizer, quote: Callable[[str], str] = repr) -> str:

@@ -57,9 +57,12 @@ def _step(larger: Measured, smaller: Measured) -> str:
     """
     names = f"{smaller.recipe} against {larger.recipe}"
     parts = []
-    for what, value, error in (("perplexity", "difference", "difference_stderr"), ("KL divergence", "kl", "kl_stderr")):
+    for what, value, error, scale, unit in (
+        ("perplexity", "difference", "difference_stderr", 1, ""),
+        ("KL divergence", "kl", "kl_stderr", 1000, " thousandths of a nat"),
+    ):
         gap = getattr(smaller.total, value) - getattr(larger.total, value)
         doubt = 2 * hypot(getattr(smaller.total, error), getattr(larger.total, error))
         verdict = "higher" if gap > doubt else "lower, against the published order" if gap < -doubt else "not clear"
-        parts.append(f"{what} {verdict} ({gap:+.4g} ± {doubt / 2:.2g})")
+        parts.append(f"{what} {verdict} ({scale * gap:+.3g} ± {scale * doubt / 2:.2g}{unit})")
     return f"{names}: {', '.join(parts)}."

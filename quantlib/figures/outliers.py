@@ -199,7 +199,15 @@ def threshold_figure(trace: OutlierTrace, chosen: float, theme: str = "light") -
     )  # fmt: skip
     style.apply(figure, theme, height=330)
     figure.update_layout(
-        yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False, "rangemode": "tozero"},
+        yaxis2={
+            "overlaying": "y",
+            "side": "right",
+            "tickformat": ".0%",
+            "showgrid": False,
+            "rangemode": "tozero",
+            "tickmode": "auto",
+            "nticks": 5,
+        },
         margin={"r": 52},
     )
     figure.update_xaxes(title="threshold that |x| must reach", type="category")

@@ -19,7 +19,7 @@ def size_bars(plans: Sequence[Plan], chosen: str) -> str:
         rows.append(
             f'<div class="size-row{chosen_class}"><span class="name">{escape(plan.recipe.name)}</span>'
             f'<span class="track"><span class="bar" style="width:{width:.2f}%"></span></span>'
-            f'<span class="size">{size(plan.nbytes)}</span><span class="bpw">{plan.bpw:.2f} bpw</span></div>'
+            f'<span class="size">{size(plan.nbytes)}</span><span class="bpw">{plan.bpw:.2f} bits each</span></div>'
         )
     return f'<div class="sizes" role="img" aria-label="File sizes by recipe">{"".join(rows)}</div>'
 

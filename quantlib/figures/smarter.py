@@ -116,7 +116,7 @@ def running_figure(found: Replay, theme: str = "light") -> go.Figure:
         )  # fmt: skip
     style.apply(figure, theme, height=280)
     figure.update_xaxes(title="columns rounded")
-    figure.update_yaxes(title="output error that is certain", rangemode="tozero")
+    figure.update_yaxes(title="output error so far", rangemode="tozero")
     return figure
 
 
@@ -153,19 +153,21 @@ def alpha_figure(found: AlphaSearch, said: float | None = None, theme: str = "li
     )  # fmt: skip
     figure.add_scatter(
         x=[search.alpha], y=[share[search.winner]], mode="markers+text", text=[f"best, α = {search.alpha:.2f}"],
-        textposition="top center", textfont={"color": ink}, marker={"symbol": "star", "size": 16, "color": ink},
+        textposition="bottom center", textfont={"color": ink}, marker={"symbol": "star", "size": 16, "color": ink},
         hoverinfo="skip",
     )  # fmt: skip
     if said is not None:
         at = int(np.argmin(np.abs(search.alphas - said)))
         figure.add_scatter(
             x=[search.alphas[at]], y=[share[at]], mode="markers+text", text=["your guess"],
-            textposition="bottom center", textfont={"color": ink}, hoverinfo="skip",
+            textposition="top right" if at < len(share) // 2 else "top left", textfont={"color": ink}, hoverinfo="skip",
             marker={"symbol": "circle-open", "size": 15, "color": ink, "line": {"width": 2}},
         )  # fmt: skip
     style.apply(figure, theme, height=320)
-    figure.update_xaxes(title="α: how much of mean |x| goes into the scale of a channel")
-    figure.update_yaxes(title="output error, share of that without scaling")
+    low, high = float(share.min()), float(share.max())
+    figure.update_yaxes(range=[low - 0.2 * (high - low), high + 0.12 * (high - low)])
+    figure.update_xaxes(title="α: how strongly large channels grow")
+    figure.update_yaxes(title="output error, without = 1")
     figure.update_layout(showlegend=False)
     return figure
 
