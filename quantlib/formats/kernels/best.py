@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantlib.formats.blocks.best import STRETCHES, TURNS
-from quantlib.formats.kernels.iquants import nearest_ints
+from quantlib.formats.kernels.magnitudes import nearest_ints
 from quantlib.formats.kernels.scalar import ZERO, clamped_int, float_from_half, half_from_float, inlined, kernel, part
 from quantlib.formats.kernels.simd import WIDTH, as_floats, larger, load, smaller, splat, store
 

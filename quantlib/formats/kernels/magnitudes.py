@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import HALF, ZERO, inlined
+from quantlib.formats.kernels.scalar import BIT_22, HALF, LOW_23, MAGIC, ZERO, inlined
 from quantlib.formats.kernels.simd import as_ints, bits_of, floats_of, larger, largest_of, load
 
 INFINITE = np.float32(np.inf)
@@ -15,6 +15,12 @@ NEARLY_HALF = np.nextafter(HALF, ZERO).view(np.int32)
 def larger_size(size, v):
     """The larger of two magnitudes as whole numbers, the first being one; infinity and NaN are the largest."""
     return max(np.int32(size), np.int32(np.float32(v).view(np.int32) & BUT_SIGN))
+
+
+@inlined
+def nearest_ints(v):
+    """`scalar.nearest_int` of eight numbers."""
+    return (bits_of(v + MAGIC) & LOW_23) - BIT_22
 
 
 @inlined
