@@ -37,7 +37,7 @@ def show_facts(opened: Opened) -> None:
     columns[1].metric("Size of the tensors", tables.size(facts["nbytes"]))
     columns[2].metric("Bits per weight", "–" if facts["bpw"] is None else f"{facts['bpw']:.2f}")
     columns[3].metric("Tensors", f"{facts['tensor count']:,}")
-    st.text(f"{facts['kind']}, architecture: {model.plain(str(facts['architecture'] or 'not stated'))}")
+    st.text(model.kind_in_words(facts))
     for warning in opened.checkpoint.warnings:
         st.text(f"Note: {model.plain(warning)}")
 
@@ -73,7 +73,11 @@ def show_tensors(opened: Opened) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_order=["name", "shape", "format", "bpw", "nbytes", "does"],
-        column_config={"nbytes": st.column_config.NumberColumn("bytes", format="localized")},
+        column_config={
+            "nbytes": st.column_config.NumberColumn("bytes", format="localized"),
+            "bpw": st.column_config.NumberColumn("bits per weight"),
+            "does": "what it does",
+        },
     )
     st.caption(f"{len(shown):,} of {len(rows):,} tensors. Click a column to sort, a row to look inside.")
     picked = [shown[i]["key"] for i in chosen.selection.rows if i < len(shown)]

@@ -92,7 +92,7 @@ def show_current() -> None:
         columns[1].metric("Size of the tensors", tables.size(facts["nbytes"]))
         columns[2].metric("Bits per weight", "–" if facts["bpw"] is None else f"{facts['bpw']:.2f}")
         columns[3].metric("Tensors", f"{facts['tensor count']:,}")
-        st.text(f"{facts['kind']}, architecture {model.plain(str(facts['architecture'] or 'not stated'))}")
+        st.text(model.kind_in_words(facts))
         for warning in opened.checkpoint.warnings:
             st.text(f"Note: {model.plain(warning)}")
         for column, entry in zip(st.columns(3), (menu.INSPECT, menu.QUANTIZE, menu.SUPER_BLOCK), strict=True):

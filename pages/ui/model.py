@@ -67,6 +67,14 @@ def _alike(names: Sequence[str], default: str) -> int:
     return next((i for i, name in enumerate(names) for pair in wanted if any(word in name for word in pair)), 0)
 
 
+KINDS = {"huggingface": "Hugging Face folder", "gguf": "GGUF file", "safetensors": "safetensors file"}
+
+
+def kind_in_words(facts: dict) -> str:
+    """What a checkpoint is, and for which architecture: `facts` as `tables.checkpoint` gives them."""
+    return f"{KINDS[facts['kind']]}, architecture: {plain(str(facts['architecture'] or 'not stated'))}"
+
+
 def plain(name: str) -> str:
     """An untrusted name for a label: one printable line that no label takes for markup."""
     return "".join(c if c.isprintable() else "�" for c in name)
