@@ -126,7 +126,7 @@ def _ring(figure: go.Figure, points, theme: str) -> None:
 
 
 BESIDE = {  # points that carry their name, and where it stands
-    "Q8_0": "top right", "Q6_K": "top right", "Q5_K_M": "top right", "Q4_K_M": "top right", "IQ4_XS": "bottom left",
+    "Q8_0": "top left", "Q6_K": "top right", "Q5_K_M": "top right", "Q4_K_M": "top right", "IQ4_XS": "bottom left",
     "Q3_K_M": "top right", "IQ3_XXS": "bottom left", "Q2_K": "top right", "IQ2_XXS": "top right", "IQ1_S": "top right",
 }  # fmt: skip
 

@@ -56,7 +56,7 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     marks.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>')
     for m in sorted(shown, key=lambda m: m in best):  # what is best lies on top
         marks.append(_point(m, x(m.bpw), y(measure.of(m)), measure, m in best, m.recipe == chosen, ink, panel))
-    marks += _labels([(x(m.bpw), y(measure.of(m)), m.name) for m in best], ink)
+    marks += _labels([(x(m.bpw), y(measure.of(m)), m.name) for m in best], ink, panel)
     marks.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">bits per weight</text>'
     )
@@ -95,7 +95,7 @@ def _plain(value: float) -> str:
     return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
 
 
-def _labels(places: Sequence[tuple[float, float, str]], ink: str) -> list[str]:
+def _labels(places: Sequence[tuple[float, float, str]], ink: str, halo: str) -> list[str]:
     """Names beside their points, those that would cover one already written left out."""
     written: list[tuple[float, float, float]] = []
     marks = []
@@ -108,7 +108,8 @@ def _labels(places: Sequence[tuple[float, float, str]], ink: str) -> list[str]:
         written.append((start, stop, y - 6))
         anchor = ' text-anchor="end"' if left else ""
         marks.append(
-            f'<text x="{stop if left else start:.1f}" y="{y - 6:.1f}" fill="{ink}"{anchor}>{escape(name)}</text>'
+            f'<text x="{stop if left else start:.1f}" y="{y - 6:.1f}" fill="{ink}"{anchor} '
+            f'stroke="{halo}" stroke-width="4" paint-order="stroke">{escape(name)}</text>'
         )
     return marks
 
