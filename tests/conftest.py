@@ -6,9 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 REQUIRED = set(filter(None, os.environ.get("QUANTLIB_REQUIRE", "").split(",")))
 
 

@@ -20,6 +20,7 @@ QUIET = [  # no sandbox as root; nothing that calls out
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 START_SECONDS = 60
+PATIENCE = 120_000  # milliseconds: a first visit may compile kernels, on a machine that does other things too
 
 
 def start_server(port: int, folder: Path, **settings: str) -> subprocess.Popen:
@@ -67,8 +68,9 @@ def server(tmp_path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser(chromium):
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE // 4)
     with sync_playwright() as playwright:
         instance = playwright.chromium.launch(executable_path=chromium, args=QUIET)
         yield instance
@@ -79,7 +81,7 @@ def browser(chromium):
 def page(browser):
     """A page at desk size in the light theme; its script errors fail the test."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))

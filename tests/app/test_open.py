@@ -58,8 +58,8 @@ def test_what_is_brought_is_what_every_page_looks_at(server, page, shoot, demo_m
     page.reload()
     opened(page)
     page.get_by_role("button", name="Back to the demo model").click()
-    page.get_by_test_id("stSidebar").get_by_text("The demo model").wait_for()
-    assert "opened=" not in page.url
+    page.get_by_test_id("stSidebar").get_by_text("The demo model", exact=True).wait_for()
+    page.wait_for_url(lambda url: "opened=" not in url)
 
 
 def test_chapters_stand_other_names_and_shapes_and_quantized_tensors(server, page, tmp_path):
@@ -106,7 +106,7 @@ def test_bad_files_get_one_sentence(server, page):
         page.locator(".uploader input[type=file]").first.set_input_files(files)
         page.get_by_role("alert").filter(has_text=re.compile(says)).wait_for()
         assert "Traceback" not in page.locator("[data-testid=stMain]").inner_text()
-        assert page.get_by_test_id("stSidebar").get_by_text("The demo model").count() == 1
+        assert page.get_by_test_id("stSidebar").get_by_text("The demo model", exact=True).count() == 1
 
 
 def test_uploads_need_a_token_and_the_app_s_own_pages(server):

@@ -6,6 +6,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bringing import bring
@@ -15,9 +16,15 @@ from person import Person
 from synthetic import write_gguf
 
 
+def finished(work):
+    """What a coroutine returns, run in a thread of its own: the browser's loop runs in this one."""
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(asyncio.run, work).result()
+
+
 def test_damaged_files_are_refused_and_nobody_else_notices(tmp_path):
     with running(tmp_path) as address:
-        became = asyncio.run(attack(address.removeprefix("http://"), tmp_path, 12, seed=7))
+        became = finished(attack(address.removeprefix("http://"), tmp_path, 12, seed=7))
     assert became["refused"] > 3
 
 
@@ -41,7 +48,7 @@ def test_a_killed_server_leaves_nothing_that_is_offered(tmp_path):
 
     port = free_port()
     process = start_server(port, tmp_path, **settings)
-    token = asyncio.run(begin(f"127.0.0.1:{port}"))
+    token = finished(begin(f"127.0.0.1:{port}"))
     deadline = time.monotonic() + 60
     while not list(kept.rglob("*model.gguf*")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -69,7 +76,7 @@ def test_what_was_brought_goes_with_the_browser(tmp_path):
             assert "opened=" in person.query
 
     with running(tmp_path, QUANTLIB_AWAY="1") as address:
-        asyncio.run(visit(address.removeprefix("http://")))
+        finished(visit(address.removeprefix("http://")))
         deadline = time.monotonic() + 60
         while list(tmp_path.rglob("server-*/*/small.gguf")) and time.monotonic() < deadline:
             time.sleep(0.2)

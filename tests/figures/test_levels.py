@@ -9,7 +9,8 @@ from quantlib.figures import levels
 from quantlib.figures.block import drawable
 from quantlib.formats import FORMATS
 
-BLOCKS = [f for f in FORMATS.values() if drawable(f)]
+# A code for each weight: where eight weights share a grid point, a weight alone has no levels to rest on.
+BLOCKS = [f for f in FORMATS.values() if drawable(f) and any(p.count == f.values for p in f.layout.fields)]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ SMALL = small_float(np.arange(256, dtype=np.uint8))
 # Where a magnitude passes from one value to the next: halfway, and a tie stays at the smaller one.
 EDGES = tuple((TABLE[:7] + TABLE[1:8]) / np.float32(2))
 LARGEST = np.float32(6 * 448)  # what the largest scale holds
+OVERFLOWING = np.uint8(253)  # the power of two under which the largest values are infinite
 NONE, ONE, MINUS = np.int32(0), np.int32(1), np.int32(8)
 
 
@@ -85,7 +86,11 @@ def encode_mxfp4(x, out):
         scale = POWERS[e]
         data[to] = e
         for i in range(0, 16, 8):
-            low, high = nearest_codes(load(weights, at + i), scale), nearest_codes(load(weights, at + 16 + i), scale)
+            first, second = load(weights, at + i), load(weights, at + 16 + i)
+            if e == OVERFLOWING:
+                low, high = scanned_codes(first, scale), scanned_codes(second, scale)
+            else:
+                low, high = nearest_codes(first, scale), nearest_codes(second, scale)
             store(data, to + 1 + i, low | high << 4)
     return np.int32(size).view(np.float32)
 
