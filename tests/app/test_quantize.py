@@ -92,7 +92,7 @@ def test_a_job_survives_a_page_change_and_a_reload_and_is_cancelled(server, page
     cancel.wait_for()
     address = page.url
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Start").click()
-    page.get_by_role("heading", name="Go on").wait_for()
+    page.get_by_role("heading", name="The chapters").wait_for()
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
     cancel.wait_for()
     page.goto(address)
