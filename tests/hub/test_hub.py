@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from server import COMMIT, Hub, serving
+from hub_server import COMMIT, Hub, serving
 
 import quantlib as ql
 from quantlib import inspection
