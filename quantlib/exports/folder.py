@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from quantlib.errors import JobError
+from quantlib.jobs.running import give_usual_permissions
 
 SHARD_BYTES = 1 << 30  # a shard is written when it has reached this size, which bounds the memory of an export
 INDEX = "model.safetensors.index.json"
@@ -63,16 +64,10 @@ class ShardWriter:
     def _write(self) -> None:
         path = self._temporary(len(self._shards))
         save_file(self._held, path, metadata={"format": "pt"})
-        path.chmod(0o666 & ~_mask())  # the library lets nobody else read its files
+        give_usual_permissions(path)  # the library lets nobody else read its files
         self._shards.append(tuple(self._held))
         self.nbytes += self._held_bytes
         self._held, self._held_bytes = {}, 0
-
-
-def _mask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_beside(source: Path, folder: Path, config: Mapping[str, object]) -> None:
@@ -97,7 +92,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name[:80]}.", suffix=".partial", dir=out.parent))
         yield partial
-        partial.chmod(0o777 & ~_mask())
+        give_usual_permissions(partial, 0o777)
         partial.rename(out)
     except OSError as error:
         raise JobError(f"{out} could not be written: {error.strerror or error}; nothing is left of it.") from error

@@ -122,7 +122,7 @@ class _Run:
         if any(file.changed() for file in self.plan.checkpoint.files):
             raise JobError(f"{self.plan.checkpoint.source} was changed while it was read; run again.")
         verify(self.journal.partial, self.plan, results, self.executor)
-        _give_usual_permissions(self.journal.partial)
+        give_usual_permissions(self.journal.partial)
         os.replace(self.journal.partial, self.out)
         seconds = time.monotonic() - self.started
         return RunResult(self.out, self.plan.nbytes, seconds, results, resumed=len(done))
@@ -195,10 +195,11 @@ def _intact(file: BinaryIO, plan: Plan, layout: Layout, noted: list[Written]) ->
     return done
 
 
-def _give_usual_permissions(path: Path) -> None:
+def give_usual_permissions(path: Path, most: int = 0o666) -> None:
+    """Let others read what was made under a temporary name, as far as the user's mask does."""
     mask = os.umask(0)
     os.umask(mask)
-    os.chmod(path, 0o666 & ~mask)
+    os.chmod(path, most & ~mask)
 
 
 def _sentence(error: OSError, plan: Plan, out: Path) -> str:
