@@ -10,8 +10,10 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
+# A busy machine is no failure, and a run says the same twice; pytest --hypothesis-profile=explore looks for news.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile("repeatable")
 REQUIRED = set(filter(None, os.environ.get("QUANTLIB_REQUIRE", "").split(",")))
 
 

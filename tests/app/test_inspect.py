@@ -6,6 +6,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from conftest import running
+from playwright.sync_api import expect
 from safetensors.numpy import save_file
 from test_open import bring, opened, settle
 
@@ -33,7 +34,7 @@ def test_a_tensor_is_looked_into(server, page, shoot):
     page.locator(".zooms canvas").first.wait_for()
     settle(page)
     assert page.locator("svg.strip rect").count() >= 75 - 17, "norms are too thin to be drawn apart"
-    assert page.get_by_text("256 × 768").first.is_visible()
+    expect(page.get_by_text("256 × 768").filter(visible=True).first).to_be_visible()
     shoot(page, "inspect")
     page.get_by_role("radio", name="bits per weight").click()
     page.locator("svg.strip.by-bits").wait_for()
