@@ -75,6 +75,7 @@ def share_to_address(token: str) -> None:
         st.query_params["share"] = str(said["share"])
 
 
+@st.fragment
 def ask_ruler(tensor: Tensor) -> None:
     st.markdown(
         "NF4 was made for weights that are normally distributed, NVFP4 for the tensor cores of a GPU, IQ4_NL for "
@@ -167,6 +168,7 @@ def candidate_to_address(token: str) -> None:
         st.query_params["candidate"] = str(said["candidate"])
 
 
+@st.fragment
 def show_steering(tensor: Tensor) -> None:
     st.markdown(
         "An **importance matrix** holds the mean square of every input channel, measured on a text. A weight that "

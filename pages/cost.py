@@ -3,8 +3,9 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, component, drawing, menu, model, running, stored
+from pages.ui import captions, drawing, menu, model, running, stored
 from pages.ui.chapter import chapter
+from pages.ui.charts import chart
 from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
@@ -71,7 +72,7 @@ def main() -> None:
         with page.step("Which tokens changed"):
             show_passage(found, recipe, by_text)
         with page.step("Calm on average, a storm in the tail"):
-            show_tail(found, whole, by_text)
+            show_tail(found, recipe, whole, by_text)
         with page.step("The same sentence, twice"):
             show_writing(found, recipe)
         with page.step("Every recipe", printed=True):
@@ -108,6 +109,7 @@ def compared(identity: str, recipe: str, _found: running.Running) -> dict[str, C
     return reading(identity, _found).against(changed(identity, recipe, _found))
 
 
+@st.fragment
 def show_figures(found: running.Running, recipe: str, whole: Comparison) -> None:
     said = guess(f"Of a hundred places, at how many does {recipe} make another token the likeliest?", CHANGED)
     if said is None:
@@ -148,6 +150,7 @@ def show_metrics(summary: Summary) -> None:
     )  # fmt: skip
 
 
+@st.fragment
 def show_passage(found: running.Running, recipe: str, by_text: dict[str, Comparison]) -> None:
     st.markdown(
         "The redder a token, the further the prediction moved there; underlined, where another token became the "
@@ -175,14 +178,14 @@ def show_passage(found: running.Running, recipe: str, by_text: dict[str, Compari
     captions.data(lambda: costs.tokens_csv(comparison, found.tokenizer), "tokens.csv")
 
 
-def show_tail(found: running.Running, whole: Comparison, by_text: dict[str, Comparison]) -> None:
+def show_tail(found: running.Running, recipe: str, whole: Comparison, by_text: dict[str, Comparison]) -> None:
     mean, median, largest = whole.kl[0], whole.kl_percentile(50), whole.kl_percentile(100)
     st.markdown(
         f"At half of the places the prediction moved by {median:.2g} nats or less. The mean is {mean:.2g}. At the "
         f"worst place it is **{largest:.2g}**, {largest / max(mean, 1e-12):.0f} times the mean. An average over a long "
         "text says how calm the sea is, not how high the wave."
     )
-    st.plotly_chart(costs.tail_figure(whole, theme()), theme=None, config=component.PLOT, key="tail")
+    chart("tail", costs.tail_figure, whole, about=(found.identity, recipe))
     st.markdown("**The worst places.**")
     probability = st.column_config.NumberColumn(format="percent")
     st.dataframe(
@@ -209,6 +212,7 @@ def show_tail(found: running.Running, whole: Comparison, by_text: dict[str, Comp
     captions.receipt("measured", "every scored token of both texts")
 
 
+@st.fragment
 def show_writing(found: running.Running, recipe: str) -> None:
     prompt = st.segmented_control(
         "Let it go on from", list(PROMPTS), default="a tale", key="prompt", bind="query-params", required=True
@@ -237,6 +241,7 @@ def missing(command: str) -> None:
     st.info(f"No stored measurement of this demo model is there. To make it, run `{command}`.", icon="📏")
 
 
+@st.fragment
 def show_sweep(recipe: str) -> None:
     sweep = stored.sweep()
     if sweep is None:
@@ -280,6 +285,7 @@ def show_sensitivity() -> None:
     )
 
 
+@st.fragment
 def show_own(found: running.Running, recipe: str) -> None:
     st.markdown("What a recipe costs depends on the text. Bring yours: it is read on this server and not kept.")
     text = st.text_area("Your text", max_chars=LONGEST, height=160, placeholder="A page or two of plain English …")

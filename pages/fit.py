@@ -3,9 +3,9 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, component, menu, model, stored
+from pages.ui import captions, menu, model, stored
 from pages.ui.chapter import chapter
-from pages.ui.chrome import theme
+from pages.ui.charts import chart
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
 from quantlib import fit, tables
@@ -41,7 +41,7 @@ def main() -> None:
         with page.step("How fast, at most"):
             show_speed(needs, machine, advice)
         with page.step("What it costs"):
-            show_frontier(needs, machine, advice)
+            show_frontier(needs, machine, advice, about=(found.name, context, cache_format))
         with page.step("The cache, layer by layer"):
             show_cache(found, context, cache_format)
         with page.step("Which program takes which file"):
@@ -53,6 +53,7 @@ def main() -> None:
         )
 
 
+@st.fragment
 def ask_cache() -> None:
     said = guess(
         f"A {ABOUT} for long texts, in Q4_K_M, reads {ABOUT_CONTEXT:,} tokens. What takes more memory?",
@@ -167,13 +168,14 @@ def show_speed(needs: list, machine, advice: fit.Advice) -> None:
     )
 
 
-def show_frontier(needs: list, machine, advice: fit.Advice) -> None:
+def show_frontier(needs: list, machine, advice: fit.Advice, about: tuple) -> None:
     st.markdown(
         "Every recipe by the memory that it needs and by how far it moves the model's predictions. Filled points fit, "
         "the ringed one is the advice. Note how the cost climbs once the points leave four bits behind."
     )
-    figure = fitting.frontier(needs, int(machine.memory), advice.recipe, fitting.divergences(stored.sweep()), theme())
-    st.plotly_chart(figure, theme=None, config=component.PLOT, key="frontier")
+    memory, measured = int(machine.memory), fitting.divergences(stored.sweep())
+    about = (*about, memory, advice.recipe)
+    chart("frontier", fitting.frontier, needs, memory, advice.recipe, measured, about=about)
     captions.receipt(
         "published",
         f"{QUALITY_SOURCE}. Where a recipe was measured with and without an importance matrix, without. "

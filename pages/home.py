@@ -46,6 +46,7 @@ def measured() -> Showcase:
     return showcase(checkpoint, texts)
 
 
+@st.fragment
 def show_hero(found: Showcase) -> None:
     best = found.of("Q4_K_M")
     st.markdown(
@@ -66,6 +67,7 @@ def show_hero(found: Showcase) -> None:
     receipt(found, f"over {best.tokens:,} tokens of text that the model has not seen; same: the likeliest token")
 
 
+@st.fragment
 def show_texts(found: Showcase) -> None:
     st.markdown("The model goes on writing. Underlined: where its text leaves the one from 32 bits.")
     prompt = st.segmented_control(

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import address, captions, component, menu, model
 from pages.ui.chapter import Chapter, chapter
-from pages.ui.chrome import theme
+from pages.ui.charts import chart
 from pages.ui.guess import guess, verdict
 from quantlib import Tensor
 from quantlib.figures import rounding, tiles
@@ -99,6 +99,7 @@ def stairs_to_address(token: str) -> None:
         )
 
 
+@st.fragment
 def show_contest(tensor: Tensor) -> None:
     """A guess, then both grids on every row."""
     st.markdown(
@@ -124,6 +125,7 @@ def show_contest(tensor: Tensor) -> None:
     )
 
 
+@st.fragment
 def show_sharing(tensor: Tensor) -> None:
     st.markdown(
         "One scale for the whole tensor is cheap: and the largest weight anywhere sets it for everyone. A scale for "
@@ -190,7 +192,7 @@ def show_decibels(tensor: Tensor) -> None:
         "whole line."
     )
     found = by_bits(source(), tensor.name, tensor)
-    st.plotly_chart(rounding.decibel_figure(found, theme()), theme=None, config=component.PLOT, key="decibels")
+    chart("decibels", rounding.decibel_figure, found, about=(source(), tensor.name))
     captions.receipt(
         "measured",
         "signal to noise = 10 · log₁₀(Σx² ÷ Σ(x − x̂)²), symmetric grids that cover their weights; "

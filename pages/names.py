@@ -48,6 +48,7 @@ def main() -> None:
         )
 
 
+@st.fragment
 def ask_bits() -> None:
     said = guess(f"How many bits for each weight does {ABOUT} take in Q4_K_M, everything counted?", BITS, key="bits")
     if said is None:
@@ -122,6 +123,7 @@ def piece_to_address(token: str) -> None:
         address.forget("piece")
 
 
+@st.fragment
 def ask_letters(plan: ql.Plan) -> None:
     st.markdown("Some recipes come in sizes: small, medium, large.")
     said = guess("What differs between S, M and L?", LETTERS, key="letters")

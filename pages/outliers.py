@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import address, captions, component, menu, model, running
+from pages.ui import address, captions, menu, model, running
 from pages.ui.chapter import chapter
-from pages.ui.chrome import theme
+from pages.ui.charts import chart
 from pages.ui.grow import grow
 from pages.ui.guess import guess, verdict
 from quantlib import Tensor
@@ -32,9 +32,10 @@ def main() -> None:
                 "Weights that share a scale share its fate. The scale must reach the largest of them, and levels are "
                 "few: what one weight needs, all its neighbours pay."
             )
-            show_growing()
+            tensor = model.tensor_picker("tensor", DEFAULT)
+            show_growing(tensor)
         with page.step("Clip it?"):
-            show_clipping()
+            show_clipping(tensor)
         found = running.running()
         with page.step("Outliers are real"):
             running.show_note(found)
@@ -54,15 +55,12 @@ def main() -> None:
         )
 
 
-def show_growing() -> None:
-    left, right = st.columns([2, 1])
-    with left:
-        tensor = model.tensor_picker("tensor", DEFAULT)
-    with right:
-        block = st.segmented_control(
-            "Block", BLOCKS, default=16, key="block", bind="query-params", required=True,
-            help="How many weights share a scale in the lower picture.",
-        )  # fmt: skip
+@st.fragment
+def show_growing(tensor: Tensor) -> None:
+    block = st.segmented_control(
+        "Block", BLOCKS, default=16, key="block", bind="query-params", required=True,
+        help="How many weights share a scale in the lower picture.",
+    )  # fmt: skip
     if tensor.n < outliers.WEIGHTS:
         st.info("Rows of this tensor are too short for the picture; choose another one.", icon="📏")
         return
@@ -115,10 +113,8 @@ def growing(identity: str, name: str, block: int, _tensor: Tensor) -> tuple[outl
     return found, outliers.message(found, f"{identity}/{name}/{block}")
 
 
-def show_clipping() -> None:
-    tensor = model.current_checkpoint().tensors.get(st.session_state.get("tensor"))
-    if tensor is None:
-        return
+@st.fragment
+def show_clipping(tensor: Tensor) -> None:
     st.markdown(
         "A scale need not reach the largest weight. What lies beyond is **clipped** to the last level: a large error "
         "for one, smaller steps for all others. Here the rows of the tensor above with one scale each, chosen in four "
@@ -143,17 +139,18 @@ def clipped(identity: str, name: str, bits: int, _tensor: Tensor) -> list[dict]:
     return outliers.clipping(_tensor.rows(0, min(WIDE_ROWS, _tensor.nrows)), bits)
 
 
+@st.fragment
 def show_real(found: running.Running) -> None:
     st.markdown("**Weights.** The largest of each matrix, in units of its own typical weight.")
     rows = weight_map(found.identity, found)
-    st.plotly_chart(outliers.weight_map_figure(rows, theme()), theme=None, config=component.PLOT, key="weight_map")
+    chart("weight_map", outliers.weight_map_figure, rows, about=(found.identity,))
     st.markdown(
         "**Activations** are worse, and their outliers keep to a few channels, whatever the text. Each cell is an "
         "input channel of one kind of matrix; the stronger its colour, the larger the largest value that came through."
     )
     kind = st.segmented_control("Read by", KINDS, default="ffn_down", key="kind", bind="query-params", required=True)
     seen = watched(found.identity, found)
-    st.plotly_chart(outliers.channel_figure(seen, kind, theme()), theme=None, config=component.PLOT, key="channels")
+    chart("channels", outliers.channel_figure, seen, kind, about=(found.identity, kind))
     listed = ", ".join(map(str, seen.outliers().tolist())) or "none"
     captions.receipt(
         "measured",
@@ -174,6 +171,7 @@ def weight_map(identity: str, _found: running.Running) -> list[dict]:
     return outliers.weight_map(_found.model)
 
 
+@st.fragment
 def show_split(found: running.Running, layer: Layer) -> None:
     st.markdown(
         "With 8 bits for weights **and** activations, one large channel sets the scale of a whole token. LLM.int8() "
@@ -189,9 +187,7 @@ def show_split(found: running.Running, layer: Layer) -> None:
         f"At {threshold:g}, **{len(trace.columns[at])} of {len(trace.magnitudes)}** channels stay in 16 bits, and the "
         f"error of the output is **{trace.errors[at]:.2%}** instead of {trace.errors[0]:.2%} with everything in 8."
     )
-    st.plotly_chart(
-        outliers.threshold_figure(trace, threshold, theme()), theme=None, config=component.PLOT, key="split"
-    )
+    chart("split", outliers.threshold_figure, trace, threshold, about=(found.identity, layer.name, threshold))
     captions.receipt(
         "measured",
         f"on {len(layer.x[:TOKENS]):,} tokens; 6 is the paper's threshold, found on models with much larger outliers",
@@ -204,6 +200,7 @@ def split(identity: str, name: str, _layer: Layer):
     return outlier_trace(_layer.x[:TOKENS], _layer.weight)
 
 
+@st.fragment
 def show_smooth(found: running.Running, layer: Layer) -> None:
     st.markdown(
         "SmoothQuant divides each channel of the activations by **s** and multiplies the column of the weights by it, "
@@ -213,8 +210,9 @@ def show_smooth(found: running.Running, layer: Layer) -> None:
     alpha = st.select_slider("α", ALPHAS, value=0.5, key="alpha", bind="query-params")
     trace = smoothed(found.identity, layer.name, layer)
     at = ALPHAS.index(alpha)
-    st.plotly_chart(outliers.smooth_figure(trace, at, theme()), theme=None, config=component.PLOT, key="smooth")
-    st.plotly_chart(outliers.smooth_error_figure(trace, at, theme()), theme=None, config=component.PLOT, key="errors")
+    about = (found.identity, layer.name, at)
+    chart("smooth", outliers.smooth_figure, trace, at, about=about)
+    chart("errors", outliers.smooth_error_figure, trace, at, about=about)
     best = trace.winner
     captions.receipt(
         "measured",
@@ -229,6 +227,7 @@ def smoothed(identity: str, name: str, _layer: Layer):
     return smooth_trace(_layer.x[:TOKENS], _layer.weight)
 
 
+@st.fragment
 def show_super(found: running.Running) -> None:
     st.markdown(
         "Some outliers are not damage to be contained but the point. In models of billions of weights a **single** "

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import address, captions, component, fair, menu, running
 from pages.ui.chapter import chapter
-from pages.ui.chrome import theme
+from pages.ui.charts import chart
 from pages.ui.guess import guess, verdict
 from quantlib.figures import smarter
 from quantlib.figures.layer import Layer
@@ -59,6 +59,7 @@ def choose(found: running.Running) -> tuple[Layer, int]:
     return layer, bits
 
 
+@st.fragment
 def show_gptq(found: running.Running, layer: Layer, bits: int) -> None:
     st.markdown(
         "GPTQ rounds one column of W, looks at the error that this makes in the output, and moves all columns that "
@@ -77,7 +78,8 @@ def show_gptq(found: running.Running, layer: Layer, bits: int) -> None:
         reveal_gptq(said, replayed, act_order)
     show_film(layer, bits, act_order, replayed, seen)
     if said is not None:
-        st.plotly_chart(smarter.running_figure(replayed, theme()), theme=None, config=component.PLOT, key="running")
+        about = (found.identity, layer.name, bits, act_order)
+        chart("running", smarter.running_figure, replayed, about=about)
         captions.receipt(
             "measured",
             "both on grids of groups of 128 with a zero point. Plain rounding leaves what it did; GPTQ's curve grows "
@@ -134,6 +136,7 @@ def step_to_address(token: str) -> None:
         st.query_params["at"] = str(said["step"])
 
 
+@st.fragment
 def show_awq(found: running.Running, layer: Layer, bits: int) -> None:
     st.markdown(
         "Some input channels are large on every token, and errors of the weights that they meet count more. AWQ "
@@ -155,7 +158,8 @@ def show_awq(found: running.Running, layer: Layer, bits: int) -> None:
         f"rounding at {bits} bits."
         + (" Here scaling buys little: this small model has no channels that stand out much." * (result.left > 0.9))
     )
-    st.plotly_chart(smarter.alpha_figure(result, said, theme()), theme=None, config=component.PLOT, key="alpha_figure")
+    about = (found.identity, layer.name, bits, said)
+    chart("alpha_figure", smarter.alpha_figure, result, said, about=about)
     captions.receipt("measured", "the layer's mean squared output error, 21 values of α, groups of 128, no clipping")
     captions.show_python(awq_snippet(layer, bits), search_scales)
 
@@ -165,6 +169,7 @@ def alphas(identity: str, name: str, bits: int, _layer: Layer) -> smarter.AlphaS
     return smarter.alpha_search(_layer.weight, _layer.gram, bits)
 
 
+@st.fragment
 def show_importance(found: running.Running, layer: Layer) -> None:
     st.markdown(
         "llama.cpp goes a third way. It keeps, of each input channel, the mean of x², the **importance matrix**, and "
@@ -179,9 +184,8 @@ def show_importance(found: running.Running, layer: Layer) -> None:
         f"The weighted error, which stands for the output's, falls to **{weighed_after / weighed_before:.1%}**. The "
         f"plain error of the weights becomes **{after / before:.1%}** of what it was: channels that carry little pay."
     )
-    st.plotly_chart(
-        smarter.importance_figure(change, theme()), theme=None, config=component.PLOT, key="importance_figure"
-    )
+    about = (found.identity, layer.name, name)
+    chart("importance_figure", smarter.importance_figure, change, about=about)
     captions.receipt("measured", "every weight of this matrix, stored as ggml stores it, with and without the matrix")
     captions.show_python(importance_snippet(layer, name), importance_change)
 
@@ -191,6 +195,7 @@ def importance(identity: str, name: str, format: str, _layer: Layer):
     return smarter.importance_of(_layer.weight, _layer.gram, format)
 
 
+@st.fragment
 def show_fair() -> None:
     contest = fair.contest()
     if contest is None:

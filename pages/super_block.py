@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import address, captions, component, importance, menu, model
 from pages.ui.chapter import Chapter, chapter
-from pages.ui.chrome import theme
+from pages.ui.charts import chart
 from pages.ui.guess import guess, verdict
 from quantlib import Tensor
 from quantlib.figures import block as blocks
@@ -123,11 +123,11 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
         f"largest error {loss.largest_error:.3g}.",
     )
     group = weight // block.group
-    before_after, search = pictures(str(model.current_checkpoint().source), token, group, theme(), block)
+    about = (source(), token, group)
     with st.container(key="noprint-pictures"):
-        show_group(block, group, before_after)
+        show_group(block, group, about)
         if block.trace.scales.shape[1] > 1:
-            show_search(block, search)
+            show_search(block, group, about)
     captions.data(blocks.to_csv(block), f"{block.format.name}-block.csv", key="block-csv")
     captions.show_python(snippet(tensor, block.format, index), *block.format.reference, block.format.decode)
 
@@ -143,24 +143,18 @@ def weight_to_address(token: str) -> None:
         st.query_params["weight"] = str(said["weight"])
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
-def pictures(source: str, token: str, group: int, theme: str, _block: blocks.StoredBlock) -> tuple:
-    """The two figures of one group: moving from weight to weight within it builds them once, for everyone who looks."""
-    return blocks.before_after(_block, group, theme), blocks.search_figure(_block, group, theme)
-
-
-def show_group(block: blocks.StoredBlock, group: int, figure) -> None:
+def show_group(block: blocks.StoredBlock, group: int, about: tuple) -> None:
     """Before and after, for the weights that share a scale."""
     part = f"Block {group}" if block.trace.groups > 1 else "The block"
     st.subheader(f"{part}, before and after", anchor=False)
-    st.plotly_chart(figure, theme=None, config=component.PLOT, key="before_after")
+    chart("before_after", blocks.before_after, block, group, about=about)
     captions.receipt(
         "measured",
         "Rings are the weights, squares what is stored; the red line between them is the error, drawn again below.",
     )
 
 
-def show_search(block: blocks.StoredBlock, figure) -> None:
+def show_search(block: blocks.StoredBlock, group: int, about: tuple) -> None:
     """How the scale of that group was found."""
     st.subheader("How its scale was found", anchor=False)
     st.markdown(
@@ -169,7 +163,7 @@ def show_search(block: blocks.StoredBlock, figure) -> None:
         "weights counting more. The least sum wins. Then the winner is itself rounded, to what d times a whole number "
         "can say: the dashed line."
     )
-    st.plotly_chart(figure, theme=None, config=component.PLOT, key="search")
+    chart("search", blocks.search_figure, block, group, about=about)
     captions.receipt(
         "measured", "Every candidate that ggml's search tries for this block, in the same float32 arithmetic."
     )
@@ -180,6 +174,7 @@ def show_size(fmt: BlockFormat) -> None:
     captions.receipt("exact", "Counted from the declaration that also packs and unpacks the bytes above.")
 
 
+@st.fragment
 def show_race(tensor: Tensor, index: int) -> None:
     st.markdown(
         "Sixteen levels have to cover 32 weights. Where to put them? The plain answer spans from the lowest weight to "
@@ -242,6 +237,7 @@ def the_race(source: str, name: str, index: int, group: int, _tensor: Tensor) ->
     return races.race(weights.block_at(_tensor, SUPER, index), group, importance.of_block(_tensor, SUPER, index))
 
 
+@st.fragment
 def show_rivals(tensor: Tensor, index: int) -> None:
     st.markdown(
         "Q4_0 gives each 32 weights a scale. Q4_1 adds a minimum, and half a bit. Q4_K has both, quantizes them, and "

@@ -12,6 +12,7 @@ CAPS = ("Q3_K_M", "Q4_K_M", "Q5_K_M")
 CONTEXT = 256
 
 
+@st.fragment
 def show() -> None:
     """The game: a cap, a format for each kind of tensor, and the ranking."""
     found = running.running()

@@ -35,7 +35,13 @@ def show_python(snippet: str, *sources: Callable, shell: str | None = None) -> N
             st.code(shell, language="bash")
         for source in dict.fromkeys(map(_function, sources)):
             st.markdown(f"The code that ran, `{source.__module__}.{source.__qualname__}`:")
-            st.code(inspect.getsource(source), language="python")
+            st.code(_text_of(source), language="python")
+
+
+@functools.cache
+def _text_of(source: Callable) -> str:
+    """The function's source; finding where it ends takes milliseconds."""
+    return inspect.getsource(source)
 
 
 def _function(source: Callable) -> Callable:

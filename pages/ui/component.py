@@ -12,8 +12,6 @@ import streamlit as st
 
 from quantlib.figures import palette
 
-# How every chart behaves: no toolbar but the image download, no accidental zooming.
-PLOT = {"displaylogo": False, "modeBarButtons": [["toImage"]], "scrollZoom": False}
 ASSETS = Path(__file__).parents[2] / "assets" / "component"
 
 

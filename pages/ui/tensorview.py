@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import address, captions, chrome, component, looking, menu, model
+from pages.ui import address, captions, charts, component, looking, menu, model
 from pages.ui.opened import Opened
 from quantlib import tables
 from quantlib.figures import rounding, tensor, tiles, weights
@@ -46,8 +46,7 @@ def channels_of(identity: str, name: str, along: str, _tensor: ql.Tensor) -> ten
 
 def show_distribution(opened: Opened, chosen: ql.Tensor) -> None:
     found = distribution_of(opened.identity, chosen.name, chosen)
-    figure = tensor.distribution_figure(found, chrome.theme())
-    st.plotly_chart(figure, theme=None, config=component.PLOT, key="distribution")
+    charts.chart("distribution", tensor.distribution_figure, found, about=(opened.identity, chosen.name))
     scope = (
         "all weights" if found.seen == found.total else f"{found.seen:,} of {found.total:,} weights, evenly spaced rows"
     )
@@ -66,7 +65,7 @@ def show_channels(opened: Opened, chosen: ql.Tensor) -> None:
         help="A row is one output channel, a column one input channel.",
     )  # fmt: skip
     found = channels_of(opened.identity, chosen.name, along, chosen)
-    st.plotly_chart(tensor.channels_figure(found, chrome.theme()), theme=None, config=component.PLOT, key="channels")
+    charts.chart("channels", tensor.channels_figure, found, about=(opened.identity, chosen.name, along))
     joined = f"; a point joins {found.every} neighbours and keeps their extremes" if found.every > 1 else ""
     captions.receipt("measured", f"smallest and largest weight of each {along}{joined}")
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib
+import itertools
 import pkgutil
 import subprocess
 import sys
@@ -18,13 +19,14 @@ ROOT = Path(__file__).parents[2]
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need
 ALL_FORMATS = "import os; getattr(os, 'nice', int)(10); from quantlib import formats; formats.warm_up()"
 SWEEP_SECONDS = 15
+TIDY_SECONDS = 60
 
 
 def warm_up() -> None:
     """Import what the pages import and compile the kernels they run first; then freeze what is there.
 
-    Streamlit collects garbage after every script run. With plotly and numba loaded a full collection takes about
-    70 ms under the interpreter lock; frozen objects are left out of it.
+    With plotly and numba loaded a full collection of garbage takes about 70 ms under the interpreter lock; frozen
+    objects are left out of it.
     """
     import plotly.graph_objects
     import plotly.io  # noqa: F401
@@ -34,16 +36,17 @@ def warm_up() -> None:
     for module in pkgutil.iter_modules(figures.__path__, "quantlib.figures."):
         importlib.import_module(module.name)
     formats.warm_up(FIRST_FORMATS)
-    freeze()
+    tidy()
     if LIMITS.rehearse:
         compile_all()
         formats.warm_up()  # loads what lies on disk now, which takes milliseconds each
         asyncio.run(rehearsal.rehearse())
-        freeze()
+        tidy()
 
 
-def freeze() -> None:
-    """Leave what is there now out of later garbage collections."""
+def tidy() -> None:
+    """Collect all garbage, and leave what lives now out of collections until the next time."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 
@@ -58,9 +61,13 @@ def compile_all() -> None:
 
 
 def sweep_until(stopped: threading.Event) -> None:
-    """Clear what a killed server left, then release every few seconds what belongs to visits that have gone."""
+    """Clear what a killed server left; then release what belongs to visits that have gone, and collect garbage."""
     files.clear_debris()
-    while not stopped.wait(SWEEP_SECONDS):
+    for rounds in itertools.count(1):
+        if stopped.wait(SWEEP_SECONDS):
+            return
+        if rounds % (TIDY_SECONDS // SWEEP_SECONDS) == 0:
+            tidy()
         VISITS.sweep(LIMITS.away_seconds)
         jobs.registry().expire(LIMITS.keep_seconds)
 

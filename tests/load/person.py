@@ -44,6 +44,8 @@ class Widget:
             low = proto.min if proto.has_min else 0
             high = proto.max if proto.has_max else low + 100
             state.double_value = float(rng.randint(int(low), max(int(low), int(min(high, low + 100_000)))))
+        elif proto.type == proto.SELECT_SLIDER:
+            state.string_array_value.data.append(rng.choice(proto.options))
         else:
             steps = int((proto.max - proto.min) / (proto.step or 1))
             value = proto.min + rng.randint(0, max(0, steps)) * (proto.step or 1)
@@ -53,7 +55,9 @@ class Widget:
 
 @dataclass
 class Person:
-    """A session. errors: what went wrong, in words. times: seconds from each action to the last thing drawn."""
+    """A session. errors: what went wrong, in words. times: seconds from each action to the last thing drawn.
+    received: bytes of all messages.
+    kept: large messages by hash, which the server need not send again: what a browser does, too."""
 
     address: str
     seed: int
@@ -66,6 +70,8 @@ class Person:
     page: str = ""
     texts: list[str] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
+    received: int = 0
+    kept: dict[str, object] = field(default_factory=dict)
 
     async def __aenter__(self):
         self.rng = random.Random(self.seed)
@@ -126,6 +132,7 @@ class Person:
             run.page_script_hash = self.pages.get(self.page, "")
         run.fragment_id = fragment
         run.widget_states.widgets.extend(self.states.values())
+        run.cached_message_hashes.extend(self.kept)
         self.texts = []
         started = time.perf_counter()
         await self.socket.send(message.SerializeToString())
@@ -135,7 +142,13 @@ class Person:
     async def _until_finished(self) -> None:
         while True:
             message = ForwardMsg()
-            message.ParseFromString(await asyncio.wait_for(self.socket.recv(), 120))
+            said = await asyncio.wait_for(self.socket.recv(), 120)
+            self.received += len(said)
+            message.ParseFromString(said)
+            if message.WhichOneof("type") == "ref_hash":
+                message = self.kept[message.ref_hash]
+            elif message.metadata.cacheable:
+                self.kept[message.hash] = message
             kind = message.WhichOneof("type")
             if kind == "delta":
                 self._drawn(message.delta)

@@ -1,0 +1,28 @@
+"""Plotly figures on a page. Building one costs more than all else on a page, so each is built once, for everybody.
+
+A figure is known by the function that draws it, what it is about, and the theme.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.ui import chrome
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# How every chart behaves: no toolbar but the image download, no accidental zooming.
+CONFIG = {"displaylogo": False, "modeBarButtons": [["toImage"]], "scrollZoom": False}
+
+
+def chart(key: str, draw: Callable[..., "Figure"], *args: Any, about: tuple[Hashable, ...]) -> None:
+    """Show `draw(*args, theme)`; `about` changes whenever `args` do."""
+    figure = _built(f"{draw.__module__}.{draw.__qualname__}", about, chrome.theme(), draw, args)
+    st.plotly_chart(figure, theme=None, config=CONFIG, key=key)
+
+
+@st.cache_resource(show_spinner=False, max_entries=1000)
+def _built(name: str, about: tuple[Hashable, ...], theme: str, _draw: Callable, _args: tuple) -> "Figure":
+    return _draw(*_args, theme)
