@@ -205,12 +205,12 @@ def source() -> str:
     return str(model.current_checkpoint().source)
 
 
-@st.cache_data(max_entries=64, show_spinner="Laying five rulers on the tensor …")
+@st.cache_data(max_entries=256, show_spinner="Laying five rulers on the tensor …")
 def lost(source: str, name: str, _tensor: Tensor) -> list[codebooks.Measured]:
     return codebooks.lost(rounding.sampled_rows(_tensor))
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_data(max_entries=256, show_spinner=False)
 def shares(source: str, name: str, _tensor: Tensor) -> codebooks.Shares:
     return codebooks.shares(rounding.sampled_rows(_tensor))
 
@@ -219,7 +219,7 @@ def rulers_message(source: str, name: str, start: int, tensor: Tensor) -> dict:
     return codebooks.rulers_message(codebooks.rulers(), shares(source, name, tensor), name, start)
 
 
-@st.cache_data(max_entries=64, show_spinner="Storing the tensor twice in five formats …")
+@st.cache_data(max_entries=256, show_spinner="Storing the tensor twice in five formats …")
 def steered(source: str, name: str, _tensor: Tensor) -> list[codebooks.Steered] | None:
     columns = importance.of_columns(_tensor)
     return None if columns is None else codebooks.steered(_tensor, columns)

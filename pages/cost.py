@@ -104,7 +104,7 @@ def changed(identity: str, recipe: str, _found: running.Running) -> Model:
     return applied(_found.model, ql.plan(_found.checkpoint, recipe))
 
 
-@st.cache_resource(show_spinner="Letting the model read with these weights …", max_entries=16)
+@st.cache_resource(show_spinner="Letting the model read with these weights …", max_entries=64)
 def compared(identity: str, recipe: str, _found: running.Running) -> dict[str, Comparison]:
     return reading(identity, _found).against(changed(identity, recipe, _found))
 

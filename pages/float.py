@@ -174,7 +174,7 @@ def show_tensor(tensor: Tensor) -> None:
     captions.show_python(tensor_snippet(tensor), floats.kept)
 
 
-@st.cache_data(max_entries=64, show_spinner="Counting the tensor's exponents …")
+@st.cache_data(max_entries=256, show_spinner="Counting the tensor's exponents …")
 def measure(source: str, name: str, _tensor: Tensor) -> tuple[floats.Exponents, list[floats.Kept], int, int]:
     """What the tensor's weights are like; `source` and `name` are the key."""
     taken = weights.sample(_tensor)

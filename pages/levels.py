@@ -208,22 +208,22 @@ def source() -> str:
     return str(model.current_checkpoint().source)
 
 
-@st.cache_data(max_entries=64, show_spinner="Rounding every row …")
+@st.cache_data(max_entries=512, show_spinner="Rounding every row …")
 def contest(source: str, name: str, bits: int, _tensor: Tensor) -> rounding.Contest:
     return rounding.contest(rounding.sampled_rows(_tensor), bits)
 
 
-@st.cache_data(max_entries=64, show_spinner="Rounding with every kind of scale …")
+@st.cache_data(max_entries=512, show_spinner="Rounding with every kind of scale …")
 def by_granularity(source: str, name: str, bits: int, _tensor: Tensor) -> list[rounding.Rounding]:
     return rounding.by_granularity(rounding.sampled_rows(_tensor), bits)
 
 
-@st.cache_data(max_entries=64, show_spinner="Rounding to 8, 7, … 2 bits …")
+@st.cache_data(max_entries=512, show_spinner="Rounding to 8, 7, … 2 bits …")
 def by_bits(source: str, name: str, _tensor: Tensor) -> list[rounding.Rounding]:
     return rounding.by_bits(rounding.sampled_rows(_tensor))
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=128, show_spinner=False)
 def overview(source: str, name: str, _tensor: Tensor) -> tiles.Overview:
     return tiles.overview(_tensor)
 

@@ -81,7 +81,7 @@ def choose_plan() -> ql.Plan:
     return shape_plan(name, recipe)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@st.cache_resource(show_spinner=False, max_entries=512)
 def shape_plan(name: str, recipe: str) -> ql.Plan:
     return ql.plan(KNOWN[name].checkpoint(), recipe)
 
@@ -110,7 +110,7 @@ def show_name(plan: ql.Plan) -> None:
     captions.show_python(snippet(plan), choose_formats, treemap.squarified)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=512)
 def drawn(source: str, recipe: str, _plan: ql.Plan) -> str:
     return treemap.treemap_svg(_plan, f"The tensors of {source} by format, in {recipe}")
 

@@ -107,7 +107,7 @@ def size_to_address(token: str) -> None:
         st.query_params["size"] = str(said["step"])
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@st.cache_resource(show_spinner=False, max_entries=256)
 def growing(identity: str, name: str, block: int, _tensor: Tensor) -> tuple[outliers.Grown, dict]:
     found = outliers.grow(_tensor.rows(0, 1)[0, : outliers.WEIGHTS], 4, block)
     return found, outliers.message(found, f"{identity}/{name}/{block}")
@@ -134,7 +134,7 @@ def show_clipping(tensor: Tensor) -> None:
     captions.receipt("measured", f"on the first {WIDE_ROWS} rows; the last line tries 41 ranges for each row")
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=256)
 def clipped(identity: str, name: str, bits: int, _tensor: Tensor) -> list[dict]:
     return outliers.clipping(_tensor.rows(0, min(WIDE_ROWS, _tensor.nrows)), bits)
 
@@ -195,7 +195,7 @@ def show_split(found: running.Running, layer: Layer) -> None:
     captions.show_python(layer_snippet(layer, "llm_int8", "outlier_trace"), outlier_trace)
 
 
-@st.cache_resource(show_spinner="Trying thresholds …", max_entries=16)
+@st.cache_resource(show_spinner="Trying thresholds …", max_entries=128)
 def split(identity: str, name: str, _layer: Layer):
     return outlier_trace(_layer.x[:TOKENS], _layer.weight)
 
@@ -222,7 +222,7 @@ def show_smooth(found: running.Running, layer: Layer) -> None:
     captions.show_python(layer_snippet(layer, "smoothquant", "smooth_trace"), smooth_trace)
 
 
-@st.cache_resource(show_spinner="Trying every alpha …", max_entries=16)
+@st.cache_resource(show_spinner="Trying every alpha …", max_entries=128)
 def smoothed(identity: str, name: str, _layer: Layer):
     return smooth_trace(_layer.x[:TOKENS], _layer.weight)
 

@@ -73,10 +73,10 @@ def show_gptq(found: running.Running, layer: Layer, bits: int) -> None:
     act_order = st.toggle(
         "Act-order: columns with large inputs first", key="act_order", bind="query-params", value=False
     )
-    replayed, seen = replay(found.identity, layer.name, bits, act_order, layer)
+    replayed = replay(found.identity, layer.name, bits, act_order, layer)
     if said is not None:
         reveal_gptq(said, replayed, act_order)
-    show_film(layer, bits, act_order, replayed, seen)
+    show_film(layer, bits, act_order, replayed.film)
     if said is not None:
         about = (found.identity, layer.name, bits, act_order)
         chart("running", smarter.running_figure, replayed, about=about)
@@ -90,10 +90,9 @@ def show_gptq(found: running.Running, layer: Layer, bits: int) -> None:
     captions.show_python(gptq_snippet(layer, bits, act_order), round_block, smarter.replay)
 
 
-@st.cache_resource(show_spinner="Rounding column by column …", max_entries=24)
-def replay(identity: str, name: str, bits: int, act_order: bool, _layer: Layer):
-    found = smarter.replay(_layer.weight, _layer.gram, bits, act_order)
-    return found, smarter.film(found)
+@st.cache_resource(show_spinner="Rounding column by column …", max_entries=120)
+def replay(identity: str, name: str, bits: int, act_order: bool, _layer: Layer) -> smarter.Replay:
+    return smarter.replay(_layer.weight, _layer.gram, bits, act_order)
 
 
 def reveal_gptq(said: str, found: smarter.Replay, act_order: bool) -> None:
@@ -107,7 +106,7 @@ def reveal_gptq(said: str, found: smarter.Replay, act_order: bool) -> None:
 
 
 @st.fragment
-def show_film(layer: Layer, bits: int, act_order: bool, found: smarter.Replay, film: smarter.Film) -> None:
+def show_film(layer: Layer, bits: int, act_order: bool, film: smarter.Film) -> None:
     """The replay, to be moved by hand; the address keeps the step."""
     token = f"{layer.name}/{bits}/{act_order}"
     component.scrubber(
@@ -164,7 +163,7 @@ def show_awq(found: running.Running, layer: Layer, bits: int) -> None:
     captions.show_python(awq_snippet(layer, bits), search_scales)
 
 
-@st.cache_resource(show_spinner="Trying every alpha …", max_entries=24)
+@st.cache_resource(show_spinner="Trying every alpha …", max_entries=512)
 def alphas(identity: str, name: str, bits: int, _layer: Layer) -> smarter.AlphaSearch:
     return smarter.alpha_search(_layer.weight, _layer.gram, bits)
 

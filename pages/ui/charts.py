@@ -4,25 +4,22 @@ A figure is known by the function that draws it, what it is about, and the theme
 """
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
 from pages.ui import chrome
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 # How every chart behaves: no toolbar but the image download, no accidental zooming.
 CONFIG = {"displaylogo": False, "modeBarButtons": [["toImage"]], "scrollZoom": False}
 
 
-def chart(key: str, draw: Callable[..., "Figure"], *args: Any, about: tuple[Hashable, ...]) -> None:
+def chart(key: str, draw: Callable, *args: Any, about: tuple[Hashable, ...]) -> None:
     """Show `draw(*args, theme)`; `about` changes whenever `args` do."""
     figure = _built(f"{draw.__module__}.{draw.__qualname__}", about, chrome.theme(), draw, args)
     st.plotly_chart(figure, theme=None, config=CONFIG, key=key)
 
 
 @st.cache_resource(show_spinner=False, max_entries=1000)
-def _built(name: str, about: tuple[Hashable, ...], theme: str, _draw: Callable, _args: tuple) -> "Figure":
+def _built(name: str, about: tuple[Hashable, ...], theme: str, _draw: Callable, _args: tuple) -> Any:
     return _draw(*_args, theme)

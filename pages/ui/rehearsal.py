@@ -1,49 +1,48 @@
-"""A rehearsal: before a room comes, the server visits every page of its own, so that what is made once is made.
+"""A rehearsal: before a room comes, the server visits every page of its own and tries every choice on it once.
 
 It is an ordinary session over the loopback interface, so what it warms is exactly what people will ask for: imports,
 compiled kernels, and the caches that everybody shares.
 """
 
-import asyncio
 import logging
+import time
 
 import streamlit as st
 import websockets
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from pages.ui import menu, routes
+from pages.ui.visitor import Visitor
 
 LOG = logging.getLogger("quantlib.app")
-MOST_BYTES = 64 << 20
-PATIENCE = 600  # seconds for one page on a cold server
+PATIENCE = 600  # seconds for one step on a cold server
+MOST_CHOICES = 80  # of one control
 
 
 async def rehearse() -> None:
     """Visit every page; what goes wrong is logged and harms nobody."""
-    host = f"127.0.0.1:{st.get_option('server.port')}"
-    address = f"ws://{host}{routes.prefix()}/_stcore/stream"
+    started = time.monotonic()
     try:
-        async with websockets.connect(
-            address, subprotocols=["streamlit"], origin=f"http://{host}", max_size=MOST_BYTES
-        ) as socket:
+        async with Visitor(f"127.0.0.1:{st.get_option('server.port')}{routes.prefix()}", PATIENCE) as visitor:
             for entries in menu.SECTIONS.values():
                 for entry in entries:
-                    await asyncio.wait_for(_visit(socket, entry.address), PATIENCE)
+                    began = time.monotonic()
+                    await visitor.visit(entry.address)
+                    await try_choices(visitor)
+                    LOG.info("Rehearsed %s in %.0f s.", entry.title, time.monotonic() - began)
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
         LOG.warning("The rehearsal ended early: %s. Is 127.0.0.1 among server.allowedHosts?", error)
         return
-    LOG.warning("Rehearsed: every page has been visited once.")
+    LOG.warning("Rehearsed every page, every choice once, in %.0f s.", time.monotonic() - started)
 
 
-async def _visit(socket, page: str) -> None:
-    """Run one page to its end."""
-    message = BackMsg()
-    message.rerun_script.page_name = page
-    await socket.send(message.SerializeToString())
-    while True:
-        answer = ForwardMsg()
-        answer.ParseFromString(await socket.recv())
-        early = answer.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
-        if answer.WhichOneof("type") == "script_finished" and not early:
-            return
+async def try_choices(visitor: Visitor) -> None:
+    """Make every guess and turn every switch on; then go through the choices of each control, and put it back."""
+    decided: set[str] = set()
+    while left := [id for id, widget in visitor.widgets.items() if widget.undecided and id not in decided]:
+        decided.add(left[0])
+        await visitor.set(visitor.widgets[left[0]].choice(left[0], -1))
+    for id, widget in list(visitor.widgets.items()):
+        if not widget.chooses or id in decided:
+            continue
+        for number in [*range(min(widget.count, MOST_CHOICES)), widget.default]:
+            await visitor.set(widget.choice(id, number))

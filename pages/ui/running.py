@@ -7,8 +7,9 @@ import streamlit as st
 import quantlib as ql
 from pages.ui import model
 from pages.ui.measuring import check_runnable
-from quantlib.figures.layer import Layer, layer_at_work, matrices
+from quantlib.figures.layer import Layer, layers_at_work, matrices
 from quantlib.lm import CALIBRATION, Model, Tokenizer, load, read_texts
+from quantlib.recipes import layer_of
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ def calibration_text() -> str:
 
 
 @st.cache_resource(show_spinner="Letting the model read …", max_entries=8)
-def layer(identity: str, name: str, _found: Running) -> Layer:
-    """One matrix with what it reads of the calibration text."""
-    return layer_at_work(_found.model, _found.tokenizer.encode(calibration_text()), name)
+def layers(identity: str, number: int, _found: Running) -> dict[str, Layer]:
+    """The matrices of one of the model's layers with what they read of the calibration text."""
+    names = [name for name in matrices(_found.model) if layer_of(name) == number]
+    return layers_at_work(_found.model, _found.tokenizer.encode(calibration_text()), names)
 
 
 def layer_picker(found: Running, key: str, default: str) -> Layer:
@@ -71,4 +73,4 @@ def layer_picker(found: Running, key: str, default: str) -> Layer:
     names = matrices(found.model)
     index = names.index(default) if default in names else 0
     name = st.selectbox("Matrix", names, index=index, key=key, bind="query-params")
-    return layer(found.identity, name, found)
+    return layers(found.identity, layer_of(name), found)[name]

@@ -34,12 +34,12 @@ def show(opened: Opened, chosen: ql.Tensor) -> None:
         link_to_block(chosen)
 
 
-@st.cache_data(max_entries=64, show_spinner="Reading weights …")
+@st.cache_data(max_entries=256, show_spinner="Reading weights …")
 def distribution_of(identity: str, name: str, _tensor: ql.Tensor) -> tensor.Distribution:
     return tensor.distribution(weights.sample(_tensor))
 
 
-@st.cache_data(max_entries=64, show_spinner="Reading weights …")
+@st.cache_data(max_entries=256, show_spinner="Reading weights …")
 def channels_of(identity: str, name: str, along: str, _tensor: ql.Tensor) -> tensor.Channels:
     return tensor.channels(rounding.sampled_rows(_tensor, 1 << 22), along)
 

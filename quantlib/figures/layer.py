@@ -1,6 +1,6 @@
 """What the pictures of a layer need: its weight, and the activations that it really reads."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,17 +29,25 @@ class Layer:
 
 def layer_at_work(model: Model, tokens: Sequence[int], name: str) -> Layer:
     """Let the model read at most TOKENS tokens, in windows, and keep what this matrix was multiplied with."""
+    return layers_at_work(model, tokens, [name])[name]
+
+
+def layers_at_work(model: Model, tokens: Sequence[int], names: Collection[str]) -> dict[str, Layer]:
+    """The same for several matrices in one reading; those that read the same share it."""
     windows = max(1, min(TOKENS, len(tokens)) // WINDOW)
     text = np.asarray(tokens[: windows * WINDOW])
     rows = text.reshape(windows, -1) if text.size == windows * WINDOW else text[None]
-    seen: list[np.ndarray] = []
+    seen: dict[str, np.ndarray] = {}
+    last: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
 
     def observe(matrix: str, x: np.ndarray) -> None:
-        if matrix == name:
-            seen.append(np.array(x))
+        nonlocal last
+        if matrix in names:
+            last = last if last[0] is x else (x, np.array(x))
+            seen[matrix] = last[1]
 
     model(rows, observe=observe)
-    return Layer(name, model.weight(name), np.concatenate(seen))
+    return {name: Layer(name, model.weight(name), seen[name]) for name in names}
 
 
 def matrices(model: Model) -> list[str]:

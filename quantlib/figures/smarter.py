@@ -13,7 +13,7 @@ from quantlib.formats.granularity import PerGroup
 from quantlib.formats.integers import IntegerFormat
 from quantlib.lm.contest import Contest
 from quantlib.methods.awq import AffineGroups, ScaleSearch, layer_error, search_scales
-from quantlib.methods.gptq import Gptq, Settings, gptq
+from quantlib.methods.gptq import GptqTrace, Settings, gptq
 from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.hessian import Gram, output_error
 from quantlib.methods.importance import ImportanceChange, importance_change
@@ -26,19 +26,31 @@ GROUP = 128
 GRID_ALPHAS = tuple(i / 20 for i in range(21))
 
 
+@dataclass(frozen=True)
+class Film:
+    """What the scrubber shows of a replay: frames bytes (steps, rows, columns), a sentence and a curve point each."""
+
+    frames: bytes
+    shape: tuple[int, int]
+    labels: tuple[str, ...]
+    curve: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Replay:
     """One layer rounded twice on the same grids: column by column with GPTQ, and to nearest.
 
-    weight (outputs, inputs); nearest: x̂ by rounding to nearest. output: the mean squared output error of GPTQ and of
-    rounding to nearest, as shares of the output's own mean square; weights: the same two for the weights themselves.
+    output: the mean squared output error of GPTQ and of rounding to nearest, as shares of the output's own mean square;
+    weights: the same two for the weights themselves. order (inputs,): the columns as they were rounded; running,
+    running_nearest (inputs,): the output error that is certain after each. film: what is seen of it.
     """
 
-    weight: np.ndarray
-    result: Gptq
-    nearest: np.ndarray
     output: tuple[float, float]
     weights: tuple[float, float]
+    order: np.ndarray
+    running: np.ndarray
+    running_nearest: np.ndarray
+    film: Film
 
     @property
     def left(self) -> float:
@@ -54,30 +66,20 @@ def replay(weight: np.ndarray, gram: Gram, bits: int, act_order: bool) -> Replay
     nearest = round_to_nearest(weight, form, PerGroup(group)).decoded
     whole = output_error(weight, gram.hessian)
     chosen = (result.dequantized(), nearest)
+    trace = result.trace
     return Replay(
-        weight, result, nearest,
         output=tuple(output_error(weight - w, gram.hessian) / whole for w in chosen),
         weights=tuple(compare(weight, w).relative ** 2 for w in chosen),
+        order=trace.order, running=trace.running, running_nearest=trace.running_nearest, film=_film(trace),
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Film:
-    """What the scrubber shows of a replay: frames bytes (steps, rows, columns), a sentence and a curve point each."""
-
-    frames: bytes
-    shape: tuple[int, int]
-    labels: tuple[str, ...]
-    curve: tuple[int, ...]
-
-
-def film(found: Replay) -> Film:
+def _film(trace: GptqTrace) -> Film:
     """The change of every weight so far, after each few columns: byte 127 is none, 0 and 254 the largest.
 
     Columns stand in the order of rounding. Left of the step they are on the grid for good; right of it they moved to
     make up for the errors.
     """
-    trace = found.result.trace
     inputs = len(trace.order)
     steps = np.unique(np.linspace(0, inputs, min(FRAMES, inputs + 1)).round().astype(int))
     rows = [trace.row(output)[steps] - trace.weights[output] for output in range(min(ROWS, len(trace.weights)))]
@@ -101,13 +103,12 @@ def _label(trace, step: int) -> str:
 
 def running_figure(found: Replay, theme: str = "light") -> go.Figure:
     """The output error that is certain after each column: where the rest makes up for it, and where it does not."""
-    trace = found.result.trace
     figure = go.Figure()
-    at = np.arange(1, len(trace.order) + 1)
+    at = np.arange(1, len(found.order) + 1)
     picked = np.unique(np.linspace(0, len(at) - 1, min(400, len(at))).astype(int))
     for name, curve, role, dash in (
-        ("round to nearest", trace.running_nearest, "error", "dot"),
-        ("GPTQ", trace.running, "code", "solid"),
+        ("round to nearest", found.running_nearest, "error", "dot"),
+        ("GPTQ", found.running, "code", "solid"),
     ):
         figure.add_scatter(
             x=at[picked], y=curve[picked], mode="lines", name=name,
@@ -200,8 +201,7 @@ def importance_figure(found: ImportanceChange, theme: str = "light") -> go.Figur
 
 def curves_csv(found: Replay) -> str:
     """The two running errors, column by column, as CSV."""
-    trace = found.result.trace
-    rows: Sequence = zip(trace.order, trace.running, trace.running_nearest, strict=True)
+    rows: Sequence = zip(found.order, found.running, found.running_nearest, strict=True)
     lines = (f"{place},{column},{g:.9g},{n:.9g}" for place, (column, g, n) in enumerate(rows, 1))
     return "place,column,gptq,round_to_nearest\n" + "\n".join(lines) + "\n"
 

@@ -36,7 +36,7 @@ def test_a_killed_server_leaves_nothing_that_is_offered(tmp_path):
     settings = {"QUANTLIB_DIRECTORIES": str(models), "QUANTLIB_FOLDER": str(kept)}
 
     async def begin(address: str) -> str:
-        async with Person(address, 1) as person:
+        async with Person(address, seed=1) as person:
             await person.visit("")
             await person.visit("open", "where=On+this+server")
             await person.choose("Path", str(models / "large.gguf"))
@@ -69,7 +69,7 @@ def test_what_was_brought_goes_with_the_browser(tmp_path):
     write_gguf(tmp_path / "small.gguf", 0)
 
     async def visit(address: str) -> None:
-        async with Person(address, 1) as person:
+        async with Person(address, seed=1) as person:
             await person.visit("open")
             assert await bring(person, tmp_path / "small.gguf") is None
             assert list(tmp_path.rglob("server-*/*/small.gguf")), "it lies in the server's private folder"

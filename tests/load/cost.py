@@ -32,7 +32,7 @@ def cpu(server: Server) -> float:
 
 async def pass_over(server: Server, page: str, actions: int, seed: int) -> tuple[float, float, int, int]:
     """Visit a page and change it so many times: CPU s of the visit, of an action, bytes of the visit, of an action."""
-    async with Person(server.address, seed) as person:
+    async with Person(server.address, seed=seed) as person:
         await person.visit("")
         started, sent = cpu(server), person.received
         await person.visit(page)
@@ -54,7 +54,7 @@ async def main(options) -> None:
         running(Path(name), QUANTLIB_REHEARSE="on") as server,
     ):
         await rehearsed(server, 600)
-        async with Person(server.address, 0) as person:
+        async with Person(server.address, seed=0) as person:
             await person.visit("")
             pages = options.pages or sorted(page for page in person.pages if page not in USED)
         print(f"{'page':26} {'visit ms':>9} {'first ms':>9} {'again ms':>9} {'visit kB':>9} {'action kB':>9}")

@@ -48,7 +48,7 @@ async def attend(person: Person, pages: list[str], until: float, think: float, d
 async def quantize(server: Server, path: Path, until: float, report: list[str]) -> None:
     """Somebody opens a large file by its path and quantizes it again and again."""
     try:
-        async with Person(server.address, 0) as person:
+        async with Person(server.address, seed=0) as person:
             await person.visit("")
             await person.visit("open", "where=On+this+server")
             await person.choose("Path", str(path))
@@ -103,7 +103,7 @@ async def main(options) -> int:
     with running(folder, **settings) as server:
         await rehearsed(server, options.warm)
         until = time.monotonic() + options.seconds
-        people = [Person(server.address, seed) for seed in range(options.people)]
+        people = [Person(server.address, seed=seed) for seed in range(options.people)]
         seen: list[tuple[float, int, int]] = []
         jobs: list[str] = []
         rng = random.Random(1)
@@ -141,7 +141,7 @@ if __name__ == "__main__":
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--think", type=float, default=5, help="seconds between a person's actions, on average")
-    parser.add_argument("--warm", type=float, default=600, help="seconds that the rehearsal may take")
+    parser.add_argument("--warm", type=float, default=1800, help="seconds that the rehearsal may take")
     parser.add_argument("--job", action="store_true", help="quantize a large file in the background")
     parser.add_argument("--size", type=float, default=1.0, help="GB of that file")
     parser.add_argument("--pages", nargs="*", default=[], help="addresses of pages, instead of all chapters")

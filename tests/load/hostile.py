@@ -25,11 +25,11 @@ async def attack(address: str, folder: Path, count: int, seed: int = 0) -> Count
     """Bring `count` mutants one after the other, each in a visit of its own every now and then; what became of them."""
     rng, became = np.random.default_rng(seed), Counter()
     kinds = list(FILES.values())
-    bystander = Person(address, 1)
+    bystander = Person(address, seed=1)
     async with bystander:
         await bystander.visit("what-a-float-stores")
         for start in range(0, count, 10):
-            async with Person(address, start) as person:
+            async with Person(address, seed=start) as person:
                 for number in range(start, min(start + 10, count)):
                     name, mutant = kinds[number % len(kinds)]
                     path = folder / name

@@ -60,7 +60,7 @@ async def main(options) -> int:
         path, out = folder / "large.gguf", folder / "out.gguf"
         size = write_gguf(path, int(options.size * 1e9))
         with running(folder) as server:
-            async with Person(server.address, 1) as person:
+            async with Person(server.address, seed=1) as person:
                 for page in ("", "quantize", "open"):
                     await person.visit(page)
                 await asyncio.sleep(20)
