@@ -1,9 +1,8 @@
 """Where tensors live: safetensors files, Hugging Face folders and GGUF files, opened lazily and trusted in nothing."""
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, MetadataValue, Tensor
-from quantlib.checkpoints.convert import QUANTIZATION_VERSION, gguf_view
-from quantlib.checkpoints.convert.pre_tokenizers import DIGITS, PRE_TOKENIZERS, WORDS, steps_of
 from quantlib.checkpoints.gguf_file import open_gguf
+from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
 from quantlib.checkpoints.gguf_writer import (
     GGUFWriter,
     Layout,
@@ -16,13 +15,11 @@ from quantlib.checkpoints.imatrix import ImportanceMatrix, ImportanceSums, read_
 from quantlib.checkpoints.modelfile import modelfile
 from quantlib.checkpoints.opening import open_checkpoint
 from quantlib.checkpoints.safetensors_file import open_safetensors
+from quantlib.checkpoints.view import gguf_view
 from quantlib.errors import CheckpointError
 
 __all__ = [
-    "DIGITS",
-    "PRE_TOKENIZERS",
     "QUANTIZATION_VERSION",
-    "WORDS",
     "Checkpoint",
     "CheckpointError",
     "GGUFWriter",
@@ -41,7 +38,6 @@ __all__ = [
     "open_gguf",
     "open_safetensors",
     "read_imatrix",
-    "steps_of",
     "write_gguf",
     "write_imatrix",
 ]

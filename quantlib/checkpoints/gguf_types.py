@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gguf
 import numpy as np
+
+from quantlib import formats
 
 # Metadata value types by id. Source: enum gguf_type in ggml's gguf.h.
 VALUE_TYPES = {
@@ -31,15 +32,28 @@ NUMBER_DTYPES = {
     if number not in (STRING, ARRAY)
 }
 
-# ggml type id -> (name, weights of a block, bytes of a block).
-GGML_TYPES: dict[int, tuple[str, int, int]] = {
-    **{int(kind): (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()},
-    42: ("Q2_0", 64, 18),  # newer than the constants of some gguf releases; block_q2_0 in ggml-common.h
+# ggml types that the catalogue of formats lacks: plain machine types, and what ggml quantizes activations to.
+_BESIDE_FORMATS = {
+    9: ("Q8_1", 32, 40),
+    15: ("Q8_K", 256, 292),
+    24: ("I8", 1, 1),
+    25: ("I16", 1, 2),
+    26: ("I32", 1, 4),
+    27: ("I64", 1, 8),
+    28: ("F64", 1, 8),
+}
+
+# ggml type id -> (ggml's name, weights of a block, bytes of a block). Source: enum ggml_type, type_traits in ggml.c.
+GGML_TYPES: dict[int, tuple[str, int, int]] = _BESIDE_FORMATS | {
+    form.ggml_type: ({"FP32": "F32", "FP16": "F16"}.get(form.name, form.name), form.values, form.nbytes)
+    for form in formats.FORMATS.values()
+    if form.ggml_type is not None
 }
 
 # Format name as the catalogue or ggml spells it -> ggml type id.
 GGML_IDS = {name: number for number, (name, _, _) in GGML_TYPES.items()} | {"FP32": 0, "FP16": 1}
 
+QUANTIZATION_VERSION = 2  # of the block formats; GGML_QNT_VERSION
 DEFAULT_ALIGNMENT = 32
 MAX_NAME = 63  # bytes of a tensor's name that ggml can hold
 MAX_DIMS = 4

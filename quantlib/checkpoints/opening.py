@@ -6,8 +6,6 @@ from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, fault
 from quantlib.checkpoints.gguf_file import open_gguf
-from quantlib.checkpoints.hub_opening import open_hub
-from quantlib.checkpoints.huggingface import open_folder, open_with_config
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
 
@@ -23,7 +21,10 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 
     Raises CheckpointError, in one sentence, for anything else and for every file that does not hold what it claims.
     """
+    # What reads folders and the hub is loaded when there is one: it is a fifth of what `import quantlib` would take.
     if str(source).startswith("hf://"):
+        from quantlib.checkpoints.hub_opening import open_hub
+
         return open_hub(str(source))
     path = Path(source)
     try:
@@ -33,6 +34,8 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     if not exists:
         raise fault(path, "is not there: give the path of a safetensors or GGUF file, or of a model folder.")
     if is_folder:
+        from quantlib.checkpoints.huggingface import open_folder
+
         return open_folder(path)
     start = _first_bytes(path)
     if start.startswith(b"GGUF"):
@@ -47,6 +50,8 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     if path.suffix.lower() == ".gguf":
         return open_gguf(path)  # says what is missing
     if (path.parent / "config.json").is_file():
+        from quantlib.checkpoints.huggingface import open_with_config
+
         return open_with_config(path)
     return open_safetensors(path)
 

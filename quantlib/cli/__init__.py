@@ -3,17 +3,18 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from quantlib.cli import compare, export, fit, formats, generate, imatrix, inspect, perplexity, quantize
 from quantlib.errors import QuantlibError
 
 # In the order that --help shows.
-COMMANDS = (formats, inspect, quantize, export, imatrix, perplexity, compare, generate, fit)
+COMMANDS = ("formats", "inspect", "quantize", "export", "imatrix", "perplexity", "compare", "generate", "fit")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 for a run that failed (one sentence on standard error)."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments).parse_args(arguments)
     try:
         return options.command(options)
     except QuantlibError as error:
@@ -25,11 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command that is named first, or of all where none is: loading all of them takes time."""
     parser = argparse.ArgumentParser(
         prog="python -m quantlib", description="Quantize model checkpoints, and look inside."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add(commands)
+    for name in [name for name in arguments[:1] if name in COMMANDS] or COMMANDS:
+        import_module(f"quantlib.cli.{name}").add(commands)
     return parser

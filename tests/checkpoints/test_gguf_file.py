@@ -166,6 +166,11 @@ def test_block_sizes_agree_with_the_catalogue(name):
     assert GGML_TYPES[form.ggml_type][1:] == (form.values, form.nbytes)
 
 
+def test_types_are_those_of_the_gguf_package():
+    theirs = {int(kind): (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
+    assert theirs | {42: ("Q2_0", 64, 18)} == GGML_TYPES  # newer than the package
+
+
 def test_version_2_is_read_as_version_3(tmp_path):
     path = tmp_path / "x.gguf"
     x = np.arange(64, dtype=np.float32).reshape(2, 32)

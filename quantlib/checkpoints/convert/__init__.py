@@ -1,11 +1,9 @@
-"""Checkpoints as GGUF stores them: gguf_view() gives any opened checkpoint GGUF's names, row order and metadata."""
+"""Conversion: any opened checkpoint with GGUF's names, row order and metadata. Other modules ask for a gguf_view()."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
 from quantlib.checkpoints.convert.architecture import Architecture
@@ -15,42 +13,20 @@ from quantlib.checkpoints.convert.general import count_weights, general_metadata
 from quantlib.checkpoints.convert.hyperparameters import metadata_of
 from quantlib.checkpoints.convert.tensors import gguf_name, view_tensors
 from quantlib.checkpoints.convert.tokenizer import tokenizer_metadata
+from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
 from quantlib.checkpoints.hub import Address
 from quantlib.checkpoints.untrusted import Fields
 
-QUANTIZATION_VERSION = 2  # of the block formats; GGML_QNT_VERSION
 
+def converted(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint that is no GGUF file as one would hold it; general.file_type is a placeholder, 0.
 
-_VIEWS: WeakKeyDictionary[Checkpoint, Checkpoint] = WeakKeyDictionary()  # with their file type still a placeholder
-FILE_TYPE = "general.file_type"
-
-
-def gguf_view(checkpoint: Checkpoint, file_type: int | None = None) -> Checkpoint:
-    """The checkpoint as a GGUF file would hold it, tensors still in their source's formats and read lazily.
-
-    A GGUF checkpoint is its own view. A Hugging Face folder of a known architecture gets GGUF's names and row order,
-    and the metadata of llama.cpp's converter, key for key and in its order; general.file_type stands in the converter's
-    place where it is given. A bare safetensors file keeps unknown names and the order of all rows, and carries a
-    warning. The view is made once for each opened checkpoint: a large tokenizer takes most of a second to convert.
     Raises CheckpointError for other architectures and for what contradicts config.json.
     """
-    if checkpoint.kind == "gguf":
-        return checkpoint
-    view = _VIEWS.get(checkpoint)
-    if view is None:
-        view = _VIEWS[checkpoint] = _bare(checkpoint) if checkpoint.kind == "safetensors" else _converted(checkpoint)
-    return replace(view, metadata=_with_file_type(view.metadata, file_type))
+    return _bare(checkpoint) if checkpoint.kind == "safetensors" else _of_folder(checkpoint)
 
 
-def _with_file_type(metadata: Mapping[str, MetadataValue], file_type: int | None) -> dict[str, MetadataValue]:
-    """The metadata with the file type in its place, or without any."""
-    if file_type is None:
-        return {key: value for key, value in metadata.items() if key != FILE_TYPE}
-    given = MetadataValue("uint32", file_type)
-    return {key: given if key == FILE_TYPE else value for key, value in metadata.items()}
-
-
-def _converted(checkpoint: Checkpoint) -> Checkpoint:
+def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
     folder = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
     path, values = folder / "config.json", checkpoint.metadata["config"]
     architecture = architecture_of(path, values)
