@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import ml_dtypes
 import numpy as np
@@ -43,6 +44,7 @@ def _plain(dtype: np.dtype) -> Decoder:
     return decode
 
 
+@cache  # of a few dozen spellings that the readers know; asked for every tensor
 def codec(spelling: str, ggml_type: int | None = None) -> tuple[str, Decoder | None]:
     """The catalogue's name and decoder of a stored type, or its own spelling and None where nothing decodes it."""
     if ggml_type is not None:

@@ -35,6 +35,7 @@ MAX_KEYS = 2**16
 MAX_TENSORS = 2**18
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_INFOS = tuple(struct.Struct(f"<{n_dims}QIQ") for n_dims in range(MAX_DIMS + 1))  # dimensions, ggml type, offset
 
 
 def open_gguf(path: Path) -> Checkpoint:
@@ -337,13 +338,14 @@ class _Reader:
         n_dims = self._u32(what)
         if n_dims > MAX_DIMS:
             raise fault(self.path, f"gives {shown(name)} {n_dims:,} dimensions, more than the {MAX_DIMS} of ggml.")
-        ne = struct.unpack_from(f"<{n_dims}Q", self.data, self._take(8 * n_dims, what))
-        kind, offset = self._u32(what), self._u64(what)
+        info = _INFOS[n_dims]
+        *ne, kind, offset = info.unpack_from(self.data, self._take(info.size, what))
         if kind not in GGML_TYPES:
             raise fault(self.path, f"stores {shown(name)} as ggml type {kind:,}, which is not known (or was removed).")
         type_name, values, block_bytes = GGML_TYPES[kind]
-        if any(n >= 2**63 for n in ne) or math.prod(ne) >= 2**63:
-            raise fault(self.path, f"gives {shown(name)} the dimensions {ne}, whose product is beyond 2^63.")
+        weights = math.prod(ne)
+        if weights >= 2**63 or (ne and max(ne) >= 2**63):
+            raise fault(self.path, f"gives {shown(name)} the dimensions {tuple(ne)}, whose product is beyond 2^63.")
         if (ne[0] if ne else 1) % values:
             row = ne[0] if ne else 1
             raise fault(
@@ -352,7 +354,7 @@ class _Reader:
             )
         if offset % alignment:
             raise fault(self.path, f"places {shown(name)} at offset {offset:,}, which is no multiple of {alignment:,}.")
-        return tuple(reversed(ne)), kind, offset, math.prod(ne) // values * block_bytes
+        return tuple(reversed(ne)), kind, offset, weights // values * block_bytes
 
     def _check_layout(self, infos: dict[str, tuple[tuple[int, ...], int, int, int]], data_start: int) -> None:
         """Every tensor lies in the file and none over another."""

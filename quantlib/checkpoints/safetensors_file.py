@@ -32,6 +32,7 @@ DTYPE_BITS = {
 # Possessive quantifiers: no hostile header makes these backtrack.
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _USUAL_KEY = re.compile(rb'[ \t\r\n]*+"([^"\\\x00-\x1f]*+)"[ \t\r\n]*+:[ \t\r\n]*+')  # without escapes
+_USUAL_NEXT = re.compile(rb"[ \t\r\n]*+," + _USUAL_KEY.pattern)
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 # What all writers write; anything else takes the long way through the JSON parser.
 _USUAL_ENTRY = re.compile(
@@ -72,7 +73,7 @@ def read_header(file: MappedFile) -> tuple[dict[str, Tensor], dict[str, str]]:
             raise fault(path, f"describes the tensor {shown(name)} twice in its header.")
         if len(entries) >= MAX_TENSORS:
             raise fault(path, f"describes more than {MAX_TENSORS:,} tensors, more than any checkpoint has in one file.")
-        entries[name] = _entry(path, name, header.flat_object(name))
+        entries[name] = header.entry(name)
     header.expect_end()
     _check_layout(path, entries, file.size - end)
     tensors = {}
@@ -144,8 +145,8 @@ class _Header:
         if self._skip() == b"}":
             self.at += 1
             return
+        usual = _USUAL_KEY.match(self.data, self.at, self.end)
         while True:
-            usual = _USUAL_KEY.match(self.data, self.at, self.end)
             if usual:
                 self.at = usual.end()
                 name = decode_text(self.path, usual.group(1), "a name")
@@ -154,10 +155,14 @@ class _Header:
                 self.expect(b":", "lacks the ':'", name)
                 self._skip()
             yield name
+            usual = _USUAL_NEXT.match(self.data, self.at, self.end)
+            if usual:
+                continue
             if self._skip() == b"}":
                 self.at += 1
                 return
             self.expect(b",", "lacks a ','", name)
+            usual = _USUAL_KEY.match(self.data, self.at, self.end)
 
     def string_map(self) -> dict[str, str]:
         self.expect(b"{", "has a '__metadata__' that is not an object of strings")
@@ -170,30 +175,41 @@ class _Header:
             out[key] = self.string("a string")
         return out
 
-    def flat_object(self, name: str) -> bytes:
+    def entry(self, name: str) -> tuple[str, tuple[int, ...], int, int]:
+        """dtype, shape and offsets of one tensor, each of the right type and agreeing with the others."""
+        usual = _USUAL_ENTRY.match(self.data, self.at, self.end)
+        if usual:
+            self.at = usual.end()
+            dtype, shape, start, stop = usual.groups()
+            return _agreeing(self.path, name, dtype.decode(), _sizes(shape), int(start), int(stop))
         found = _FLAT_OBJECT.match(self.data, self.at, self.end)
         if not found:
             raise fault(
                 self.path, f"does not describe {shown(name)} by an object with 'dtype', 'shape' and 'data_offsets'."
             )
         self.at = found.end()
-        return found.group()
+        dtype, shape, offsets = _as_json(self.path, name, found.group())
+        if type(dtype) is not str:
+            raise fault(self.path, f"stores {shown(name)} as {shown(dtype)}, which is no dtype of safetensors.")
+        if not _counts(shape):
+            raise fault(self.path, f"gives {shown(name)} a shape that is not a list of non-negative integers.")
+        if not _counts(offsets) or len(offsets) != 2:
+            raise fault(self.path, f"gives {shown(name)} 'data_offsets' that are not two non-negative integers.")
+        return _agreeing(self.path, name, dtype, tuple(shape), *offsets)
 
 
-def _entry(path: Path, name: str, text: bytes) -> tuple[str, tuple[int, ...], int, int]:
-    """dtype, shape and offsets of one tensor, each of the right type and agreeing with the others."""
+def _sizes(text: bytes) -> tuple[int, ...]:
+    return tuple(map(int, text.split(b","))) if text else ()
 
-    usual = _USUAL_ENTRY.fullmatch(text)
-    dtype, shape, offsets = _as_usual(usual) if usual else _as_json(path, name, text)
-    if type(dtype) is not str or dtype not in DTYPE_BITS:
+
+def _agreeing(
+    path: Path, name: str, dtype: str, shape: tuple[int, ...], start: int, stop: int
+) -> tuple[str, tuple[int, ...], int, int]:
+    """The same, once dtype, shape and offsets are known to agree."""
+    if dtype not in DTYPE_BITS:
         raise fault(path, f"stores {shown(name)} as {shown(dtype)}, which is no dtype of safetensors.")
-    if not usual and not _counts(shape):
-        raise fault(path, f"gives {shown(name)} a shape that is not a list of non-negative integers.")
     if len(shape) > MAX_DIMS:
         raise fault(path, f"gives {shown(name)} {len(shape)} dimensions, more than the {MAX_DIMS} that are read.")
-    if not usual and (not _counts(offsets) or len(offsets) != 2):
-        raise fault(path, f"gives {shown(name)} 'data_offsets' that are not two non-negative integers.")
-    start, stop = offsets
     bits = math.prod(shape) * DTYPE_BITS[dtype]
     if bits % 8:
         raise fault(path, f"gives {shown(name)} {math.prod(shape):,} values of {dtype}, which do not fill whole bytes.")
@@ -203,13 +219,7 @@ def _entry(path: Path, name: str, text: bytes) -> tuple[str, tuple[int, ...], in
             f"gives {shown(name)} the bytes {_n(start)} to {_n(stop)}, but {dtype} of shape "
             f"{_shape(shape)} takes {_n(bits // 8)} bytes.",
         )
-    return dtype, tuple(shape), start, stop
-
-
-def _as_usual(found: re.Match) -> tuple[str, list[int], list[int]]:
-    """dtype, shape and offsets of what the pattern has checked already."""
-    dtype, shape, start, stop = found.groups()
-    return dtype.decode(), list(map(int, shape.split(b","))) if shape else [], [int(start), int(stop)]
+    return dtype, shape, start, stop
 
 
 def _as_json(path: Path, name: str, text: bytes) -> tuple[object, object, object]:
@@ -229,7 +239,7 @@ def _counts(value: object) -> bool:
     return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**63 for n in value)
 
 
-def _shape(shape: list[int]) -> str:
+def _shape(shape: tuple[int, ...]) -> str:
     return shown(list(shape)).strip("'")
 
 
