@@ -13,6 +13,7 @@ import quantlib as ql
 from quantlib import tables
 from quantlib.checkpoints import modelfile
 from quantlib.cli import calibrated
+from quantlib.cli.memory import keep_freed_memory
 from quantlib.cli.progress import progress_of
 from quantlib.cli.reports import report_path, write_report
 from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, write_text
@@ -92,6 +93,7 @@ def run(options) -> int:
         if options.dry_run:
             return _show_plan(plan, options)
         beside = _modelfile_path(options)
+        keep_freed_memory()
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         with _executor(options) as executor, progress_of(options.json_progress) as progress:

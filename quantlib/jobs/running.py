@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from quantlib.checkpoints import GGUFWriter, Layout, gguf_layout
 from quantlib.errors import Cancelled, JobError, RecipeError
+from quantlib.jobs.flushing import Flushing
 from quantlib.jobs.journal import Journal, Written, beside, fingerprint
 from quantlib.jobs.pieces import Piece, Source, pieces, quantize_piece, ranges
 from quantlib.jobs.planning import Plan, PlannedTensor
@@ -116,18 +117,21 @@ class _Run:
         with open(self.journal.partial, "r+b" if done and self.journal.partial.exists() else "w+b") as file:
             done = _intact(file, self.plan, layout, done)
             self.journal.start(mark, done)
-            results = self._write(file, layout, done)
-            file.flush()
-            os.fsync(file.fileno())
-        if any(file.changed() for file in self.plan.checkpoint.files):
-            raise JobError(f"{self.plan.checkpoint.source} was changed while it was read; run again.")
-        verify(self.journal.partial, self.plan, results, self.executor)
+            with Flushing(file) as flushing:
+                results = self._write(file, layout, done, flushing)
+                flushed = flushing.finish()
+                if any(source.changed() for source in self.plan.checkpoint.files):
+                    raise JobError(f"{self.plan.checkpoint.source} was changed while it was read; run again.")
+                verify(self.journal.partial, self.plan, results, self.executor)
+                flushed.result()
         give_usual_permissions(self.journal.partial)
         os.replace(self.journal.partial, self.out)
         seconds = time.monotonic() - self.started
         return RunResult(self.out, self.plan.nbytes, seconds, results, resumed=len(done))
 
-    def _write(self, file: BinaryIO, layout: Layout, done: list[Written]) -> tuple[TensorResult, ...]:
+    def _write(
+        self, file: BinaryIO, layout: Layout, done: list[Written], flushing: Flushing
+    ) -> tuple[TensorResult, ...]:
         """The tensors after those that are done, in the file from where it stands."""
         tensors = self.plan.tensors
         results = [_result(planned, written) for planned, written in zip(tensors, done, strict=False)]
@@ -140,6 +144,7 @@ class _Run:
             for start, stop in ranges(planned):
                 part = next(quantized)
                 writer.write(part.data)
+                flushing.wrote(part.data.nbytes)
                 crcs.append(part.crc)
                 loss += part.loss
                 self._tell(planned, index, (stop - start) * planned.tensor.n, part.data.nbytes)

@@ -83,8 +83,10 @@ def write_source(path: Path, weights: int) -> None:
 
 def timed(command: list[str]) -> tuple[float, float, float]:
     """Wall seconds, processor seconds and peak resident megabytes of a process."""
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as anywhere
     start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": PATH})
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command[:4])} ... failed")
