@@ -7,7 +7,7 @@ from pathlib import Path
 
 import quantlib as ql
 from quantlib import tables
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line
+from quantlib.cli.shared import SOURCE_HELP, as_stored, command, positive, print_json, progress_line
 
 WORST = 5
 SWEPT = ("recipe", "weighted", "nbytes", "bpw", "seconds")
@@ -31,6 +31,7 @@ def add(commands) -> None:
         "--baseline", metavar="MODEL",
         help="compare with this model: KL divergence, changed top tokens, the worst tokens",
     )  # fmt: skip
+    as_stored(measure)
     measure.add_argument(
         "--sweep", nargs="?", const="all", metavar="RECIPES",
         help="measure what recipes would make of MODEL, without writing models: some joined by commas, all, or ladder "
@@ -70,7 +71,7 @@ def _measure(options, texts) -> int:
     from quantlib.lm import Tokenizer, cut_texts, load, overall, perplexity_of
 
     with ql.open_checkpoint(options.model) as checkpoint:
-        model, show = load(checkpoint), progress_line(options.model)
+        model, show = load(checkpoint, options.decoded), progress_line(options.model)
         windows = cut_texts(model, Tokenizer.of(checkpoint), texts, options.context)
         found = {name: perplexity_of(model, w, show) for name, w in windows.items()}
     total = overall(list(found.values()))
@@ -89,7 +90,9 @@ def _compare(options, texts) -> int:
 
     with ql.open_checkpoint(options.baseline) as original, ql.open_checkpoint(options.model) as checkpoint:
         tokenizer = Tokenizer.of(original)
-        found = bench(original, texts, options.context).against(load(checkpoint), progress_line(options.model))
+        found = bench(original, texts, options.context).against(
+            load(checkpoint, options.decoded), progress_line(options.model)
+        )
     total = together(list(found.values()))
     figures, worst = asdict(total.summary()), [asdict(w) for w in worst_tokens(total, tokenizer, WORST)]
     if options.json:

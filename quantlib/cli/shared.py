@@ -26,6 +26,15 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def as_stored(parser: argparse.ArgumentParser) -> None:
+    """--as-stored, for commands that run a model: options.decoded is what `quantlib.lm.load` takes."""
+    parser.add_argument(
+        "--as-stored", dest="decoded", action="store_const", const=False,
+        help="keep weights as they are stored and decode each matrix when it is used: slower, in little memory; the "
+        "default for large models",
+    )  # fmt: skip
+
+
 def print_json(document) -> int:
     """The one JSON document that --json promises."""
     json.dump(document, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)

@@ -31,6 +31,14 @@ def test_perplexity(demo_model, text, capsys):
     assert f"perplexity {found['perplexity']:.4f}" in capsys.readouterr().out
 
 
+def test_weights_may_stay_as_they_are_stored(demo_model, text, capsys):
+    reading = ("perplexity", demo_model, "--text", text, "--context", 48)
+    stored, decoded = (answer(capsys, *reading, *extra)["perplexity"] for extra in (["--as-stored"], []))
+    assert stored == pytest.approx(decoded, rel=1e-5)  # matrices are multiplied in pieces: sums in another order
+    writing = ("generate", demo_model, "The old king", "--tokens", 4)
+    assert answer(capsys, *writing, "--as-stored") == answer(capsys, *writing)
+
+
 def test_perplexity_against_a_baseline(demo_model, text, capsys):
     same = ("perplexity", demo_model, "--baseline", demo_model, "--text", text, "--context", 48)
     found = answer(capsys, *same)
