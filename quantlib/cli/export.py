@@ -5,7 +5,7 @@ from pathlib import Path
 
 import quantlib as ql
 from quantlib import tables
-from quantlib.cli.shared import command, positive, print_json, progress_line, read_text
+from quantlib.cli.shared import command, listing, positive, print_json, progress_line, read_text
 from quantlib.exports import CALIBRATED, SCHEMES
 
 
@@ -25,7 +25,7 @@ def add(commands) -> None:
     export.add_argument(
         "--context", type=positive, default=512, metavar="N", help="tokens a window of that text, default %(default)s"
     )
-    export.epilog = "schemes: " + " ".join(f"{s.name}: {s.summary}" for s in SCHEMES.values())
+    export.epilog = listing("schemes", {s.name: s.summary for s in SCHEMES.values()})
 
 
 def run(options) -> int:

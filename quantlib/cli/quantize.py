@@ -16,7 +16,7 @@ from quantlib.cli import calibrated
 from quantlib.cli.memory import keep_freed_memory
 from quantlib.cli.progress import progress_of
 from quantlib.cli.reports import report_path, write_report
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, write_text
+from quantlib.cli.shared import SOURCE_HELP, command, listing, positive, print_json, write_text
 from quantlib.jobs.pool import scheduler_pool
 from quantlib.jobs.running import check_target
 from quantlib.recipes import RECIPES, Overrides, TensorRule
@@ -58,7 +58,7 @@ def add(commands) -> None:
     )
     quantize.add_argument("--modelfile", action="store_true", help="write a Modelfile for Ollama beside OUT.gguf")
     quantize.add_argument("--json-progress", action="store_true", help="a line of JSON a second on standard error")
-    quantize.epilog = "recipes: " + "; ".join(f"{r.name}: {r.summary}" for r in RECIPES.values())
+    quantize.epilog = listing("recipes", {r.name: r.summary for r in RECIPES.values()})
 
 
 def _recipe(text: str) -> str:

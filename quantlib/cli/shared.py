@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quantlib.errors import QuantlibError
@@ -13,7 +13,12 @@ SOURCE_HELP = "a safetensors file, a Hugging Face folder, a GGUF file, or hf://o
 
 def command(commands, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
     """A parser for one command; run(options) returns the exit status."""
-    sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    sub = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     sub.set_defaults(command=run)
     sub.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return sub
@@ -24,6 +29,12 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def listing(title: str, entries: Mapping[str, str]) -> str:
+    """What stands at the end of --help: a line for each name."""
+    width = max(map(len, entries))
+    return "\n".join([f"{title}:", *(f"  {name:{width}}  {summary}" for name, summary in entries.items())])
 
 
 def as_stored(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,8 @@ from quantlib.recipes.choosing import fitting
 Tensors = Sequence[tuple[str, tuple[int, ...], str]]  # name, shape, format it has now
 Metadata = Mapping[str, MetadataValue]
 
+UNCERTAIN = 0.02  # of a cost: what a sample of the rows leaves open; a smaller gain over a recipe may be none
+
 
 def budget_recipe(budget: Budget, choices: Sequence[Choice]) -> Recipe:
     """What a budget's plan says of itself: the file type is that of the recipe whose default most tensors got."""
@@ -35,6 +37,8 @@ def budget_choices(
 ) -> list[Choice]:
     """A choice for each tensor, in their order. It costs no more, by the measure, than any recipe that fits as well.
 
+    A gain over such a recipe that the sample may only feign is not taken.
+
     Raises RecipeError where even the smallest formats take more than the budget.
     """
     kept = _kept(tensors, measured, overrides)
@@ -50,7 +54,8 @@ def budget_choices(
         if (choice := _as_in(recipe, tensors, options, model, important, overrides))
         and sum(option.nbytes for option in choice.values()) <= capacity
     ]
-    best = min((chosen, *standard), key=lambda choice: sum(option.cost for option in choice.values()))
+    usual = min(standard, key=_cost, default=chosen)
+    best = chosen if _cost(chosen) < (1 - UNCERTAIN) * _cost(usual) else usual
     errors = {(m.name, m.format): m.relative_error for m in measured}
     return [
         kept.get(name) or Choice(best[name].format, _reason(name, best[name], options[name], errors))
@@ -119,6 +124,10 @@ def _as_in(
         if name in options
     }
     return None if None in chosen.values() else chosen
+
+
+def _cost(choice: Mapping[str, Option]) -> float:
+    return sum(option.cost for option in choice.values())
 
 
 def _reason(name: str, option: Option, options: Sequence[Option], errors: Mapping[tuple[str, str], float]) -> str:

@@ -90,7 +90,7 @@ _FLOATS = (
 )
 
 _BLOCKS = (
-    Recipe("Q8_0", 7, "Q8_0", "256 levels, a scale for every 32 weights: almost never seen in the answers",
+    Recipe("Q8_0", 7, "Q8_0", "255 levels, a scale for every 32 weights: almost never seen in the answers",
            rules=values(default="Q8_0") + KEYS),
     Recipe("Q5_1", 9, "Q5_1", "32 levels and a minimum for every 32 weights; older than Q5_K",
            "Q6_K", values(default="Q5_1") + KEYS),

@@ -12,6 +12,7 @@ from small_model import model_weights, write_model
 
 import quantlib as ql
 from quantlib.jobs import measuring
+from quantlib.jobs.budgeting import UNCERTAIN
 from quantlib.recipes import RECIPES, Overrides, TensorRule
 from quantlib.recipes.budget import Budget, Option, hull, parse_budget, spend
 
@@ -77,7 +78,7 @@ def test_never_worse_than_a_recipe_of_the_same_size(source, measured, recipe, un
 def test_more_budget_costs_no_more(source, measured):
     plans = [ql.plan(source, Budget("b", bpw=b), measured=measured) for b in np.arange(3, 9, 0.5)]
     costs = [cost(plan, measured) for plan in plans]
-    assert all(b <= a * 1.0001 for a, b in itertools.pairwise(costs))
+    assert all(b * (1 - UNCERTAIN) <= a for a, b in itertools.pairwise(costs))  # smaller gains over a recipe are left
 
 
 def test_sensitive_tensors_get_more(source, measured):
