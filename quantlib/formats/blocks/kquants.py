@@ -285,7 +285,7 @@ def decode_q6_k(codes: Codes) -> np.ndarray:
 def _load_q6_k() -> Kernels:
     from quantlib.formats.kernels import kquants
 
-    return Kernels(kquants.encode_q6_k, kquants.encode_q6_k_important, kquants.decode_q6_k)
+    return Kernels(kquants.encode_q6_k_plain, kquants.encode_q6_k, kquants.decode_q6_k)
 
 
 Q6_K = BlockFormat(

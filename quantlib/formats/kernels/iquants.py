@@ -10,7 +10,8 @@ import numpy as np
 from quantlib.formats.blocks.block import Kernels
 from quantlib.formats.blocks.iquants_search import ALL, OFF_GRID
 from quantlib.formats.kernels.bits import pieces, read_code, write_code
-from quantlib.formats.kernels.grid_groups import NO_IMPORTANCE, PARITY, positive_scales, take_groups
+from quantlib.formats.kernels.grid_groups import PARITY, take_groups
+from quantlib.formats.kernels.lanes import NO_IMPORTANCE
 from quantlib.formats.kernels.magnitudes import nearest_ints
 from quantlib.formats.kernels.neighbours import nearest_point, neighbours
 from quantlib.formats.kernels.scalar import (
@@ -24,6 +25,7 @@ from quantlib.formats.kernels.scalar import (
     read_half,
     write_half,
 )
+from quantlib.formats.kernels.searches import positive_scale
 from quantlib.formats.kernels.simd import (
     WIDTH,
     as_floats,
@@ -122,7 +124,8 @@ def grid_scales(rule, near, own, lane, found, signs, scales, start):
     alive = span >= rule.least
     scale = span / top
     if rule.fitted:
-        scale = positive_scales(lane, near.base + 1)
+        magnitudes, weights, products = lane[:size], lane[size : 2 * size], lane[2 * size : 3 * size]
+        scale = positive_scale(magnitudes, weights, products, lane[3 * size :], near.base + 1)
         span = scale * np.float32(near.base)
         alive = alive & (span > ZERO)
     for at in range(2 * count, 3 * count, WIDTH):

@@ -9,7 +9,8 @@ import numpy as np
 from quantlib.formats.blocks.block import Kernels
 from quantlib.formats.blocks.iquants_ternary import DELTA, DOWN, LEAST_M, LEAST_S, UP
 from quantlib.formats.kernels.bits import pieces, read_code, write_code
-from quantlib.formats.kernels.grid_groups import NO_IMPORTANCE, mean_square, weigh
+from quantlib.formats.kernels.grid_groups import mean_square, weigh
+from quantlib.formats.kernels.lanes import NO_IMPORTANCE
 from quantlib.formats.kernels.magnitudes import largest_magnitude
 from quantlib.formats.kernels.neighbours import nearest_point, neighbours
 from quantlib.formats.kernels.scalar import (

@@ -2,40 +2,32 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.lanes import block_power, gather, turn, weights_by_importance
-from quantlib.formats.kernels.scalar import (
-    LANES,
-    LEAST,
-    ONE,
-    ZERO,
-    clamped_int,
-    kernel,
-    nearest_int,
-    part,
-    read_half,
-    write_half,
+from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, important, sums_of_squares
+from quantlib.formats.kernels.scalar import LEAST, ONE, ZERO, kernel, nearest_int, part, read_half, write_half
+from quantlib.formats.kernels.searches import (
+    held_codes,
+    positive_scale,
+    scale_and_minimum,
+    symmetric_codes,
+    symmetric_scale,
 )
-from quantlib.formats.kernels.searches import positive_scale, scale_and_minimum, symmetric_code, symmetric_scale
+from quantlib.formats.kernels.simd import WIDTH, load, magnitude, root, splat, store, turn
 
-Q6_GROUPS, Q6_GROUP = 16, 16
+Q6_GROUPS, Q6_GROUP, Q6_LEVELS = 16, 16, np.int32(32)
 NONE = np.int32(0)
+SIZE = np.float32(256)
 
 
 @part
-def weights_by_size(lanes, weights):
+def weights_by_size(lane, weights):
     """What an error counts without importance: root mean square of the group, plus |x|."""
-    n = lanes.shape[0]
-    rms = np.empty(LANES, np.float32)
-    for k in range(LANES):
-        rms[k] = ZERO
-    for i in range(n):
-        for k in range(LANES):
-            rms[k] += lanes[i, k] * lanes[i, k]
-    for k in range(LANES):
-        rms[k] = np.sqrt(rms[k] / np.float32(n))
-    for i in range(n):
-        for k in range(LANES):
-            weights[i, k] = rms[k] + abs(lanes[i, k])
+    total = splat(ZERO)
+    for i in range(0, lane.shape[0], WIDTH):
+        v = load(lane, i)
+        total = total + v * v
+    rms = root(total / np.float32(lane.shape[0] // WIDTH))
+    for i in range(0, lane.shape[0], WIDTH):
+        store(weights, i, rms + magnitude(load(lane, i)))
 
 
 @part
@@ -79,8 +71,8 @@ def sub_minimum(data, j):
 
 
 @part
-def write_sub_minima(x, super_scale, super_minimum, sc, mn, inverse, low, bits, codes, out):
-    """One Q4_K or Q5_K block: choose the final codes against the scales as stored, and pack.
+def write_sub_minima(x, at, super_scale, super_minimum, sc, mn, inverse, low, bits, codes, out):
+    """One Q4_K or Q5_K block, from x[at] on: choose the final codes against the scales as stored, and pack.
 
     inverse, low (8,): what made the search's codes, kept where a group's stored scale is zero. codes: scratch (256,).
     """
@@ -91,24 +83,24 @@ def write_sub_minima(x, super_scale, super_minimum, sc, mn, inverse, low, bits, 
     for j in range(8):
         scale = d * np.float32(sub_scale(out, j))
         minimum = dmin * np.float32(sub_minimum(out, j))
-        first = j * 32
         if scale == ZERO:
-            for i in range(first, first + 32):
-                codes[i] = np.uint8(clamped_int(inverse[j] * (x[i] - low[j]), NONE, top))
+            for i in range(32 * j, 32 * j + 32, WIDTH):
+                store(codes, i, held_codes((load(x, at + i) - low[j]) * inverse[j], NONE, top))
         else:
-            for i in range(first, first + 32):
-                codes[i] = np.uint8(clamped_int((x[i] + minimum) / scale, NONE, top))
+            for i in range(32 * j, 32 * j + 32, WIDTH):
+                store(codes, i, held_codes((load(x, at + i) + minimum) / scale, NONE, top))
     nibbles = 16
     if bits == 5:
-        for i in range(32):
-            high = 0
-            for j in range(8):
-                high |= (codes[32 * j + i] >> 4) << j
-            out[16 + i] = np.uint8(high)
+        for i in range(0, 32, WIDTH):
+            high = load(codes, i) >> 4
+            for j in range(1, 8):
+                high = high | (load(codes, 32 * j + i) >> 4) << j
+            store(out, 16 + i, high)
         nibbles = 48
     for pair in range(4):
-        for i in range(32):
-            out[nibbles + 32 * pair + i] = (codes[64 * pair + i] & 15) | (codes[64 * pair + 32 + i] << 4)
+        for i in range(0, 32, WIDTH):
+            low_codes, high_codes = load(codes, 64 * pair + i), load(codes, 64 * pair + 32 + i)
+            store(out, nibbles + 32 * pair + i, (low_codes & 15) | (high_codes & 15) << 4)
 
 
 @kernel
@@ -117,59 +109,83 @@ def encode_sub_minima(x, out, bits, first, steps):
 
     first, steps: of `scale_and_minimum`, which differ between the two.
     """
-    lanes = np.empty((32, LANES), np.float32)
-    weights = np.empty((32, LANES), np.float32)
-    found = np.empty((4, LANES), np.float32)
-    scale, minimum, inverse, low = found[0], found[1], found[2], found[3]
-    sc = np.empty(8, np.uint8)
-    mn = np.empty(8, np.uint8)
+    flat = x.reshape(-1)
+    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
+    scale, minimum = np.empty(8, np.float32), np.empty(8, np.float32)
+    inverse, low = np.empty(8, np.float32), np.empty(8, np.float32)
+    sc, mn = np.empty(8, np.uint8), np.empty(8, np.uint8)
     codes = np.empty(256, np.uint8)
     levels = np.int32((1 << bits) - 1)
-    together = LANES // 8
-    for start in range(0, x.shape[0], together):
-        count = min(together, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        weights_by_size(lanes, weights)
-        scale_and_minimum(
-            lanes, weights, levels, np.float32(first), np.float32(0.1), steps, False, scale, minimum, inverse, low
-        )
-        for b in range(count):
-            g = slice(b * 8, (b + 1) * 8)
-            d = nearest_sub_codes(scale[g], 63, sc)
-            dmin = nearest_sub_codes(minimum[g], 63, mn)
-            hold_to_six_bits(sc)
-            hold_to_six_bits(mn)
-            write_sub_minima(x[start + b], d, dmin, sc, mn, inverse[g], low[g], bits, codes, out[start + b])
+    for b in range(x.shape[0]):
+        gather(flat, 256 * b, WIDTH, lane)
+        weights_by_size(lane, weights)
+        found = scale_and_minimum(lane, weights, trial, levels, np.float32(first), np.float32(0.1), steps, False)
+        store(scale, 0, found[0])
+        store(minimum, 0, found[1])
+        store(inverse, 0, found[2])
+        store(low, 0, found[3])
+        d = nearest_sub_codes(scale, 63, sc)
+        dmin = nearest_sub_codes(minimum, 63, mn)
+        hold_to_six_bits(sc)
+        hold_to_six_bits(mn)
+        write_sub_minima(flat, 256 * b, d, dmin, sc, mn, inverse, low, bits, codes, out[b])
+
+
+@part
+def positive_sub_codes(values, totals, levels, scratch, codes):
+    """Sub-codes of eight super-blocks' scales or minima, one block in each lane; gives the eight super-scales.
+
+    values, totals: float32 (groups * 8,). scratch: float32 (2, groups * 8). codes: uint8 (8, groups).
+    """
+    products, found = scratch[0], scratch[1]
+    for i in range(0, values.shape[0], WIDTH):
+        store(products, i, load(totals, i) * load(values, i))
+    scale = positive_scale(values, totals, products, found, levels)
+    numbers = found.view(np.int32)
+    for b in range(WIDTH):
+        for j in range(codes.shape[1]):
+            codes[b, j] = np.uint8(numbers[WIDTH * j + b])
+    return scale
 
 
 @kernel
 def encode_sub_minima_important(x, importance, out, bits):
-    """Q4_K, Q5_K. importance: float32 (blocks of a row, 256)."""
-    lanes = np.empty((32, LANES), np.float32)
-    weights = np.empty((32, LANES), np.float32)
-    found = np.empty((6, LANES), np.float32)
-    scale, minimum, inverse, low, total, power = found[0], found[1], found[2], found[3], found[4], found[5]
-    sc = np.empty(8, np.uint8)
-    mn = np.empty(8, np.uint8)
+    """Q4_K, Q5_K. importance: float32 (blocks of a row, 256). Eight super-blocks share the search of their scales."""
+    flat, row = x.reshape(-1), importance.reshape(-1)
+    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
+    found = np.empty((5, WIDTH, WIDTH), np.float32)  # of a block each: scale, minimum, inverse, low, total
+    across = np.zeros((3, 64), np.float32)  # of a group each: scale, minimum, total
+    scratch = np.empty((2, 64), np.float32)
+    sums, d, dmin = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    sc, mn = np.empty((WIDTH, 8), np.uint8), np.empty((WIDTH, 8), np.uint8)
     codes = np.empty(256, np.uint8)
     levels = np.int32((1 << bits) - 1)
-    together = LANES // 8
-    for start in range(0, x.shape[0], together):
-        count = min(together, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        block_power(x, start, count, np.float32(2), power)
-        weights_by_importance(importance, start, count, power, lanes, weights, total)
-        scale_and_minimum(
-            lanes, weights, levels, np.float32(-0.9), np.float32(0.05), 36, False, scale, minimum, inverse, low
-        )
+    for start in range(0, x.shape[0], WIDTH):
+        count = min(WIDTH, x.shape[0] - start)
+        sums_of_squares(flat, 256 * start, 256, sums[:count])
         for b in range(count):
-            g = slice(b * 8, (b + 1) * 8)
-            d = positive_scale(scale[g], total[g], 63, sc)
-            dmin = positive_scale(minimum[g], total[g], 63, mn)
+            gather(flat, 256 * (start + b), WIDTH, lane)
+            gather(row, 256 * ((start + b) % importance.shape[0]), WIDTH, weights)
+            total = important(lane, np.float32(2) * sums[b] / SIZE, weights)
+            won = scale_and_minimum(lane, weights, trial, levels, np.float32(-0.9), np.float32(0.05), 36, False)
+            store(found[0, b], 0, won[0])
+            store(found[1, b], 0, won[1])
+            store(found[2, b], 0, won[2])
+            store(found[3, b], 0, won[3])
+            store(found[4, b], 0, total)
+        turn(found[0].reshape(-1), 0, WIDTH, across[0], 0)
+        turn(found[1].reshape(-1), 0, WIDTH, across[1], 0)
+        turn(found[4].reshape(-1), 0, WIDTH, across[2], 0)
+        store(d, 0, positive_sub_codes(across[0], across[2], 63, scratch, sc))
+        store(dmin, 0, positive_sub_codes(across[1], across[2], 63, scratch, mn))
+        for b in range(count):
             if bits == 5:  # Q4_K lets a code above 63 spill over
-                hold_to_six_bits(sc)
-                hold_to_six_bits(mn)
-            write_sub_minima(x[start + b], d, dmin, sc, mn, inverse[g], low[g], bits, codes, out[start + b])
+                hold_to_six_bits(sc[b])
+                hold_to_six_bits(mn[b])
+            at = 256 * (start + b)
+            write_sub_minima(
+                flat, at, d[b], dmin[b], sc[b], mn[b], found[2, b], found[3, b], bits, codes, out[start + b]
+            )
 
 
 @kernel
@@ -212,7 +228,7 @@ def decode_q5_k(data, out):
 
 
 @part
-def write_q6_k(x, scale, inverse, codes, out):
+def write_q6_k(x, at, scale, inverse, codes, out):
     """One block from its 16 scales: sub-scales, final codes against the scales as stored, packed.
 
     codes: scratch (256,).
@@ -234,66 +250,48 @@ def write_q6_k(x, scale, inverse, codes, out):
         sub = np.int8(min(nearest_int(inverse_super * scale[j]), np.int32(127)))
         out[192 + j] = np.uint8(sub)
         step = d * np.float32(sub)
-        first = j * Q6_GROUP
-        if step != ZERO:
-            for i in range(first, first + Q6_GROUP):
-                codes[i] = np.uint8(clamped_int(x[i] / step, np.int32(-32), np.int32(31)) + 32)
-        else:
-            for i in range(first, first + Q6_GROUP):
-                codes[i] = np.uint8(symmetric_code(inverse[j], x[i], np.int32(32)) + 32)
-    for half in range(2):
-        q = codes[128 * half : 128 * half + 128]
-        for i in range(32):
-            out[64 * half + i] = (q[i] & 15) | ((q[i + 64] & 15) << 4)
-            out[64 * half + 32 + i] = (q[i + 32] & 15) | ((q[i + 96] & 15) << 4)
-            out[128 + 32 * half + i] = (
-                (q[i] >> 4) | ((q[i + 32] >> 4) << 2) | ((q[i + 64] >> 4) << 4) | ((q[i + 96] >> 4) << 6)
-            )
+        for i in range(j * Q6_GROUP, (j + 1) * Q6_GROUP, WIDTH):
+            v = load(x, at + i)
+            if step != ZERO:
+                code = held_codes(v / step, np.int32(-32), np.int32(31))
+            else:
+                code = symmetric_codes(splat(inverse[j]), v, Q6_LEVELS)
+            store(codes, i, code + 32)
+    for half in range(0, 256, 128):
+        for i in range(half, half + 32, WIDTH):
+            a, b, c, d = load(codes, i), load(codes, i + 32), load(codes, i + 64), load(codes, i + 96)
+            store(out, half // 2 + i - half, (a & 15) | (c & 15) << 4)
+            store(out, half // 2 + i - half + 32, (b & 15) | (d & 15) << 4)
+            store(out, 128 + half // 4 + i - half, a >> 4 | (b >> 4) << 2 | (c >> 4) << 4 | (d >> 4) << 6)
 
 
 @kernel
-def encode_q6_k(x, out):
-    """x: float32 (blocks, 256) -> out: uint8 (blocks, 210). An error counts x**2."""
-    lanes = np.empty((Q6_GROUP, LANES), np.float32)
-    weights = np.empty((Q6_GROUP, LANES), np.float32)
-    scale = np.empty(LANES, np.float32)
-    inverse = np.empty(LANES, np.float32)
+def encode_q6_k(x, importance, out):
+    """x: float32 (blocks, 256), importance: float32 (blocks of a row, 256) -> out: uint8 (blocks, 210).
+
+    importance has no rows where there is none: an error counts x² then.
+    """
+    flat, row = x.reshape(-1), importance.reshape(-1)
+    lane, weights, products = np.empty(128, np.float32), np.empty(128, np.float32), np.empty(128, np.float32)
+    scale, inverse = np.empty(Q6_GROUPS, np.float32), np.empty(Q6_GROUPS, np.float32)
     codes = np.empty(256, np.uint8)
-    together = LANES // Q6_GROUPS
-    for start in range(0, x.shape[0], together):
-        count = min(together, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        for i in range(Q6_GROUP):
-            for k in range(LANES):
-                weights[i, k] = lanes[i, k] * lanes[i, k]
-        symmetric_scale(lanes, weights, 32, scale, inverse)
-        for b in range(count):
-            g = slice(b * Q6_GROUPS, (b + 1) * Q6_GROUPS)
-            write_q6_k(x[start + b], scale[g], inverse[g], codes, out[start + b])
+    for b in range(x.shape[0]):
+        for half in range(2):
+            gather(flat, 256 * b + 128 * half, WIDTH, lane)
+            if importance.shape[0]:
+                gather(row, 256 * (b % importance.shape[0]) + 128 * half, WIDTH, weights)
+            else:
+                for i in range(0, 128, WIDTH):
+                    store(weights, i, load(lane, i) * load(lane, i))
+            found = symmetric_scale(lane, weights, products, Q6_LEVELS, True)
+            store(scale, WIDTH * half, found[0])
+            store(inverse, WIDTH * half, found[1])
+        write_q6_k(flat, 256 * b, scale, inverse, codes, out[b])
 
 
-@kernel
-def encode_q6_k_important(x, importance, out):
-    """x: float32 (blocks, 256), importance: float32 (blocks of a row, 256) -> out: uint8 (blocks, 210)."""
-    lanes = np.empty((Q6_GROUP, LANES), np.float32)
-    weights = np.empty((Q6_GROUP, LANES), np.float32)
-    scale = np.empty(LANES, np.float32)
-    inverse = np.empty(LANES, np.float32)
-    codes = np.empty(256, np.uint8)
-    together = LANES // Q6_GROUPS
-    blocks_per_row = importance.shape[0]
-    for start in range(0, x.shape[0], together):
-        count = min(together, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        for i in range(Q6_GROUP):
-            for k in range(count * Q6_GROUPS, LANES):
-                weights[i, k] = ZERO
-        for b in range(count):
-            turn(importance[(start + b) % blocks_per_row], b * Q6_GROUPS, weights)
-        symmetric_scale(lanes, weights, 32, scale, inverse)
-        for b in range(count):
-            g = slice(b * Q6_GROUPS, (b + 1) * Q6_GROUPS)
-            write_q6_k(x[start + b], scale[g], inverse[g], codes, out[start + b])
+def encode_q6_k_plain(x, out):
+    """`encode_q6_k` without importance."""
+    encode_q6_k(x, NO_IMPORTANCE, out)
 
 
 @kernel

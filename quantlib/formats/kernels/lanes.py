@@ -1,64 +1,77 @@
-"""Groups of weights as lanes: columns of (group size, LANES) arrays, in the order of the groups."""
+"""Eight groups of weights side by side: flat arrays in which number i of group k stands at 8·i + k."""
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import LANES, ZERO, part
+from quantlib.formats.kernels.scalar import ZERO, part
+from quantlib.formats.kernels.simd import WIDTH, load, root, splat, store, turn
+from quantlib.formats.rows import read_only
+
+NO_IMPORTANCE = read_only(np.empty((0, 1), np.float32))
 
 
 @part
-def turn(row, first, lanes):
-    """Turn the groups of one block into columns first, first + 1, ... of lanes (size, LANES)."""
-    size = lanes.shape[0]
-    for j in range(row.shape[0] // size):
-        for i in range(size):
-            lanes[i, first + j] = row[j * size + i]
-
-
-@part
-def gather(x, start, count, lanes):
-    """Turn the groups of `count` blocks into columns; idle lanes are zero."""
-    size = lanes.shape[0]
-    groups = x.shape[1] // size
-    for b in range(count):
-        turn(x[start + b], b * groups, lanes)
+def gather(x, at, count, lane):
+    """Turn `count` groups from x[at] on into lanes; idle lanes are zero. lane: float32 (8n,), n a multiple of 8."""
+    size = lane.shape[0] // WIDTH
+    if count == WIDTH:
+        for i in range(0, size, WIDTH):
+            turn(x, at + i, size, lane, WIDTH * i)
+        return
     for i in range(size):
-        for k in range(count * groups, LANES):
-            lanes[i, k] = ZERO
+        for k in range(WIDTH):
+            lane[WIDTH * i + k] = x[at + k * size + i] if k < count else ZERO
 
 
 @part
-def block_power(x, start, count, factor, power):
-    """power[b] = factor * mean square of block start + b, summed from left to right."""
-    n = x.shape[1]
-    for b in range(count):
-        power[b] = ZERO
-    for i in range(n):
-        for b in range(count):
-            power[b] += x[start + b, i] * x[start + b, i]
-    for b in range(count):
-        power[b] = factor * power[b] / np.float32(n)
+def gather_importance(row, first, count, lane):
+    """`gather` for blocks that are one group each: the importances of blocks first, first + 1, …
 
-
-@part
-def weights_by_importance(importance, start, count, power, lanes, weights, total):
-    """What an error counts with importance: importance times sqrt(power of the block + x**2).
-
-    importance: (blocks of a row, values). power: (count,). total (LANES,): the sum of each group's weights.
+    row: the importances of a row of blocks, flat; blocks beyond its end begin it anew.
     """
-    size = lanes.shape[0]
-    groups = importance.shape[1] // size
-    for b in range(count):
-        row = importance[(start + b) % importance.shape[0]]
-        for j in range(groups):
-            k = b * groups + j
-            for i in range(size):
-                v = lanes[i, k]
-                weights[i, k] = row[j * size + i] * np.sqrt(power[b] + v * v)
-    for i in range(size):
-        for k in range(count * groups, LANES):
-            weights[i, k] = ZERO
-    for k in range(LANES):
-        total[k] = ZERO
-    for i in range(size):
-        for k in range(LANES):
-            total[k] += weights[i, k]
+    size = lane.shape[0] // WIDTH
+    at = first * size % row.shape[0]
+    if at + WIDTH * size <= row.shape[0]:
+        gather(row, at, count, lane)
+        return
+    for k in range(WIDTH):
+        at = (first + k) * size % row.shape[0]
+        for i in range(size):
+            lane[WIDTH * i + k] = row[at + i] if k < count else ZERO
+
+
+@part
+def sums_of_squares(x, at, size, sums):
+    """sums[k] = Σx² of `size` weights from x[at + k · size] on, from left to right.
+
+    sums: float32 (up to 8,). size: a multiple of 8.
+    """
+    if sums.shape[0] == WIDTH:
+        tile = np.empty(WIDTH * WIDTH, np.float32)
+        totals = splat(ZERO)
+        for i in range(at, at + size, WIDTH):
+            turn(x, i, size, tile, 0)
+            for n in range(0, WIDTH * WIDTH, WIDTH):
+                v = load(tile, n)
+                totals = totals + v * v
+        store(sums, 0, totals)
+        return
+    for k in range(sums.shape[0]):
+        total = ZERO
+        for i in range(at + k * size, at + (k + 1) * size):
+            total += x[i] * x[i]
+        sums[k] = total
+
+
+@part
+def important(lane, power, weights):
+    """Turn importances in lanes into what errors count: importance · sqrt(power + x²); gives each lane's sum.
+
+    power: of the block, or of each lane's.
+    """
+    total = splat(ZERO)
+    for i in range(0, lane.shape[0], WIDTH):
+        v = load(lane, i)
+        w = load(weights, i) * root(v * v + power)
+        store(weights, i, w)
+        total = total + w
+    return total

@@ -7,22 +7,12 @@ another look.
 
 import numpy as np
 
-from quantlib.formats.kernels.lanes import gather, weights_by_importance
+from quantlib.formats.kernels.lanes import gather, gather_importance, important
 from quantlib.formats.kernels.magnitudes import BUT_SIGN, INFINITE, larger_size, largest_magnitude, rounded_away
-from quantlib.formats.kernels.scalar import (
-    HALF,
-    LANES,
-    ONE,
-    ZERO,
-    clamped_int,
-    inlined,
-    kernel,
-    part,
-    read_half,
-    write_half,
-)
-from quantlib.formats.kernels.searches import scale_and_minimum, symmetric_code, symmetric_scale
+from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, inlined, kernel, part, read_half, write_half
+from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, symmetric_codes, symmetric_scale
 from quantlib.formats.kernels.simd import (
+    WIDTH,
     as_floats,
     as_ints,
     bits_of,
@@ -36,6 +26,7 @@ from quantlib.formats.kernels.simd import (
     minuses,
     smaller,
     smallest_of,
+    splat,
     store,
 )
 
@@ -174,29 +165,29 @@ def encode_symmetric(x, out, bits):
 @kernel
 def encode_symmetric_important(x, importance, out, bits):
     """Q4_0, Q5_0. importance: float32 (blocks of a row, 32)."""
-    lanes = np.empty((32, LANES), np.float32)
-    weights = np.empty((32, LANES), np.float32)
-    scale = np.empty(LANES, np.float32)
-    inverse = np.empty(LANES, np.float32)
-    total = np.empty(LANES, np.float32)
-    power = np.empty(LANES, np.float32)
-    codes = np.empty(32, np.int32)
-    data = out.reshape(-1)
+    flat, row, data = x.reshape(-1), importance.reshape(-1), out.reshape(-1)
+    lane, weights, products = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
+    scale, inverse, power = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
     levels = np.int32(1 << (bits - 1))
     rows = row_power(x, importance)
-    for start in range(0, x.shape[0], LANES):
-        count = min(LANES, x.shape[0] - start)
-        gather(x, start, count, lanes)
+    for start in range(0, x.shape[0], WIDTH):
+        count = min(WIDTH, x.shape[0] - start)
+        gather(flat, 32 * start, count, lane)
+        gather_importance(row, start, count, weights)
         for b in range(count):
             power[b] = rows[(start + b) // importance.shape[0]]
-        weights_by_importance(importance, start, count, power, lanes, weights, total)
-        symmetric_scale(lanes, weights, levels, scale, inverse)
+        important(lane, load(power, 0), weights)
+        found = symmetric_scale(lane, weights, products, levels, True)
+        store(scale, 0, found[0])
+        store(inverse, 0, found[1])
         for b in range(count):
-            to = (start + b) * out.shape[1]
+            at, to, by = 32 * (start + b), (start + b) * out.shape[1], splat(inverse[b])
             write_half(scale[b], data, to)
-            for i in range(32):
-                codes[i] = symmetric_code(inverse[b], x[start + b, i], levels) + levels
-            write_codes(load(codes, 0), load(codes, 8), load(codes, 16), load(codes, 24), bits, data, to + 2)
+            first = symmetric_codes(by, load(flat, at), levels) + levels
+            second = symmetric_codes(by, load(flat, at + 8), levels) + levels
+            third = symmetric_codes(by, load(flat, at + 16), levels) + levels
+            fourth = symmetric_codes(by, load(flat, at + 24), levels) + levels
+            write_codes(first, second, third, fourth, bits, data, to + 2)
 
 
 @kernel
@@ -234,30 +225,34 @@ def encode_minimum(x, out, bits):
 @kernel
 def encode_minimum_important(x, importance, out, bits):
     """Q4_1, Q5_1. importance: float32 (blocks of a row, 32)."""
-    lanes = np.empty((32, LANES), np.float32)
-    weights = np.empty((32, LANES), np.float32)
-    found = np.empty((6, LANES), np.float32)
-    scale, minimum, inverse, low, total, power = found[0], found[1], found[2], found[3], found[4], found[5]
-    codes = np.empty(32, np.int32)
-    data = out.reshape(-1)
+    flat, row, data = x.reshape(-1), importance.reshape(-1), out.reshape(-1)
+    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
+    scale, minimum = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    inverse, low = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    power = np.zeros(WIDTH, np.float32)
     top = np.int32((1 << bits) - 1)
     rows = row_power(x, importance)
-    for start in range(0, x.shape[0], LANES):
-        count = min(LANES, x.shape[0] - start)
-        gather(x, start, count, lanes)
+    for start in range(0, x.shape[0], WIDTH):
+        count = min(WIDTH, x.shape[0] - start)
+        gather(flat, 32 * start, count, lane)
+        gather_importance(row, start, count, weights)
         for b in range(count):
             power[b] = rows[(start + b) // importance.shape[0]]
-        weights_by_importance(importance, start, count, power, lanes, weights, total)
-        scale_and_minimum(
-            lanes, weights, top, np.float32(-0.9), np.float32(0.05), 36, False, scale, minimum, inverse, low
-        )
+        important(lane, load(power, 0), weights)
+        found = scale_and_minimum(lane, weights, trial, top, np.float32(-0.9), np.float32(0.05), 36, False)
+        store(scale, 0, found[0])
+        store(minimum, 0, found[1])
+        store(inverse, 0, found[2])
+        store(low, 0, found[3])
         for b in range(count):
-            to = (start + b) * out.shape[1]
+            at, to, by, from_ = 32 * (start + b), (start + b) * out.shape[1], inverse[b], low[b]
             write_half(scale[b], data, to)
             write_half(-minimum[b], data, to + 2)
-            for i in range(32):
-                codes[i] = clamped_int(inverse[b] * (x[start + b, i] - low[b]), NONE, top)
-            write_codes(load(codes, 0), load(codes, 8), load(codes, 16), load(codes, 24), bits, data, to + 4)
+            first = held_codes((load(flat, at) - from_) * by, NONE, top)
+            second = held_codes((load(flat, at + 8) - from_) * by, NONE, top)
+            third = held_codes((load(flat, at + 16) - from_) * by, NONE, top)
+            fourth = held_codes((load(flat, at + 24) - from_) * by, NONE, top)
+            write_codes(first, second, third, fourth, bits, data, to + 4)
 
 
 @kernel

@@ -3,125 +3,99 @@
 import numpy as np
 
 from quantlib.formats.blocks.nonlinear import MIDPOINTS, VALUES
-from quantlib.formats.kernels.lanes import gather
-from quantlib.formats.kernels.scalar import LANES, LEAST, ONE, ZERO, clamped_int, kernel, part, read_half, write_half
-from quantlib.formats.rows import read_only
+from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, gather_importance, important, sums_of_squares
+from quantlib.formats.kernels.scalar import LEAST, ONE, ZERO, clamped_int, inlined, kernel, part, read_half, write_half
+from quantlib.formats.kernels.searches import of_largest_size
+from quantlib.formats.kernels.simd import WIDTH, load, select, splat, store
 
 GROUP = 32
-NO_IMPORTANCE = read_only(np.empty((0, 1), np.float32))
 LOWEST = np.float32(VALUES[0])
 TABLE = VALUES.astype(np.float32)
-STEPS = np.diff(TABLE)  # from each value to the next
-TOP = len(STEPS)
+TOP = len(TABLE) - 1
+NONE = np.int32(0)
 
 
-@part
+@inlined
 def value_of(v):
-    """The nearest value of the table: climbing from the lowest, a step wherever v is not below the midpoint."""
-    value = LOWEST
+    """The values of the table nearest to eight v: the next one wherever v is not below the midpoint."""
+    value = splat(LOWEST)
     for i in range(TOP):
-        value += ZERO if v < MIDPOINTS[i] else STEPS[i]
+        value = select(v < MIDPOINTS[i], value, TABLE[i + 1])
     return value
 
 
-@part
+@inlined
 def code_of(v):
-    """The number of the nearest value of the table."""
-    code = np.uint8(0)
+    """The numbers of the nearest values."""
+    code = splat(NONE)
     for i in range(TOP):
-        code += np.uint8(0) if v < MIDPOINTS[i] else np.uint8(1)
+        code = select(v < MIDPOINTS[i], code, np.int32(i + 1))
     return code
 
 
 @part
-def table_scale(x, w, scale):
-    """Search of d for LANES groups (kernel of `blocks.nonlinear.table_scale`). x, w: (32, LANES). scale: (LANES,)."""
-    largest = np.empty(LANES, np.float32)
-    size = np.empty(LANES, np.float32)
-    sum_xv = np.empty(LANES, np.float32)
-    sum_v2 = np.empty(LANES, np.float32)
-    trial = np.empty(LANES, np.float32)
-    best = np.empty(LANES, np.float32)
-    scaled = np.empty(LANES, np.float32)
-    value = np.empty(LANES, np.float32)
-    for k in range(LANES):
-        largest[k] = ZERO
-        size[k] = ZERO
-    for i in range(GROUP):
-        for k in range(LANES):
-            v = x[i, k]
-            more = abs(v) > size[k]
-            size[k] = abs(v) if more else size[k]
-            largest[k] = v if more else largest[k]
+def table_scale(lane, weights):
+    """Search of d for eight groups (kernel of `blocks.nonlinear.table_scale`). lane, weights: as in `searches`."""
+    largest, size = of_largest_size(lane)
+    scale = best = splat(ZERO)
     for t in range(16):
-        for k in range(LANES):
-            trial[k] = ONE / (-largest[k] / LOWEST) if t == 0 else (np.float32(t - 8) + LOWEST) / largest[k]
-            sum_xv[k] = ZERO
-            sum_v2[k] = ZERO
-        for i in range(GROUP):
-            for k in range(LANES):
-                scaled[k] = trial[k] * x[i, k]
-                value[k] = LOWEST
-            for j in range(TOP):
-                edge = MIDPOINTS[j]
-                step = STEPS[j]
-                for k in range(LANES):
-                    value[k] += ZERO if scaled[k] < edge else step
-            for k in range(LANES):
-                wv = w[i, k] * value[k]
-                sum_xv[k] += wv * x[i, k]
-                sum_v2[k] += wv * value[k]
-        for k in range(LANES):
-            fit = sum_xv[k] / sum_v2[k]
-            if t == 0:
-                scale[k] = fit if sum_v2[k] > ZERO else ZERO
-                best[k] = scale[k] * sum_xv[k]
-            else:
-                better = sum_v2[k] > ZERO and sum_xv[k] * sum_xv[k] > best[k] * sum_v2[k]
-                scale[k] = fit if better else scale[k]
-                best[k] = fit * sum_xv[k] if better else best[k]
-    for k in range(LANES):
-        scale[k] = ZERO if size[k] < LEAST else scale[k]
+        trial = splat(ONE) / (largest * -ONE / LOWEST) if t == 0 else splat(np.float32(t - 8) + LOWEST) / largest
+        sum_xv = splat(ZERO)
+        sum_v2 = splat(ZERO)
+        for i in range(0, lane.shape[0], WIDTH):
+            v = load(lane, i)
+            value = value_of(trial * v)
+            wv = load(weights, i) * value
+            sum_xv = sum_xv + wv * v
+            sum_v2 = sum_v2 + wv * value
+        fit = sum_xv / sum_v2
+        better = sum_v2 > ZERO
+        if t == 0:
+            scale = select(better, fit, ZERO)
+            best = scale * sum_xv
+        else:
+            better = better & (sum_xv * sum_xv > best * sum_v2)
+            scale = select(better, fit, scale)
+            best = select(better, fit * sum_xv, best)
+    return select(size < LEAST, ZERO, scale)
 
 
 @part
-def weigh(x, start, count, importance, lanes, weights):
-    """What an error counts: x**2, or with importance (blocks of a row, values) importance * sqrt(power + x**2)."""
-    groups = x.shape[1] // GROUP
-    for i in range(GROUP):
-        for k in range(LANES):
-            weights[i, k] = lanes[i, k] * lanes[i, k]
-    if importance.shape[0] == 0:
+def weigh(x, start, count, groups, row, sums, lane, weights):
+    """What errors of groups start, start + 1, … count: x², or with importance importance · sqrt(power + x²).
+
+    groups: of a block. row: the importances of a row, flat, empty where there are none. sums: scratch (8,).
+    """
+    if row.shape[0] == 0:
+        for i in range(0, lane.shape[0], WIDTH):
+            store(weights, i, load(lane, i) * load(lane, i))
         return
-    factor = np.float32(2 / x.shape[1])
-    for b in range(count):
-        power = ZERO
-        for i in range(x.shape[1]):
-            power += x[start + b, i] * x[start + b, i]
-        power *= factor
-        row = importance[(start + b) % importance.shape[0]]
-        for j in range(groups):
-            for i in range(GROUP):
-                k = b * groups + j
-                weights[i, k] = row[j * GROUP + i] * np.sqrt(power + weights[i, k])
+    gather_importance(row, start, count, weights)
+    if groups == 1:
+        sums_of_squares(x, GROUP * start, GROUP, sums[:count])
+    else:
+        sums_of_squares(x, GROUP * start, GROUP * groups, sums[:1])
+        store(sums, 0, splat(sums[0]))
+    important(lane, load(sums, 0) * np.float32(2 / (GROUP * groups)), weights)
 
 
 @part
-def write_codes(x, inverse, out):
-    """Nearest values of 32 weights, two a byte."""
-    for i in range(16):
-        out[i] = code_of(inverse * x[i]) | (code_of(inverse * x[16 + i]) << 4)
+def write_codes(x, at, inverse, out, to):
+    """Nearest values of 32 weights from x[at] on, two a byte."""
+    for i in range(0, 16, WIDTH):
+        low, high = code_of(load(x, at + i) * inverse), code_of(load(x, at + 16 + i) * inverse)
+        store(out, to + i, low | high << 4)
 
 
 @part
-def write_iq4_nl(x, scale, out):
+def write_iq4_nl(x, at, scale, out):
     """One block of 32 weights, given its scale."""
-    write_half(scale[0], out, 0)
-    write_codes(x, ONE / scale[0] if scale[0] != ZERO else ZERO, out[2:])
+    write_half(scale, out, 0)
+    write_codes(x, at, ONE / scale if scale != ZERO else ZERO, out, 2)
 
 
 @part
-def write_iq4_xs(x, scale, out):
+def write_iq4_xs(x, at, scale, out):
     """One super-block: quantize its eight scales, then choose the codes."""
     largest = ZERO
     size = ZERO
@@ -137,7 +111,7 @@ def write_iq4_xs(x, scale, out):
     for j in range(8):
         sc = clamped_int(inverse * scale[j], np.int32(-32), np.int32(31))
         step = d * np.float32(sc)
-        write_codes(x[32 * j : 32 * j + 32], ONE / step if step != ZERO else ZERO, out[8 + 16 * j :])
+        write_codes(x, at + GROUP * j, ONE / step if step != ZERO else ZERO, out, 8 + 16 * j)
         code = np.uint8(sc + 32)
         out[4 + j // 2] |= np.uint8((code & 15) << 4 * (j % 2))
         out[2 + j // 4] |= np.uint8((code >> 4) << 2 * (j % 4))
@@ -149,21 +123,20 @@ def encode_iq4(x, importance, out):
 
     importance: (blocks of a row, values), without rows where there is none.
     """
-    lanes = np.empty((GROUP, LANES), np.float32)
-    weights = np.empty((GROUP, LANES), np.float32)
-    scale = np.empty(LANES, np.float32)
+    flat, row = x.reshape(-1), importance.reshape(-1)
+    lane, weights = np.empty(GROUP * WIDTH, np.float32), np.empty(GROUP * WIDTH, np.float32)
+    scale, sums = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
     groups = x.shape[1] // GROUP
-    together = LANES // groups
-    for start in range(0, x.shape[0], together):
-        count = min(together, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        weigh(x, start, count, importance, lanes, weights)
-        table_scale(lanes, weights, scale)
-        for b in range(count):
-            if groups == 1:
-                write_iq4_nl(x[start + b], scale[b : b + 1], out[start + b])
-            else:
-                write_iq4_xs(x[start + b], scale[b * groups : (b + 1) * groups], out[start + b])
+    for start in range(0, x.shape[0] * groups, WIDTH):
+        count = min(WIDTH, x.shape[0] * groups - start)
+        gather(flat, GROUP * start, count, lane)
+        weigh(flat, start, count, groups, row, sums, lane, weights)
+        store(scale, 0, table_scale(lane, weights))
+        if groups == 1:
+            for b in range(count):
+                write_iq4_nl(flat, GROUP * (start + b), scale[b], out[start + b])
+        else:
+            write_iq4_xs(flat, GROUP * start, scale, out[start // groups])
 
 
 @part

@@ -2,49 +2,41 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.kquants import nearest_sub_codes
-from quantlib.formats.kernels.lanes import block_power, gather, weights_by_importance
-from quantlib.formats.kernels.scalar import (
-    LANES,
-    ONE,
-    ZERO,
-    clamped_int,
-    kernel,
-    nearest_int,
-    part,
-    read_half,
-    write_half,
-)
+from quantlib.formats.kernels.kquants import nearest_sub_codes, positive_sub_codes
+from quantlib.formats.kernels.lanes import gather, important, sums_of_squares
+from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, nearest_int, part, read_half, write_half
 from quantlib.formats.kernels.searches import (
-    positive_scale,
+    held_codes,
     refined_scale,
     scale_and_minimum,
-    symmetric_code,
+    symmetric_codes,
     symmetric_scale,
 )
+from quantlib.formats.kernels.simd import WIDTH, load, magnitude, splat, store, turn
 
 GROUPS = 16
 GROUP = 16
-TOGETHER = LANES // GROUPS
+HALF = 128  # weights of eight groups
 NONE = np.int32(0)
+SIZE = np.float32(256)
 Q2_TOP = np.int32(3)
-Q3_LEVELS = np.int32(4)
+Q3_LEVELS, Q3_LOWEST, Q3_TOP = np.int32(4), np.int32(-4), np.int32(3)
+SUPER_LEVELS = np.int32(32)
 
 
 @part
 def write_pairs_of_bits(codes, out, at):
     """The two lowest bits of 256 codes in 64 bytes from `at` on."""
-    for half in range(2):
-        q = codes[128 * half : 128 * half + 128]
-        for i in range(32):
-            out[at + 32 * half + i] = (
-                (q[i] & 3) | ((q[i + 32] & 3) << 2) | ((q[i + 64] & 3) << 4) | ((q[i + 96] & 3) << 6)
-            )
+    for half in range(0, 256, HALF):
+        for i in range(half, half + 32, WIDTH):
+            low = (load(codes, i) & 3) | (load(codes, i + 32) & 3) << 2
+            high = (load(codes, i + 64) & 3) << 4 | (load(codes, i + 96) & 3) << 6
+            store(out, at + half // 4 + i - half, low | high)
 
 
 @part
-def write_q2_k(x, super_scale, super_minimum, sc, mn, inverse, low, codes, out):
-    """One block: choose the final codes against the scales as stored, and pack.
+def write_q2_k(x, at, super_scale, super_minimum, sc, mn, inverse, low, codes, out):
+    """One block, from x[at] on: choose the final codes against the scales as stored, and pack.
 
     inverse, low (16,): what made the search's codes, kept where a group's stored scale is zero. codes: scratch (256,).
     """
@@ -54,65 +46,81 @@ def write_q2_k(x, super_scale, super_minimum, sc, mn, inverse, low, codes, out):
         out[j] = np.uint8(sc[j] | (mn[j] << 4))  # a wrapped sub-scale runs over into the sub-minimum
         scale = d * np.float32(out[j] & 15)
         minimum = dmin * np.float32(out[j] >> 4)
-        first = j * GROUP
-        if scale == ZERO:
-            for i in range(first, first + GROUP):
-                codes[i] = np.uint8(clamped_int(inverse[j] * (x[i] - low[j]), NONE, Q2_TOP))
-        else:
-            for i in range(first, first + GROUP):
-                codes[i] = np.uint8(clamped_int((x[i] + minimum) / scale, NONE, Q2_TOP))
+        for i in range(j * GROUP, (j + 1) * GROUP, WIDTH):
+            v = load(x, at + i)
+            v = (v - low[j]) * inverse[j] if scale == ZERO else (v + minimum) / scale
+            store(codes, i, held_codes(v, NONE, Q2_TOP))
     write_pairs_of_bits(codes, out, 16)
 
 
 @kernel
 def encode_q2_k(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 84). An error counts |x| times the absolute miss."""
-    lanes = np.empty((GROUP, LANES), np.float32)
-    weights = np.empty((GROUP, LANES), np.float32)
-    found = np.empty((4, LANES), np.float32)
-    scale, minimum, inverse, low = found[0], found[1], found[2], found[3]
-    sc = np.empty(GROUPS, np.uint8)
-    mn = np.empty(GROUPS, np.uint8)
+    flat = x.reshape(-1)
+    lane, weights, trial = np.empty(HALF, np.float32), np.empty(HALF, np.float32), np.empty(HALF, np.float32)
+    scale, minimum = np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32)
+    inverse, low = np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32)
+    sc, mn = np.empty(GROUPS, np.uint8), np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
-    for start in range(0, x.shape[0], TOGETHER):
-        count = min(TOGETHER, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        for i in range(GROUP):
-            for k in range(LANES):
-                weights[i, k] = abs(lanes[i, k])
-        scale_and_minimum(
-            lanes, weights, Q2_TOP, np.float32(-0.5), np.float32(0.1), 15, True, scale, minimum, inverse, low
-        )
-        for b in range(count):
-            g = slice(b * GROUPS, (b + 1) * GROUPS)
-            d = nearest_sub_codes(scale[g], 15, sc)
-            dmin = nearest_sub_codes(minimum[g], 15, mn)
-            write_q2_k(x[start + b], d, dmin, sc, mn, inverse[g], low[g], codes, out[start + b])
+    for b in range(x.shape[0]):
+        for g in range(0, GROUPS, WIDTH):
+            gather(flat, 256 * b + GROUP * g, WIDTH, lane)
+            for i in range(0, HALF, WIDTH):
+                store(weights, i, magnitude(load(lane, i)))
+            found = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.5), np.float32(0.1), 15, True)
+            store(scale, g, found[0])
+            store(minimum, g, found[1])
+            store(inverse, g, found[2])
+            store(low, g, found[3])
+        d = nearest_sub_codes(scale, 15, sc)
+        dmin = nearest_sub_codes(minimum, 15, mn)
+        write_q2_k(flat, 256 * b, d, dmin, sc, mn, inverse, low, codes, out[b])
 
 
 @kernel
 def encode_q2_k_important(x, importance, out):
-    """x: float32 (blocks, 256), importance: float32 (blocks of a row, 256) -> out: uint8 (blocks, 84)."""
-    lanes = np.empty((GROUP, LANES), np.float32)
-    weights = np.empty((GROUP, LANES), np.float32)
-    found = np.empty((6, LANES), np.float32)
-    scale, minimum, inverse, low, total, power = found[0], found[1], found[2], found[3], found[4], found[5]
-    sc = np.empty(GROUPS, np.uint8)
-    mn = np.empty(GROUPS, np.uint8)
+    """x: float32 (blocks, 256), importance: float32 (blocks of a row, 256) -> out: uint8 (blocks, 84).
+
+    Eight super-blocks share the search of their scales.
+    """
+    flat, row = x.reshape(-1), importance.reshape(-1)
+    lane, weights, trial = np.empty(HALF, np.float32), np.empty(HALF, np.float32), np.empty(HALF, np.float32)
+    found = np.zeros((5, WIDTH, GROUPS), np.float32)  # of a block each: scale, minimum, inverse, low, total
+    across = np.empty((3, WIDTH * GROUPS), np.float32)  # of a group each: scale, minimum, total
+    scratch = np.empty((2, WIDTH * GROUPS), np.float32)
+    sums, d, dmin = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    sc, mn = np.empty((WIDTH, GROUPS), np.uint8), np.empty((WIDTH, GROUPS), np.uint8)
     codes = np.empty(256, np.uint8)
-    for start in range(0, x.shape[0], TOGETHER):
-        count = min(TOGETHER, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        block_power(x, start, count, ONE, power)
-        weights_by_importance(importance, start, count, power, lanes, weights, total)
-        scale_and_minimum(
-            lanes, weights, Q2_TOP, np.float32(-0.9), np.float32(0.05), 36, False, scale, minimum, inverse, low
-        )
+    for start in range(0, x.shape[0], WIDTH):
+        count = min(WIDTH, x.shape[0] - start)
+        sums_of_squares(flat, 256 * start, 256, sums[:count])
         for b in range(count):
-            g = slice(b * GROUPS, (b + 1) * GROUPS)
-            d = positive_scale(scale[g], total[g], 15, sc)
-            dmin = positive_scale(minimum[g], total[g], 15, mn)
-            write_q2_k(x[start + b], d, dmin, sc, mn, inverse[g], low[g], codes, out[start + b])
+            for g in range(0, GROUPS, WIDTH):
+                gather(flat, 256 * (start + b) + GROUP * g, WIDTH, lane)
+                gather(row, 256 * ((start + b) % importance.shape[0]) + GROUP * g, WIDTH, weights)
+                total = important(lane, sums[b] / SIZE, weights)
+                won = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.9), np.float32(0.05), 36, False)
+                store(found[0, b], g, won[0])
+                store(found[1, b], g, won[1])
+                store(found[2, b], g, won[2])
+                store(found[3, b], g, won[3])
+                store(found[4, b], g, total)
+        turn_groups(found[0], across[0])
+        turn_groups(found[1], across[1])
+        turn_groups(found[4], across[2])
+        store(d, 0, positive_sub_codes(across[0], across[2], 15, scratch, sc))
+        store(dmin, 0, positive_sub_codes(across[1], across[2], 15, scratch, mn))
+        for b in range(count):
+            at = 256 * (start + b)
+            write_q2_k(flat, at, d[b], dmin[b], sc[b], mn[b], found[2, b], found[3, b], codes, out[start + b])
+
+
+@part
+def turn_groups(found, across):
+    """A number of each group of eight blocks, (8, groups), to lanes of blocks."""
+    flat = found.reshape(-1)
+    for g in range(0, found.shape[1], WIDTH):
+        turn(flat, g, found.shape[1], across, WIDTH * g)
 
 
 @kernel
@@ -141,20 +149,20 @@ def write_q3_scales(super_scale, sc, out):
 
 
 @part
-def round_q3_group(x, scale, codes):
-    """Codes of a group of weights against its scale as stored."""
-    for i in range(GROUP):
-        codes[i] = np.uint8(clamped_int(x[i] / scale, np.int32(-4), np.int32(3)) + 4)
+def round_q3_group(x, at, scale, codes, i):
+    """Codes i … i + 15 of a group of weights against its scale as stored."""
+    store(codes, i, held_codes(load(x, at + i) / scale, Q3_LOWEST, Q3_TOP) + 4)
+    store(codes, i + 8, held_codes(load(x, at + i + 8) / scale, Q3_LOWEST, Q3_TOP) + 4)
 
 
 @part
 def write_q3_codes(codes, out):
     """Pack 256 codes of 3 bits."""
-    for i in range(32):
-        high = 0
-        for j in range(8):
-            high |= (codes[32 * j + i] >> 2) << j
-        out[i] = np.uint8(high)
+    for i in range(0, 32, WIDTH):
+        high = load(codes, i) >> 2
+        for j in range(1, 8):
+            high = high | (load(codes, 32 * j + i) >> 2) << j
+        store(out, i, high)
     write_pairs_of_bits(codes, out, 32)
 
 
@@ -181,74 +189,74 @@ def largest_to_lowest(scales, sc):
 @kernel
 def encode_q3_k(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 110). An error counts x**2."""
-    lanes = np.empty((GROUP, LANES), np.float32)
-    weights = np.empty((GROUP, LANES), np.float32)
-    scale = np.empty(LANES, np.float32)
-    found = np.empty((GROUP, LANES), np.int32)
+    flat = x.reshape(-1)
+    lane, weights = np.empty(HALF, np.float32), np.empty(HALF, np.float32)
+    found = np.empty((2, HALF), np.float32)
+    scale = np.empty(GROUPS, np.float32)
     sc = np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
-    for start in range(0, x.shape[0], TOGETHER):
-        count = min(TOGETHER, x.shape[0] - start)
-        gather(x, start, count, lanes)
-        for i in range(GROUP):
-            for k in range(LANES):
-                weights[i, k] = lanes[i, k] * lanes[i, k]
-        refined_scale(lanes, weights, Q3_LEVELS, scale, found)
-        for b in range(count):
-            d = largest_to_lowest(scale[b * GROUPS : (b + 1) * GROUPS], sc)
-            d = write_q3_scales(d, sc, out[start + b])
-            for j in range(GROUPS):
-                g = slice(j * GROUP, (j + 1) * GROUP)
-                stored = d * np.float32(np.int32(sc[j]) - 32)
-                if stored == ZERO:
-                    for i in range(GROUP):
-                        codes[j * GROUP + i] = np.uint8(found[i, b * GROUPS + j] + 4)
-                else:
-                    round_q3_group(x[start + b, g], stored, codes[g])
-            write_q3_codes(codes, out[start + b])
+    for b in range(x.shape[0]):
+        for half in range(2):
+            gather(flat, 256 * b + HALF * half, WIDTH, lane)
+            for i in range(0, HALF, WIDTH):
+                store(weights, i, load(lane, i) * load(lane, i))
+            store(scale, WIDTH * half, refined_scale(lane, weights, found[half], Q3_LEVELS))
+        d = write_q3_scales(largest_to_lowest(scale, sc), sc, out[b])
+        for j in range(GROUPS):
+            stored = d * np.float32(np.int32(sc[j]) - 32)
+            if stored == ZERO:
+                for i in range(GROUP):
+                    codes[j * GROUP + i] = np.uint8(np.int32(found[j // WIDTH, WIDTH * i + j % WIDTH]) + 4)
+            else:
+                round_q3_group(flat, 256 * b, stored, codes, j * GROUP)
+        write_q3_codes(codes, out[b])
 
 
 @kernel
 def encode_q3_k_important(x, importance, out):
     """x: float32 (blocks, 256), importance: float32 (blocks of a row, 256) -> out: uint8 (blocks, 110).
 
-    The scales are searched like weights: those of LANES super-blocks are the lanes of a second search.
+    The scales are searched like weights, those of eight super-blocks at once.
     """
-    lanes = np.empty((GROUP, LANES), np.float32)
-    weights = np.empty((GROUP, LANES), np.float32)
-    found = np.empty((6, LANES), np.float32)
-    scale, inverse, total, power, top_scale, top_inverse = found[0], found[1], found[2], found[3], found[4], found[5]
-    scales = np.zeros((GROUPS, LANES), np.float32)
-    inverses = np.zeros((GROUPS, LANES), np.float32)
-    totals = np.zeros((GROUPS, LANES), np.float32)
+    flat, row = x.reshape(-1), importance.reshape(-1)
+    lane, weights, products = np.empty(HALF, np.float32), np.empty(HALF, np.float32), np.empty(HALF, np.float32)
+    found = np.zeros((3, WIDTH, GROUPS), np.float32)  # of a block each: scale, inverse, total
+    across = np.empty((2, HALF), np.float32)  # of a group each: scale, total
+    sums, d = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    numbers = np.empty((GROUPS, WIDTH), np.uint8)
     sc = np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
-    for start in range(0, x.shape[0], LANES):
-        count = min(LANES, x.shape[0] - start)
-        for first in range(0, count, TOGETHER):
-            some = min(TOGETHER, count - first)
-            gather(x, start + first, some, lanes)
-            block_power(x, start + first, some, np.float32(2), power)
-            weights_by_importance(importance, start + first, some, power, lanes, weights, total)
-            symmetric_scale(lanes, weights, Q3_LEVELS, scale, inverse)
-            for b in range(some):
-                for j in range(GROUPS):
-                    scales[j, first + b] = scale[b * GROUPS + j]
-                    inverses[j, first + b] = inverse[b * GROUPS + j]
-                    totals[j, first + b] = total[b * GROUPS + j]
-        symmetric_scale(scales, totals, np.int32(32), top_scale, top_inverse)
+    for start in range(0, x.shape[0], WIDTH):
+        count = min(WIDTH, x.shape[0] - start)
+        sums_of_squares(flat, 256 * start, 256, sums[:count])
+        for b in range(count):
+            for g in range(0, GROUPS, WIDTH):
+                gather(flat, 256 * (start + b) + GROUP * g, WIDTH, lane)
+                gather(row, 256 * ((start + b) % importance.shape[0]) + GROUP * g, WIDTH, weights)
+                total = important(lane, np.float32(2) * sums[b] / SIZE, weights)
+                won = symmetric_scale(lane, weights, products, Q3_LEVELS, True)
+                store(found[0, b], g, won[0])
+                store(found[1, b], g, won[1])
+                store(found[2, b], g, total)
+        turn_groups(found[0], across[0])
+        turn_groups(found[2], across[1])
+        top = symmetric_scale(across[0], across[1], products, SUPER_LEVELS, False)
+        store(d, 0, top[0])
+        for j in range(GROUPS):
+            store(numbers[j], 0, symmetric_codes(top[1], load(across[0], WIDTH * j), SUPER_LEVELS) + SUPER_LEVELS)
         for b in range(count):
             for j in range(GROUPS):
-                sc[j] = np.uint8(symmetric_code(top_inverse[b], scales[j, b], np.int32(32)) + 32)
-            d = write_q3_scales(top_scale[b], sc, out[start + b])
+                sc[j] = numbers[j, b]
+            stored_d = write_q3_scales(d[b], sc, out[start + b])
+            at = 256 * (start + b)
             for j in range(GROUPS):
-                g = slice(j * GROUP, (j + 1) * GROUP)
-                stored = d * np.float32(np.int32(sc[j]) - 32)
+                stored = stored_d * np.float32(np.int32(sc[j]) - 32)
                 if stored == ZERO:
-                    for i in range(j * GROUP, (j + 1) * GROUP):
-                        codes[i] = np.uint8(symmetric_code(inverses[j, b], x[start + b, i], Q3_LEVELS) + 4)
+                    inverse = splat(found[1, b, j])
+                    for i in range(j * GROUP, (j + 1) * GROUP, WIDTH):
+                        store(codes, i, symmetric_codes(inverse, load(flat, at + i), Q3_LEVELS) + Q3_LEVELS)
                 else:
-                    round_q3_group(x[start + b, g], stored, codes[g])
+                    round_q3_group(flat, at, stored, codes, j * GROUP)
             write_q3_codes(codes, out[start + b])
 
 

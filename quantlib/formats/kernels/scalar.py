@@ -9,7 +9,6 @@ kernel = njit(nogil=True, cache=True, error_model="numpy")  # what `quantize` an
 part = njit(nogil=True, error_model="numpy")  # what kernels call, compiled into them
 inlined = njit(nogil=True, error_model="numpy", forceinline=True)  # the same where a call would cost too much
 
-LANES = 128  # groups of weights that a search works on at once
 ZERO = np.float32(0)
 ONE = np.float32(1)
 HALF = np.float32(0.5)

@@ -1,288 +1,283 @@
-"""The scale searches over LANES groups at once: the kernels of `blocks.search`, where their ideas are explained."""
+"""The scale searches of eight groups at once: the kernels of `blocks.search`, where their ideas are explained.
+
+lane, weights: float32 (8n,), the groups side by side (see `lanes`) and what their errors count. Every number found is
+a vector, one of each group. codes: scratch (8n,), which holds what the docstring says afterwards.
+"""
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import LANES, LEAST, ONE, ZERO, clamped_int, nearest_int, part
+from quantlib.formats.kernels.magnitudes import nearest_ints
+from quantlib.formats.kernels.scalar import LEAST, MAGIC, ONE, ZERO, inlined, part
+from quantlib.formats.kernels.simd import (
+    WIDTH,
+    as_floats,
+    bits_of,
+    flag_bits,
+    floats_of,
+    larger,
+    load,
+    magnitude,
+    select,
+    smaller,
+    splat,
+    store,
+)
 
 NONE = np.int32(0)
 TENTH = np.float32(0.1)
 NAN = np.float32(np.nan)
+ORDINARY = np.float32(1 << 22)  # below it the magic number rounds without wrapping around
+ZERO_BITS = MAGIC.view(np.int32)
+ALL = 255
+
+
+@inlined
+def held_codes(v, low, high):
+    """The nearest whole numbers of eight v, held to [low, high]: `scalar.clamped_int`."""
+    return smaller(larger(nearest_ints(v), low), high)
+
+
+@inlined
+def held(v, low, high):
+    """The same as floats."""
+    return as_floats(held_codes(v, low, high))
+
+
+@inlined
+def held_ordinary(v, low, high):
+    """The same of numbers that `ORDINARY` bounds: held while they still lie in the low bits of the magic number."""
+    return floats_of(smaller(larger(bits_of(v + MAGIC), ZERO_BITS + low), ZERO_BITS + high)) - MAGIC
+
+
+@inlined
+def counted(miss, absolute):
+    """What a miss counts: its magnitude or its square."""
+    return magnitude(miss) if absolute else miss * miss
 
 
 @part
-def scale_and_minimum(x, w, levels, first, step, steps, absolute, scale, minimum, inverse, low):
-    """Search of d and m for LANES groups (kernel of `blocks.search.scale_and_minimum`).
+def scale_and_minimum(lane, weights, codes, top, first, step, steps, absolute):
+    """Search of d and m (kernel of `blocks.search.scale_and_minimum`).
 
-    absolute: an error counts |miss|, not its square. x, w: (n, LANES). Results (LANES,): scale, minimum, and the
-    inverse scale and low end that made the winner's codes.
+    absolute: an error counts |miss|, not its square. Gives scale, minimum, and the inverse scale and low end that made
+    the winner's codes. codes: scratch.
     """
-    n = x.shape[0]
-    high = np.empty(LANES, np.float32)
-    bottom = np.empty(LANES, np.float32)  # the low end now; it moves when a candidate wins
-    sum_w = np.empty(LANES, np.float32)
-    sum_x = np.empty(LANES, np.float32)
-    sum_l = np.empty(LANES, np.float32)
-    sum_l2 = np.empty(LANES, np.float32)
-    sum_xl = np.empty(LANES, np.float32)
-    trial = np.empty(LANES, np.float32)
-    trial_scale = np.empty(LANES, np.float32)
-    trial_low = np.empty(LANES, np.float32)
-    error = np.empty(LANES, np.float32)
-    best = np.empty(LANES, np.float32)
-    usable = np.empty(LANES, np.bool_)
-    flat = np.empty(LANES, np.bool_)
-    top = np.int32(levels)
-    flevels = np.float32(levels)
-    for k in range(LANES):
-        bottom[k] = x[0, k]
-        high[k] = x[0, k]
-        sum_w[k] = w[0, k]
-        sum_x[k] = w[0, k] * x[0, k]
-    for i in range(1, n):
-        for k in range(LANES):
-            v = x[i, k]
-            bottom[k] = v if v < bottom[k] else bottom[k]
-            high[k] = v if v > high[k] else high[k]
-            sum_w[k] += w[i, k]
-            sum_x[k] += w[i, k] * v
-    for k in range(LANES):
-        bottom[k] = ZERO if bottom[k] > ZERO else bottom[k]
-        low[k] = bottom[k]
-        flat[k] = high[k] == bottom[k]
-        inverse[k] = flevels / (high[k] - bottom[k])
-        scale[k] = ONE / inverse[k]
-        best[k] = ZERO
-    for i in range(n):
-        for k in range(LANES):
-            v = x[i, k]
-            code = np.float32(clamped_int(inverse[k] * (v - bottom[k]), NONE, top))
-            miss = scale[k] * code + bottom[k] - v
-            best[k] += w[i, k] * (abs(miss) if absolute else miss * miss)
+    size = lane.shape[0]
+    flevels = np.float32(top)
+    lowest = high = load(lane, 0)
+    sum_w = load(weights, 0)
+    sum_x = sum_w * lowest
+    for i in range(WIDTH, size, WIDTH):
+        v, w = load(lane, i), load(weights, i)
+        lowest = select(v < lowest, v, lowest)
+        high = select(v > high, v, high)
+        sum_w = sum_w + w
+        sum_x = sum_x + w * v
+    bottom = select(lowest > ZERO, ZERO, lowest)  # the low end now; it moves when a candidate wins
+    low = bottom
+    flat = high == bottom
+    inverse = splat(flevels) / (high - bottom)
+    scale = splat(ONE) / inverse
+    best = splat(ZERO)
+    for i in range(0, size, WIDTH):
+        v = load(lane, i)
+        miss = scale * held(inverse * (v - bottom), NONE, top) + bottom - v
+        best = best + load(weights, i) * counted(miss, absolute)
     for s in range(steps + 1):
-        reach = first + step * np.float32(s) + flevels
-        for k in range(LANES):
-            trial[k] = reach / (high[k] - bottom[k])
-            sum_l[k] = ZERO
-            sum_l2[k] = ZERO
-            sum_xl[k] = ZERO
-            error[k] = ZERO
-        for i in range(n):
-            for k in range(LANES):
-                v = x[i, k]
-                code = np.float32(clamped_int(trial[k] * (v - bottom[k]), NONE, top))
-                wl = w[i, k] * code
-                sum_l[k] += wl
-                sum_l2[k] += wl * code
-                sum_xl[k] += wl * v
-        for k in range(LANES):
-            spread = sum_w[k] * sum_l2[k] - sum_l[k] * sum_l[k]
-            slope = (sum_w[k] * sum_xl[k] - sum_x[k] * sum_l[k]) / spread
-            start = (sum_l2[k] * sum_x[k] - sum_l[k] * sum_xl[k]) / spread
-            above = start > ZERO
-            trial_low[k] = ZERO if above else start
-            trial_scale[k] = sum_xl[k] / sum_l2[k] if above else slope
-            usable[k] = spread > ZERO
-        for i in range(n):
-            for k in range(LANES):
-                v = x[i, k]
-                code = np.float32(clamped_int(trial[k] * (v - bottom[k]), NONE, top))
-                miss = trial_scale[k] * code + trial_low[k] - v
-                error[k] += w[i, k] * (abs(miss) if absolute else miss * miss)
-        for k in range(LANES):
-            better = usable[k] and error[k] < best[k]
-            best[k] = error[k] if better else best[k]
-            scale[k] = trial_scale[k] if better else scale[k]
-            inverse[k] = trial[k] if better else inverse[k]
-            low[k] = bottom[k] if better else low[k]
-            bottom[k] = trial_low[k] if better else bottom[k]
-    for k in range(LANES):  # a group without spread has codes and a scale of zero
-        scale[k] = ZERO if flat[k] else scale[k]
-        inverse[k] = ZERO if flat[k] else inverse[k]
-        minimum[k] = -bottom[k]
-
-
-@part
-def symmetric_code(inverse, v, levels):
-    """The code of v, -levels ... levels - 1, for an inverse scale that `symmetric_scale` found."""
-    return clamped_int(inverse * v, -levels, levels - np.int32(1)) if inverse == inverse else -levels
-
-
-@part
-def symmetric_scale(x, w, levels, scale, inverse):
-    """Search of d alone for LANES groups (kernel of `blocks.search.symmetric_scale`).
-
-    x, w: (n, LANES). Results (LANES,): scale, and the inverse scale that made the winner's codes; NaN for a
-    zero group, whose codes are all -levels.
-    """
-    n = x.shape[0]
-    largest = np.empty(LANES, np.float32)
-    size = np.empty(LANES, np.float32)
-    sum_xl = np.empty(LANES, np.float32)
-    sum_l2 = np.empty(LANES, np.float32)
-    trial = np.empty(LANES, np.float32)
-    best = np.empty(LANES, np.float32)
-    bottom = np.int32(-levels)
-    top = np.int32(levels - 1)
-    flevels = np.float32(levels)
-    for k in range(LANES):
-        largest[k] = ZERO
-        size[k] = ZERO
-    for i in range(n):
-        for k in range(LANES):
-            v = x[i, k]
-            a = abs(v)
-            more = a > size[k]
-            size[k] = a if more else size[k]
-            largest[k] = v if more else largest[k]
-    for t in range(19):
-        s = t - 10 if t < 10 else t - 9  # first the plain scale, then -9 ... -1, 1 ... 9
-        reach = -flevels if t == 0 else -(flevels + TENTH * np.float32(s))
-        for k in range(LANES):
-            trial[k] = reach / largest[k]
-            sum_xl[k] = ZERO
-            sum_l2[k] = ZERO
-        for i in range(n):
-            for k in range(LANES):
-                v = x[i, k]
-                code = np.float32(clamped_int(trial[k] * v, bottom, top))
-                sum_xl[k] += w[i, k] * v * code
-                sum_l2[k] += w[i, k] * code * code
-        if t == 0:
-            for k in range(LANES):
-                scale[k] = sum_xl[k] / sum_l2[k] if sum_l2[k] != ZERO else ZERO
-                best[k] = scale[k] * sum_xl[k]
-                inverse[k] = trial[k]
+        trial = splat(first + step * np.float32(s) + flevels) / (high - bottom)
+        ordinary = magnitude(trial * (high - bottom)) < ORDINARY
+        ordinary = ordinary & (magnitude(trial * (lowest - bottom)) < ORDINARY)
+        sum_l = splat(ZERO)
+        sum_l2 = splat(ZERO)
+        sum_xl = splat(ZERO)
+        if flag_bits(ordinary) == ALL:
+            for i in range(0, size, WIDTH):
+                store(codes, i, held_ordinary(trial * (load(lane, i) - bottom), NONE, top))
         else:
-            for k in range(LANES):
-                better = sum_l2[k] > ZERO and sum_xl[k] * sum_xl[k] > best[k] * sum_l2[k]
-                fit = sum_xl[k] / sum_l2[k]
-                scale[k] = fit if better else scale[k]
-                best[k] = fit * sum_xl[k] if better else best[k]
-                inverse[k] = trial[k] if better else inverse[k]
-    for k in range(LANES):
-        nothing = size[k] < LEAST
-        scale[k] = ZERO if nothing else scale[k]
-        inverse[k] = NAN if nothing else inverse[k]
+            for i in range(0, size, WIDTH):
+                store(codes, i, held(trial * (load(lane, i) - bottom), NONE, top))
+        for i in range(0, size, WIDTH):
+            code = load(codes, i)
+            wl = load(weights, i) * code
+            sum_l = sum_l + wl
+            sum_l2 = sum_l2 + wl * code
+            sum_xl = sum_xl + wl * load(lane, i)
+        spread = sum_w * sum_l2 - sum_l * sum_l
+        slope = (sum_w * sum_xl - sum_x * sum_l) / spread
+        start = (sum_l2 * sum_x - sum_l * sum_xl) / spread
+        above = start > ZERO
+        trial_low = select(above, ZERO, start)
+        trial_scale = select(above, sum_xl / sum_l2, slope)
+        error = splat(ZERO)
+        for i in range(0, size, WIDTH):
+            miss = trial_scale * load(codes, i) + trial_low - load(lane, i)
+            error = error + load(weights, i) * counted(miss, absolute)
+        better = (spread > ZERO) & (error < best)
+        best = select(better, error, best)
+        scale = select(better, trial_scale, scale)
+        inverse = select(better, trial, inverse)
+        low = select(better, bottom, low)
+        bottom = select(better, trial_low, bottom)
+    # a group without spread has codes and a scale of zero
+    return select(flat, ZERO, scale), bottom * -ONE, select(flat, ZERO, inverse), low
 
 
 @part
-def refined_scale(x, w, levels, scale, codes):
-    """Search of d for LANES groups, code by code (kernel of `blocks.search.refined_scale`).
+def of_largest_size(lane):
+    """The number of largest magnitude, the first among equals, and that magnitude."""
+    largest = size = splat(ZERO)
+    for i in range(0, lane.shape[0], WIDTH):
+        v = load(lane, i)
+        more = magnitude(v) > size
+        size = select(more, magnitude(v), size)
+        largest = select(more, v, largest)
+    return largest, size
 
-    x, w: (n, LANES). Results: scale (LANES,), codes int32 (n, LANES).
-    """
-    n = x.shape[0]
-    largest = np.empty(LANES, np.float32)
-    size = np.empty(LANES, np.float32)
-    sum_xl = np.empty(LANES, np.float32)
-    sum_l2 = np.empty(LANES, np.float32)
-    inverse = np.empty(LANES, np.float32)
-    bottom = np.int32(-levels)
-    top = np.int32(levels - 1)
-    for k in range(LANES):
-        largest[k] = ZERO
-        size[k] = ZERO
-        sum_xl[k] = ZERO
-        sum_l2[k] = ZERO
-    for i in range(n):
-        for k in range(LANES):
-            v = x[i, k]
-            a = abs(v)
-            more = a > size[k]
-            size[k] = a if more else size[k]
-            largest[k] = v if more else largest[k]
-    for k in range(LANES):
-        inverse[k] = np.float32(bottom) / largest[k]
-    for i in range(n):
-        for k in range(LANES):
-            v = x[i, k]
-            codes[i, k] = clamped_int(inverse[k] * v, bottom, top)
-            code = np.float32(codes[i, k])
-            sum_xl[k] += w[i, k] * v * code
-            sum_l2[k] += w[i, k] * code * code
-    for _ in range(5):  # a group that one round leaves as it is stays so
-        for i in range(n):
-            for k in range(LANES):
-                v = x[i, k]
-                old = np.float32(codes[i, k])
-                rest_xl = sum_xl[k] - w[i, k] * v * old
-                rest_l2 = sum_l2[k] - w[i, k] * old * old
-                moved = clamped_int(v * rest_l2 / rest_xl, bottom, top)
-                new = np.float32(moved)
-                new_xl = rest_xl + w[i, k] * v * new
-                new_l2 = rest_l2 + w[i, k] * new * new
-                better = (rest_xl > ZERO) & (moved != codes[i, k]) & (new_l2 > ZERO)
-                better &= new_xl * new_xl * sum_l2[k] > sum_xl[k] * sum_xl[k] * new_l2
-                codes[i, k] = moved if better else codes[i, k]
-                sum_xl[k] = new_xl if better else sum_xl[k]
-                sum_l2[k] = new_l2 if better else sum_l2[k]
-    for k in range(LANES):
-        scale[k] = sum_xl[k] / sum_l2[k] if sum_l2[k] > ZERO else ZERO
-        scale[k] = ZERO if size[k] < LEAST else scale[k]
-    for i in range(n):
-        for k in range(LANES):
-            codes[i, k] = bottom if size[k] < LEAST else codes[i, k]
+
+@inlined
+def symmetric_codes(inverse, v, levels):
+    """The codes of eight v, −levels … levels − 1, for inverse scales that `symmetric_scale` found."""
+    return select(inverse == inverse, held_codes(inverse * v, -levels, levels - np.int32(1)), -levels)
 
 
 @part
-def positive_scale(x, w, levels, codes):
-    """Fit of one scale to a few positive numbers (kernel of `blocks.search.positive_scale`), one group.
+def symmetric_scale(lane, weights, products, levels, finite):
+    """Search of d alone (kernel of `blocks.search.symmetric_scale`).
 
-    x, w: (n,). codes: uint8 (n,), filled. Gives the scale.
+    Gives scale, and the inverse scale that made the winner's codes; NaN for a zero group, whose codes are all −levels.
+    products: scratch (8n,). finite: whether NaN and infinity cannot occur.
     """
-    n = x.shape[0]
+    bottom, top = np.int32(-levels), np.int32(levels - 1)
+    flevels = np.float32(levels)
+    largest, size = of_largest_size(lane)
+    for i in range(0, lane.shape[0], WIDTH):
+        store(products, i, load(weights, i) * load(lane, i))
+    scale = best = inverse = splat(ZERO)
+    for t in range(19):
+        s = t - 10 if t < 10 else t - 9  # first the plain scale, then −9 … −1, 1 … 9
+        trial = splat(-flevels if t == 0 else -(flevels + TENTH * np.float32(s))) / largest
+        sum_xl = splat(ZERO)
+        sum_l2 = splat(ZERO)
+        for i in range(0, lane.shape[0], WIDTH):
+            v = trial * load(lane, i)
+            code = held_ordinary(v, bottom, top) if finite else held(v, bottom, top)  # below LEAST it does not matter
+            sum_xl = sum_xl + load(products, i) * code
+            sum_l2 = sum_l2 + load(weights, i) * code * code
+        fit = sum_xl / sum_l2
+        if t == 0:
+            some = (sum_l2 < ZERO) | (sum_l2 > ZERO)
+            scale = select(some, fit, ZERO)
+            best = scale * sum_xl
+            inverse = trial
+        else:
+            better = (sum_l2 > ZERO) & (sum_xl * sum_xl > best * sum_l2)
+            scale = select(better, fit, scale)
+            best = select(better, fit * sum_xl, best)
+            inverse = select(better, trial, inverse)
+    nothing = size < LEAST
+    return select(nothing, ZERO, scale), select(nothing, NAN, inverse)
+
+
+@part
+def refined_scale(lane, weights, codes, levels):
+    """Search of d, code by code (kernel of `blocks.search.refined_scale`). Gives scale; codes: the codes as floats."""
+    bottom, top = np.int32(-levels), np.int32(levels - 1)
+    largest, magnitudes = of_largest_size(lane)
+    inverse = splat(np.float32(bottom)) / largest
+    sum_xl = splat(ZERO)
+    sum_l2 = splat(ZERO)
+    for i in range(0, lane.shape[0], WIDTH):
+        v, w = load(lane, i), load(weights, i)
+        code = held(inverse * v, bottom, top)
+        store(codes, i, code)
+        sum_xl = sum_xl + w * v * code
+        sum_l2 = sum_l2 + w * code * code
+    for _ in range(5):
+        moved = 0
+        for i in range(0, lane.shape[0], WIDTH):
+            v, w, old = load(lane, i), load(weights, i), load(codes, i)
+            rest_xl = sum_xl - w * v * old
+            rest_l2 = sum_l2 - w * old * old
+            new = held(v * rest_l2 / rest_xl, bottom, top)
+            new_xl = rest_xl + w * v * new
+            new_l2 = rest_l2 + w * new * new
+            better = (rest_xl > ZERO) & ((new < old) | (new > old)) & (new_l2 > ZERO)
+            better = better & (new_xl * new_xl * sum_l2 > sum_xl * sum_xl * new_l2)
+            store(codes, i, select(better, new, old))
+            sum_xl = select(better, new_xl, sum_xl)
+            sum_l2 = select(better, new_l2, sum_l2)
+            moved |= flag_bits(better)
+        if not moved:
+            break
+    nothing = magnitudes < LEAST
+    for i in range(0, lane.shape[0], WIDTH):
+        store(codes, i, select(nothing, np.float32(bottom), load(codes, i)))
+    return select(nothing, ZERO, select(sum_l2 > ZERO, sum_xl / sum_l2, ZERO))
+
+
+@part
+def positive_scale(lane, weights, products, codes, levels):
+    """Fit of one scale to magnitudes (kernel of `blocks.search.positive_scale`).
+
+    products: weights · lane. codes gets the codes 0 … levels, as bits of whole numbers. Gives the scale.
+    """
     top = np.int32(levels)
     flevels = np.float32(levels)
-    largest = ZERO
-    for i in range(n):
-        largest = largest if largest > x[i] else x[i]
-    if largest < LEAST:
-        for i in range(n):
-            codes[i] = np.uint8(0)
-        return ZERO
-    inverse = flevels / largest
-    scale = ONE / inverse
-    best = ZERO
-    for i in range(n):
-        miss = x[i] - scale * np.float32(np.uint8(nearest_int(inverse * x[i])))
-        best += w[i] * miss * miss
-    for s in range(-4, 5):
-        if s == 0:
-            continue
-        trial = (TENTH * np.float32(s) + flevels) / largest
-        scale = ONE / trial
-        error = ZERO
-        for i in range(n):
-            miss = x[i] - scale * np.float32(min(nearest_int(trial * x[i]), top))
-            error += w[i] * miss * miss
-        if error < best:
-            best = error
-            inverse = trial
-    sum_xl = ZERO
-    sum_l2 = ZERO
-    for i in range(n):
-        code = min(nearest_int(inverse * x[i]), top)
-        codes[i] = np.uint8(code)
-        fcode = np.float32(code)
-        sum_xl += w[i] * x[i] * fcode
-        sum_l2 += w[i] * fcode * fcode
+    largest = splat(ZERO)
+    for i in range(0, lane.shape[0], WIDTH):
+        v = load(lane, i)
+        largest = select(largest > v, largest, v)
+    inverse = splat(flevels) / largest
+    best = splat(ZERO)
+    for t in range(9):
+        s = t - 5 if t < 5 else t - 4  # first the plain scale, then −4 … −1, 1 … 4
+        trial = inverse if t == 0 else splat(flevels + TENTH * np.float32(s)) / largest
+        scale = splat(ONE) / trial
+        error = splat(ZERO)
+        for i in range(0, lane.shape[0], WIDTH):
+            v = load(lane, i)
+            code = nearest_ints(trial * v)
+            code = code & 255 if t == 0 else smaller(code, top)
+            miss = v - scale * as_floats(code)
+            error = error + load(weights, i) * miss * miss
+        better = error < best if t > 0 else error >= error
+        best = error if t == 0 else select(better, error, best)
+        inverse = inverse if t == 0 else select(better, trial, inverse)
+    sum_xl = splat(ZERO)
+    sum_l2 = splat(ZERO)
+    for i in range(0, lane.shape[0], WIDTH):
+        code = smaller(nearest_ints(inverse * load(lane, i)), top)
+        store(codes, i, floats_of(code & 255))
+        value = as_floats(code)
+        sum_xl = sum_xl + load(products, i) * value
+        sum_l2 = sum_l2 + load(weights, i) * value * value
+    sum_xl, sum_l2 = moved_codes(lane, weights, products, codes, top, sum_xl, sum_l2)
+    nothing = largest < LEAST
+    for i in range(0, lane.shape[0], WIDTH):
+        store(codes, i, select(nothing, ZERO, load(codes, i)))
+    return select(nothing, ZERO, select(sum_l2 > ZERO, sum_xl / sum_l2, ZERO))
+
+
+@inlined
+def moved_codes(lane, weights, products, codes, top, sum_xl, sum_l2):
+    """Move each code in turn to where it fits best against the scale that the others imply; gives the sums then."""
     for _ in range(5):
-        changed = False
-        for i in range(n):
-            old = np.float32(codes[i])
-            rest_xl = sum_xl - w[i] * x[i] * old
-            rest_l2 = sum_l2 - w[i] * old * old
-            if rest_xl > ZERO and rest_l2 > ZERO:
-                code = min(nearest_int(x[i] * rest_l2 / rest_xl), top)
-                if code != np.int32(codes[i]):
-                    fcode = np.float32(code)
-                    rest_xl += w[i] * x[i] * fcode
-                    rest_l2 += w[i] * fcode * fcode
-                    if rest_xl * rest_xl * sum_l2 > sum_xl * sum_xl * rest_l2:
-                        codes[i] = np.uint8(code)
-                        sum_xl = rest_xl
-                        sum_l2 = rest_l2
-                        changed = True
-        if not changed:
+        moved = 0
+        for i in range(0, lane.shape[0], WIDTH):
+            old = bits_of(load(codes, i))
+            v, w, wx = load(lane, i), load(weights, i), load(products, i)
+            rest_xl = sum_xl - wx * as_floats(old)
+            rest_l2 = sum_l2 - w * as_floats(old) * as_floats(old)
+            code = smaller(nearest_ints(v * rest_l2 / rest_xl), top)
+            value = as_floats(code)
+            new_xl = rest_xl + wx * value
+            new_l2 = rest_l2 + w * value * value
+            better = (rest_xl > ZERO) & (rest_l2 > ZERO) & ((code < old) | (code > old))
+            better = better & (new_xl * new_xl * sum_l2 > sum_xl * sum_xl * new_l2)
+            store(codes, i, floats_of(select(better, code & 255, old)))
+            sum_xl = select(better, new_xl, sum_xl)
+            sum_l2 = select(better, new_l2, sum_l2)
+            moved |= flag_bits(better)
+        if not moved:
             break
-    return sum_xl / sum_l2 if sum_l2 > ZERO else ZERO
+    return sum_xl, sum_l2

@@ -111,6 +111,40 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def turn(typingctx, source, index, apart, target, to):
+    """Turn eight rows of eight float32, the first from source[index] on, `apart` from each to the next.
+
+    Number i of row k comes to stand at target[to + 8 · i + k].
+    """
+
+    def code(context, builder, signature, arguments):
+        source_kind, _, _, target_kind, _ = signature.args
+        index, apart, to = (context.cast(builder, arguments[i], signature.args[i], types.intp) for i in (1, 2, 4))
+        rows = []
+        for k in range(WIDTH):
+            at = builder.add(index, builder.mul(apart, ir.IntType(64)(k)))
+            place = _address(context, builder, source_kind, arguments[0], at, types.intp, _LLVM[FLOATS])
+            rows.append(builder.load(place, align=4))
+        for half in (1, 2, 4):  # rows k and k + half trade the halves of each stretch of 2 · half numbers
+            low = [i if not i & half else i - half + WIDTH for i in range(WIDTH)]
+            high = [i + half if not i & half else i + WIDTH for i in range(WIDTH)]
+            masks = [ir.Constant(ir.VectorType(WORD, WIDTH), mask) for mask in (low, high)]
+            traded = list(rows)
+            for k in range(WIDTH):
+                if not k & half:
+                    traded[k] = builder.shuffle_vector(rows[k], rows[k + half], masks[0])
+                    traded[k + half] = builder.shuffle_vector(rows[k], rows[k + half], masks[1])
+            rows = traded
+        for i, row in enumerate(rows):
+            at = builder.add(to, ir.IntType(64)(WIDTH * i))
+            place = _address(context, builder, target_kind, arguments[3], at, types.intp, _LLVM[FLOATS])
+            builder.store(row, place, align=4)
+        return context.get_dummy_value()
+
+    return types.none(source, index, apart, target, to), code
+
+
+@intrinsic
 def pick(typingctx, array, index):
     """One number of an array, which must have that index; a negative one does not count from the end."""
 
