@@ -25,7 +25,6 @@ from quantlib.formats.kernels.scalar import (
     read_half,
     write_half,
 )
-from quantlib.formats.kernels.searches import positive_scale
 from quantlib.formats.kernels.simd import (
     WIDTH,
     as_floats,
@@ -42,6 +41,7 @@ from quantlib.formats.kernels.simd import (
     splat,
     store,
 )
+from quantlib.formats.kernels.super_scales import positive_scale
 from quantlib.formats.rows import read_only
 
 NONE = np.int32(0)

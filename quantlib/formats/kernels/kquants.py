@@ -2,16 +2,21 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, important, sums_of_squares
+from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, gather_importance, important, sums_of_squares
 from quantlib.formats.kernels.scalar import LEAST, ONE, ZERO, kernel, nearest_int, part, read_half, write_half
-from quantlib.formats.kernels.searches import (
-    held_codes,
-    positive_scale,
-    scale_and_minimum,
-    symmetric_codes,
-    symmetric_scale,
+from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, symmetric_codes, symmetric_scale
+from quantlib.formats.kernels.simd import (
+    WIDE,
+    WIDTH,
+    load,
+    load_wide,
+    magnitude,
+    root,
+    splat,
+    splat_wide,
+    store,
 )
-from quantlib.formats.kernels.simd import WIDTH, load, magnitude, root, splat, store, turn
+from quantlib.formats.kernels.super_scales import nearest_sub_codes, positive_sub_codes, turn_groups
 
 Q6_GROUPS, Q6_GROUP, Q6_LEVELS = 16, 16, np.int32(32)
 NONE = np.int32(0)
@@ -21,25 +26,13 @@ SIZE = np.float32(256)
 @part
 def weights_by_size(lane, weights):
     """What an error counts without importance: root mean square of the group, plus |x|."""
-    total = splat(ZERO)
-    for i in range(0, lane.shape[0], WIDTH):
-        v = load(lane, i)
+    total = splat_wide(ZERO)
+    for i in range(0, lane.shape[0], WIDE):
+        v = load_wide(lane, i)
         total = total + v * v
-    rms = root(total / np.float32(lane.shape[0] // WIDTH))
-    for i in range(0, lane.shape[0], WIDTH):
-        store(weights, i, rms + magnitude(load(lane, i)))
-
-
-@part
-def nearest_sub_codes(values, levels, codes):
-    """Sub-codes of a super-block's scales against the largest of them, `levels`; gives the super-scale."""
-    largest = ZERO
-    for j in range(values.shape[0]):
-        largest = values[j] if values[j] > largest else largest
-    inverse = np.float32(levels) / largest if largest > ZERO else ZERO
-    for j in range(values.shape[0]):
-        codes[j] = np.uint8(nearest_int(inverse * values[j]))
-    return largest / np.float32(levels)
+    rms = root(total / np.float32(lane.shape[0] // WIDE))
+    for i in range(0, lane.shape[0], WIDE):
+        store(weights, i, rms + magnitude(load_wide(lane, i)))
 
 
 @part
@@ -105,87 +98,83 @@ def write_sub_minima(x, at, super_scale, super_minimum, sc, mn, inverse, low, bi
 
 @kernel
 def encode_sub_minima(x, out, bits, first, steps):
-    """Q4_K, Q5_K. x: float32 (blocks, 256) -> out: uint8 (blocks, 16 + 32 * bits).
+    """Q4_K, Q5_K. x: float32 (blocks, 256) -> out: uint8 (blocks, 16 + 32 * bits). Two blocks are sixteen groups.
 
     first, steps: of `scale_and_minimum`, which differ between the two.
     """
     flat = x.reshape(-1)
-    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
-    scale, minimum = np.empty(8, np.float32), np.empty(8, np.float32)
-    inverse, low = np.empty(8, np.float32), np.empty(8, np.float32)
+    lane, weights, trial = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
+    scale, minimum, inverse = np.empty((2, 8), np.float32), np.empty((2, 8), np.float32), np.empty((2, 8), np.float32)
+    low = np.empty((2, 8), np.float32)
     sc, mn = np.empty(8, np.uint8), np.empty(8, np.uint8)
     codes = np.empty(256, np.uint8)
     levels = np.int32((1 << bits) - 1)
-    for b in range(x.shape[0]):
-        gather(flat, 256 * b, WIDTH, lane)
+    for start in range(0, x.shape[0], 2):
+        count = min(2, x.shape[0] - start)
+        gather(flat, 256 * start, 8 * count, lane)
         weights_by_size(lane, weights)
-        found = scale_and_minimum(lane, weights, trial, levels, np.float32(first), np.float32(0.1), steps, False)
-        store(scale, 0, found[0])
-        store(minimum, 0, found[1])
-        store(inverse, 0, found[2])
-        store(low, 0, found[3])
-        d = nearest_sub_codes(scale, 63, sc)
-        dmin = nearest_sub_codes(minimum, 63, mn)
-        hold_to_six_bits(sc)
-        hold_to_six_bits(mn)
-        write_sub_minima(flat, 256 * b, d, dmin, sc, mn, inverse, low, bits, codes, out[b])
-
-
-@part
-def positive_sub_codes(values, totals, levels, scratch, codes):
-    """Sub-codes of eight super-blocks' scales or minima, one block in each lane; gives the eight super-scales.
-
-    values, totals: float32 (groups * 8,). scratch: float32 (2, groups * 8). codes: uint8 (8, groups).
-    """
-    products, found = scratch[0], scratch[1]
-    for i in range(0, values.shape[0], WIDTH):
-        store(products, i, load(totals, i) * load(values, i))
-    scale = positive_scale(values, totals, products, found, levels)
-    numbers = found.view(np.int32)
-    for b in range(WIDTH):
-        for j in range(codes.shape[1]):
-            codes[b, j] = np.uint8(numbers[WIDTH * j + b])
-    return scale
+        won = scale_and_minimum(lane, weights, trial, levels, np.float32(first), np.float32(0.1), steps, False)
+        store(scale.reshape(-1), 0, won[0])
+        store(minimum.reshape(-1), 0, won[1])
+        store(inverse.reshape(-1), 0, won[2])
+        store(low.reshape(-1), 0, won[3])
+        for b in range(count):
+            d = nearest_sub_codes(scale[b], 63, sc)
+            dmin = nearest_sub_codes(minimum[b], 63, mn)
+            hold_to_six_bits(sc)
+            hold_to_six_bits(mn)
+            at = 256 * (start + b)
+            write_sub_minima(flat, at, d, dmin, sc, mn, inverse[b], low[b], bits, codes, out[start + b])
 
 
 @kernel
 def encode_sub_minima_important(x, importance, out, bits):
     """Q4_K, Q5_K. importance: float32 (blocks of a row, 256). Eight super-blocks share the search of their scales."""
     flat, row = x.reshape(-1), importance.reshape(-1)
-    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
-    found = np.empty((5, WIDTH, WIDTH), np.float32)  # of a block each: scale, minimum, inverse, low, total
-    across = np.zeros((3, 64), np.float32)  # of a group each: scale, minimum, total
-    scratch = np.empty((2, 64), np.float32)
-    sums, d, dmin = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    lane, weights, trial = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
+    scale, minimum, inverse = (
+        np.zeros((WIDTH, 8), np.float32),
+        np.zeros((WIDTH, 8), np.float32),
+        np.zeros((WIDTH, 8), np.float32),
+    )  # of each block's groups
+    low, total = np.zeros((WIDTH, 8), np.float32), np.zeros((WIDTH, 8), np.float32)
+    scales, minima, totals = (
+        np.empty(8 * WIDTH, np.float32),
+        np.empty(8 * WIDTH, np.float32),
+        np.empty(8 * WIDTH, np.float32),
+    )
+    products, found = np.empty(8 * WIDTH, np.float32), np.empty(8 * WIDTH, np.float32)
+    sums, d, dmin = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    power = np.empty((2, 8), np.float32)
     sc, mn = np.empty((WIDTH, 8), np.uint8), np.empty((WIDTH, 8), np.uint8)
     codes = np.empty(256, np.uint8)
     levels = np.int32((1 << bits) - 1)
     for start in range(0, x.shape[0], WIDTH):
         count = min(WIDTH, x.shape[0] - start)
         sums_of_squares(flat, 256 * start, 256, sums[:count])
-        for b in range(count):
-            gather(flat, 256 * (start + b), WIDTH, lane)
-            gather(row, 256 * ((start + b) % importance.shape[0]), WIDTH, weights)
-            total = important(lane, np.float32(2) * sums[b] / SIZE, weights)
+        for b in range(0, count, 2):
+            groups = 8 * min(2, count - b)
+            gather(flat, 256 * (start + b), groups, lane)
+            gather_importance(row, 8 * (start + b), groups, weights)
+            for half in range(2):
+                power[half] = np.float32(2) * sums[b + half] / SIZE
+            store(total.reshape(-1), 8 * b, important(lane, load_wide(power.reshape(-1), 0), weights))
             won = scale_and_minimum(lane, weights, trial, levels, np.float32(-0.9), np.float32(0.05), 36, False)
-            store(found[0, b], 0, won[0])
-            store(found[1, b], 0, won[1])
-            store(found[2, b], 0, won[2])
-            store(found[3, b], 0, won[3])
-            store(found[4, b], 0, total)
-        turn(found[0].reshape(-1), 0, WIDTH, across[0], 0)
-        turn(found[1].reshape(-1), 0, WIDTH, across[1], 0)
-        turn(found[4].reshape(-1), 0, WIDTH, across[2], 0)
-        store(d, 0, positive_sub_codes(across[0], across[2], 63, scratch, sc))
-        store(dmin, 0, positive_sub_codes(across[1], across[2], 63, scratch, mn))
+            store(scale.reshape(-1), 8 * b, won[0])
+            store(minimum.reshape(-1), 8 * b, won[1])
+            store(inverse.reshape(-1), 8 * b, won[2])
+            store(low.reshape(-1), 8 * b, won[3])
+        turn_groups(scale, scales, WIDTH)
+        turn_groups(minimum, minima, WIDTH)
+        turn_groups(total, totals, WIDTH)
+        store(d, 0, positive_sub_codes(scales, totals, 63, products, found, sc))
+        store(dmin, 0, positive_sub_codes(minima, totals, 63, products, found, mn))
         for b in range(count):
             if bits == 5:  # Q4_K lets a code above 63 spill over
                 hold_to_six_bits(sc[b])
                 hold_to_six_bits(mn[b])
             at = 256 * (start + b)
-            write_sub_minima(
-                flat, at, d[b], dmin[b], sc[b], mn[b], found[2, b], found[3, b], bits, codes, out[start + b]
-            )
+            write_sub_minima(flat, at, d[b], dmin[b], sc[b], mn[b], inverse[b], low[b], bits, codes, out[start + b])
 
 
 @kernel
@@ -272,20 +261,19 @@ def encode_q6_k(x, importance, out):
     importance has no rows where there is none: an error counts x² then.
     """
     flat, row = x.reshape(-1), importance.reshape(-1)
-    lane, weights, products = np.empty(128, np.float32), np.empty(128, np.float32), np.empty(128, np.float32)
+    lane, weights, products = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     scale, inverse = np.empty(Q6_GROUPS, np.float32), np.empty(Q6_GROUPS, np.float32)
     codes = np.empty(256, np.uint8)
     for b in range(x.shape[0]):
-        for half in range(2):
-            gather(flat, 256 * b + 128 * half, WIDTH, lane)
-            if importance.shape[0]:
-                gather(row, 256 * (b % importance.shape[0]) + 128 * half, WIDTH, weights)
-            else:
-                for i in range(0, 128, WIDTH):
-                    store(weights, i, load(lane, i) * load(lane, i))
-            found = symmetric_scale(lane, weights, products, Q6_LEVELS, True)
-            store(scale, WIDTH * half, found[0])
-            store(inverse, WIDTH * half, found[1])
+        gather(flat, 256 * b, Q6_GROUPS, lane)
+        if importance.shape[0]:
+            gather(row, 256 * (b % importance.shape[0]), Q6_GROUPS, weights)
+        else:
+            for i in range(0, 256, WIDE):
+                store(weights, i, load_wide(lane, i) * load_wide(lane, i))
+        won = symmetric_scale(lane, weights, products, Q6_LEVELS, True)
+        store(scale, 0, won[0])
+        store(inverse, 0, won[1])
         write_q6_k(flat, 256 * b, scale, inverse, codes, out[b])
 
 

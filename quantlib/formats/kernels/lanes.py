@@ -1,9 +1,9 @@
-"""Eight groups of weights side by side: flat arrays in which number i of group k stands at 8·i + k."""
+"""Sixteen groups of weights side by side: flat arrays in which number i of group k stands at 16·i + k."""
 
 import numpy as np
 
 from quantlib.formats.kernels.scalar import ZERO, part
-from quantlib.formats.kernels.simd import WIDTH, load, root, splat, store, turn
+from quantlib.formats.kernels.simd import WIDE, WIDTH, load, load_wide, root, splat, splat_wide, store, turn
 from quantlib.formats.rows import read_only
 
 NO_IMPORTANCE = read_only(np.empty((0, 1), np.float32))
@@ -11,32 +11,32 @@ NO_IMPORTANCE = read_only(np.empty((0, 1), np.float32))
 
 @part
 def gather(x, at, count, lane):
-    """Turn `count` groups from x[at] on into lanes; idle lanes are zero. lane: float32 (8n,), n a multiple of 8."""
-    size = lane.shape[0] // WIDTH
-    if count == WIDTH:
+    """Turn `count` groups from x[at] on into lanes; idle lanes are zero. lane: float32 (16n,), n a multiple of 8."""
+    size = lane.shape[0] // WIDE
+    whole = count // WIDTH * WIDTH
+    for k in range(0, whole, WIDTH):
         for i in range(0, size, WIDTH):
-            turn(x, at + i, size, lane, WIDTH * i)
-        return
-    for i in range(size):
-        for k in range(WIDTH):
-            lane[WIDTH * i + k] = x[at + k * size + i] if k < count else ZERO
+            turn(x, at + k * size + i, size, lane, WIDE * i + k, WIDE)
+    for k in range(whole, WIDE):
+        for i in range(size):
+            lane[WIDE * i + k] = x[at + k * size + i] if k < count else ZERO
 
 
 @part
 def gather_importance(row, first, count, lane):
-    """`gather` for blocks that are one group each: the importances of blocks first, first + 1, …
+    """`gather` for the importances of groups first, first + 1, …
 
-    row: the importances of a row of blocks, flat; blocks beyond its end begin it anew.
+    row: the importances of a row of blocks, flat; groups beyond its end begin it anew.
     """
-    size = lane.shape[0] // WIDTH
+    size = lane.shape[0] // WIDE
     at = first * size % row.shape[0]
-    if at + WIDTH * size <= row.shape[0]:
+    if at + count * size <= row.shape[0]:
         gather(row, at, count, lane)
         return
-    for k in range(WIDTH):
+    for k in range(WIDE):
         at = (first + k) * size % row.shape[0]
         for i in range(size):
-            lane[WIDTH * i + k] = row[at + i] if k < count else ZERO
+            lane[WIDE * i + k] = row[at + i] if k < count else ZERO
 
 
 @part
@@ -49,7 +49,7 @@ def sums_of_squares(x, at, size, sums):
         tile = np.empty(WIDTH * WIDTH, np.float32)
         totals = splat(ZERO)
         for i in range(at, at + size, WIDTH):
-            turn(x, i, size, tile, 0)
+            turn(x, i, size, tile, 0, WIDTH)
             for n in range(0, WIDTH * WIDTH, WIDTH):
                 v = load(tile, n)
                 totals = totals + v * v
@@ -66,12 +66,12 @@ def sums_of_squares(x, at, size, sums):
 def important(lane, power, weights):
     """Turn importances in lanes into what errors count: importance · sqrt(power + x²); gives each lane's sum.
 
-    power: of the block, or of each lane's.
+    power: of each lane's block.
     """
-    total = splat(ZERO)
-    for i in range(0, lane.shape[0], WIDTH):
-        v = load(lane, i)
-        w = load(weights, i) * root(v * v + power)
+    total = splat_wide(ZERO)
+    for i in range(0, lane.shape[0], WIDE):
+        v = load_wide(lane, i)
+        w = load_wide(weights, i) * root(v * v + power)
         store(weights, i, w)
         total = total + w
     return total

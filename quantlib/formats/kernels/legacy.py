@@ -12,7 +12,7 @@ from quantlib.formats.kernels.magnitudes import BUT_SIGN, INFINITE, larger_size,
 from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, inlined, kernel, part, read_half, write_half
 from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, symmetric_codes, symmetric_scale
 from quantlib.formats.kernels.simd import (
-    WIDTH,
+    WIDE,
     as_floats,
     as_ints,
     bits_of,
@@ -23,6 +23,7 @@ from quantlib.formats.kernels.simd import (
     largest_of,
     largest_unsigned_of,
     load,
+    load_wide,
     minuses,
     smaller,
     smallest_of,
@@ -166,17 +167,17 @@ def encode_symmetric(x, out, bits):
 def encode_symmetric_important(x, importance, out, bits):
     """Q4_0, Q5_0. importance: float32 (blocks of a row, 32)."""
     flat, row, data = x.reshape(-1), importance.reshape(-1), out.reshape(-1)
-    lane, weights, products = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
-    scale, inverse, power = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    lane, weights, products = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
+    scale, inverse, power = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     levels = np.int32(1 << (bits - 1))
     rows = row_power(x, importance)
-    for start in range(0, x.shape[0], WIDTH):
-        count = min(WIDTH, x.shape[0] - start)
+    for start in range(0, x.shape[0], WIDE):
+        count = min(WIDE, x.shape[0] - start)
         gather(flat, 32 * start, count, lane)
         gather_importance(row, start, count, weights)
         for b in range(count):
             power[b] = rows[(start + b) // importance.shape[0]]
-        important(lane, load(power, 0), weights)
+        important(lane, load_wide(power, 0), weights)
         found = symmetric_scale(lane, weights, products, levels, True)
         store(scale, 0, found[0])
         store(inverse, 0, found[1])
@@ -226,19 +227,18 @@ def encode_minimum(x, out, bits):
 def encode_minimum_important(x, importance, out, bits):
     """Q4_1, Q5_1. importance: float32 (blocks of a row, 32)."""
     flat, row, data = x.reshape(-1), importance.reshape(-1), out.reshape(-1)
-    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
-    scale, minimum = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    inverse, low = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    power = np.zeros(WIDTH, np.float32)
+    lane, weights, trial = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
+    scale, minimum, inverse = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
+    low, power = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     top = np.int32((1 << bits) - 1)
     rows = row_power(x, importance)
-    for start in range(0, x.shape[0], WIDTH):
-        count = min(WIDTH, x.shape[0] - start)
+    for start in range(0, x.shape[0], WIDE):
+        count = min(WIDE, x.shape[0] - start)
         gather(flat, 32 * start, count, lane)
         gather_importance(row, start, count, weights)
         for b in range(count):
             power[b] = rows[(start + b) // importance.shape[0]]
-        important(lane, load(power, 0), weights)
+        important(lane, load_wide(power, 0), weights)
         found = scale_and_minimum(lane, weights, trial, top, np.float32(-0.9), np.float32(0.05), 36, False)
         store(scale, 0, found[0])
         store(minimum, 0, found[1])

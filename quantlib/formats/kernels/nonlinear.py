@@ -6,7 +6,7 @@ from quantlib.formats.blocks.nonlinear import MIDPOINTS, VALUES
 from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, gather_importance, important, sums_of_squares
 from quantlib.formats.kernels.scalar import LEAST, ONE, ZERO, clamped_int, inlined, kernel, part, read_half, write_half
 from quantlib.formats.kernels.searches import of_largest_size
-from quantlib.formats.kernels.simd import WIDTH, load, select, splat, store
+from quantlib.formats.kernels.simd import WIDE, WIDTH, load, load_wide, select, splat, splat_wide, store
 
 GROUP = 32
 LOWEST = np.float32(VALUES[0])
@@ -17,8 +17,8 @@ NONE = np.int32(0)
 
 @inlined
 def value_of(v):
-    """The values of the table nearest to eight v: the next one wherever v is not below the midpoint."""
-    value = splat(LOWEST)
+    """The values of the table nearest to sixteen v: the next one wherever v is not below the midpoint."""
+    value = splat_wide(LOWEST)
     for i in range(TOP):
         value = select(v < MIDPOINTS[i], value, TABLE[i + 1])
     return value
@@ -26,7 +26,7 @@ def value_of(v):
 
 @inlined
 def code_of(v):
-    """The numbers of the nearest values."""
+    """The numbers of the values nearest to eight v."""
     code = splat(NONE)
     for i in range(TOP):
         code = select(v < MIDPOINTS[i], code, np.int32(i + 1))
@@ -35,17 +35,19 @@ def code_of(v):
 
 @part
 def table_scale(lane, weights):
-    """Search of d for eight groups (kernel of `blocks.nonlinear.table_scale`). lane, weights: as in `searches`."""
+    """Search of d for sixteen groups (kernel of `blocks.nonlinear.table_scale`). lane, weights: as in `searches`."""
     largest, size = of_largest_size(lane)
-    scale = best = splat(ZERO)
+    scale = best = splat_wide(ZERO)
     for t in range(16):
-        trial = splat(ONE) / (largest * -ONE / LOWEST) if t == 0 else splat(np.float32(t - 8) + LOWEST) / largest
-        sum_xv = splat(ZERO)
-        sum_v2 = splat(ZERO)
-        for i in range(0, lane.shape[0], WIDTH):
-            v = load(lane, i)
+        trial = (
+            splat_wide(ONE) / (largest * -ONE / LOWEST) if t == 0 else splat_wide(np.float32(t - 8) + LOWEST) / largest
+        )
+        sum_xv = splat_wide(ZERO)
+        sum_v2 = splat_wide(ZERO)
+        for i in range(0, lane.shape[0], WIDE):
+            v = load_wide(lane, i)
             value = value_of(trial * v)
-            wv = load(weights, i) * value
+            wv = load_wide(weights, i) * value
             sum_xv = sum_xv + wv * v
             sum_v2 = sum_v2 + wv * value
         fit = sum_xv / sum_v2
@@ -64,19 +66,22 @@ def table_scale(lane, weights):
 def weigh(x, start, count, groups, row, sums, lane, weights):
     """What errors of groups start, start + 1, … count: x², or with importance importance · sqrt(power + x²).
 
-    groups: of a block. row: the importances of a row, flat, empty where there are none. sums: scratch (8,).
+    groups: of a block. row: the importances of a row, flat, empty where there are none. sums: scratch (16,).
     """
     if row.shape[0] == 0:
-        for i in range(0, lane.shape[0], WIDTH):
-            store(weights, i, load(lane, i) * load(lane, i))
+        for i in range(0, lane.shape[0], WIDE):
+            store(weights, i, load_wide(lane, i) * load_wide(lane, i))
         return
     gather_importance(row, start, count, weights)
     if groups == 1:
-        sums_of_squares(x, GROUP * start, GROUP, sums[:count])
+        sums_of_squares(x, GROUP * start, GROUP, sums[: min(count, WIDTH)])
+        sums_of_squares(x, GROUP * (start + WIDTH), GROUP, sums[WIDTH : max(count, WIDTH)])
     else:
-        sums_of_squares(x, GROUP * start, GROUP * groups, sums[:1])
-        store(sums, 0, splat(sums[0]))
-    important(lane, load(sums, 0) * np.float32(2 / (GROUP * groups)), weights)
+        for b in range(count // groups):
+            at = GROUP * (start + groups * b)
+            sums_of_squares(x, at, GROUP * groups, sums[groups * b : groups * b + 1])
+            sums[groups * b : groups * (b + 1)] = sums[groups * b]
+    important(lane, load_wide(sums, 0) * np.float32(2 / (GROUP * groups)), weights)
 
 
 @part
@@ -124,19 +129,20 @@ def encode_iq4(x, importance, out):
     importance: (blocks of a row, values), without rows where there is none.
     """
     flat, row = x.reshape(-1), importance.reshape(-1)
-    lane, weights = np.empty(GROUP * WIDTH, np.float32), np.empty(GROUP * WIDTH, np.float32)
-    scale, sums = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    lane, weights = np.empty(GROUP * WIDE, np.float32), np.empty(GROUP * WIDE, np.float32)
+    scale, sums = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     groups = x.shape[1] // GROUP
-    for start in range(0, x.shape[0] * groups, WIDTH):
-        count = min(WIDTH, x.shape[0] * groups - start)
+    for start in range(0, x.shape[0] * groups, WIDE):
+        count = min(WIDE, x.shape[0] * groups - start)
         gather(flat, GROUP * start, count, lane)
         weigh(flat, start, count, groups, row, sums, lane, weights)
         store(scale, 0, table_scale(lane, weights))
-        if groups == 1:
-            for b in range(count):
-                write_iq4_nl(flat, GROUP * (start + b), scale[b], out[start + b])
-        else:
-            write_iq4_xs(flat, GROUP * start, scale, out[start // groups])
+        for first in range(0, count, groups):
+            at, block = GROUP * (start + first), out[(start + first) // groups]
+            if groups == 1:
+                write_iq4_nl(flat, at, scale[first], block)
+            else:
+                write_iq4_xs(flat, at, scale[first : first + groups], block)
 
 
 @part

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.kquants import nearest_sub_codes, positive_sub_codes
 from quantlib.formats.kernels.lanes import gather, important, sums_of_squares
 from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, nearest_int, part, read_half, write_half
 from quantlib.formats.kernels.searches import (
@@ -12,11 +11,11 @@ from quantlib.formats.kernels.searches import (
     symmetric_codes,
     symmetric_scale,
 )
-from quantlib.formats.kernels.simd import WIDTH, load, magnitude, splat, store, turn
+from quantlib.formats.kernels.simd import WIDE, WIDTH, load, load_wide, magnitude, splat, store
+from quantlib.formats.kernels.super_scales import nearest_sub_codes, positive_sub_codes, turn_groups
 
 GROUPS = 16
 GROUP = 16
-HALF = 128  # weights of eight groups
 NONE = np.int32(0)
 SIZE = np.float32(256)
 Q2_TOP = np.int32(3)
@@ -27,7 +26,7 @@ SUPER_LEVELS = np.int32(32)
 @part
 def write_pairs_of_bits(codes, out, at):
     """The two lowest bits of 256 codes in 64 bytes from `at` on."""
-    for half in range(0, 256, HALF):
+    for half in range(0, 256, 128):
         for i in range(half, half + 32, WIDTH):
             low = (load(codes, i) & 3) | (load(codes, i + 32) & 3) << 2
             high = (load(codes, i + 64) & 3) << 4 | (load(codes, i + 96) & 3) << 6
@@ -57,21 +56,20 @@ def write_q2_k(x, at, super_scale, super_minimum, sc, mn, inverse, low, codes, o
 def encode_q2_k(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 84). An error counts |x| times the absolute miss."""
     flat = x.reshape(-1)
-    lane, weights, trial = np.empty(HALF, np.float32), np.empty(HALF, np.float32), np.empty(HALF, np.float32)
-    scale, minimum = np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32)
-    inverse, low = np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32)
+    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
+    scale, minimum, inverse = np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32)
+    low = np.empty(GROUPS, np.float32)
     sc, mn = np.empty(GROUPS, np.uint8), np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
     for b in range(x.shape[0]):
-        for g in range(0, GROUPS, WIDTH):
-            gather(flat, 256 * b + GROUP * g, WIDTH, lane)
-            for i in range(0, HALF, WIDTH):
-                store(weights, i, magnitude(load(lane, i)))
-            found = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.5), np.float32(0.1), 15, True)
-            store(scale, g, found[0])
-            store(minimum, g, found[1])
-            store(inverse, g, found[2])
-            store(low, g, found[3])
+        gather(flat, 256 * b, GROUPS, lane)
+        for i in range(0, 256, WIDE):
+            store(weights, i, magnitude(load_wide(lane, i)))
+        won = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.5), np.float32(0.1), 15, True)
+        store(scale, 0, won[0])
+        store(minimum, 0, won[1])
+        store(inverse, 0, won[2])
+        store(low, 0, won[3])
         d = nearest_sub_codes(scale, 15, sc)
         dmin = nearest_sub_codes(minimum, 15, mn)
         write_q2_k(flat, 256 * b, d, dmin, sc, mn, inverse, low, codes, out[b])
@@ -84,10 +82,19 @@ def encode_q2_k_important(x, importance, out):
     Eight super-blocks share the search of their scales.
     """
     flat, row = x.reshape(-1), importance.reshape(-1)
-    lane, weights, trial = np.empty(HALF, np.float32), np.empty(HALF, np.float32), np.empty(HALF, np.float32)
-    found = np.zeros((5, WIDTH, GROUPS), np.float32)  # of a block each: scale, minimum, inverse, low, total
-    across = np.empty((3, WIDTH * GROUPS), np.float32)  # of a group each: scale, minimum, total
-    scratch = np.empty((2, WIDTH * GROUPS), np.float32)
+    lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
+    scale, minimum, inverse = (
+        np.zeros((WIDTH, GROUPS), np.float32),
+        np.zeros((WIDTH, GROUPS), np.float32),
+        np.zeros((WIDTH, GROUPS), np.float32),
+    )  # of each block's groups
+    low, total = np.zeros((WIDTH, GROUPS), np.float32), np.zeros((WIDTH, GROUPS), np.float32)
+    scales, minima, totals = (
+        np.empty(GROUPS * WIDTH, np.float32),
+        np.empty(GROUPS * WIDTH, np.float32),
+        np.empty(GROUPS * WIDTH, np.float32),
+    )
+    products, found = np.empty(GROUPS * WIDTH, np.float32), np.empty(GROUPS * WIDTH, np.float32)
     sums, d, dmin = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     sc, mn = np.empty((WIDTH, GROUPS), np.uint8), np.empty((WIDTH, GROUPS), np.uint8)
     codes = np.empty(256, np.uint8)
@@ -95,32 +102,22 @@ def encode_q2_k_important(x, importance, out):
         count = min(WIDTH, x.shape[0] - start)
         sums_of_squares(flat, 256 * start, 256, sums[:count])
         for b in range(count):
-            for g in range(0, GROUPS, WIDTH):
-                gather(flat, 256 * (start + b) + GROUP * g, WIDTH, lane)
-                gather(row, 256 * ((start + b) % importance.shape[0]) + GROUP * g, WIDTH, weights)
-                total = important(lane, sums[b] / SIZE, weights)
-                won = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.9), np.float32(0.05), 36, False)
-                store(found[0, b], g, won[0])
-                store(found[1, b], g, won[1])
-                store(found[2, b], g, won[2])
-                store(found[3, b], g, won[3])
-                store(found[4, b], g, total)
-        turn_groups(found[0], across[0])
-        turn_groups(found[1], across[1])
-        turn_groups(found[4], across[2])
-        store(d, 0, positive_sub_codes(across[0], across[2], 15, scratch, sc))
-        store(dmin, 0, positive_sub_codes(across[1], across[2], 15, scratch, mn))
+            gather(flat, 256 * (start + b), GROUPS, lane)
+            gather(row, 256 * ((start + b) % importance.shape[0]), GROUPS, weights)
+            store(total[b], 0, important(lane, sums[b] / SIZE, weights))
+            won = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.9), np.float32(0.05), 36, False)
+            store(scale[b], 0, won[0])
+            store(minimum[b], 0, won[1])
+            store(inverse[b], 0, won[2])
+            store(low[b], 0, won[3])
+        turn_groups(scale, scales, WIDTH)
+        turn_groups(minimum, minima, WIDTH)
+        turn_groups(total, totals, WIDTH)
+        store(d, 0, positive_sub_codes(scales, totals, 15, products, found, sc))
+        store(dmin, 0, positive_sub_codes(minima, totals, 15, products, found, mn))
         for b in range(count):
             at = 256 * (start + b)
-            write_q2_k(flat, at, d[b], dmin[b], sc[b], mn[b], found[2, b], found[3, b], codes, out[start + b])
-
-
-@part
-def turn_groups(found, across):
-    """A number of each group of eight blocks, (8, groups), to lanes of blocks."""
-    flat = found.reshape(-1)
-    for g in range(0, found.shape[1], WIDTH):
-        turn(flat, g, found.shape[1], across, WIDTH * g)
+            write_q2_k(flat, at, d[b], dmin[b], sc[b], mn[b], inverse[b], low[b], codes, out[start + b])
 
 
 @kernel
@@ -190,23 +187,21 @@ def largest_to_lowest(scales, sc):
 def encode_q3_k(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 110). An error counts x**2."""
     flat = x.reshape(-1)
-    lane, weights = np.empty(HALF, np.float32), np.empty(HALF, np.float32)
-    found = np.empty((2, HALF), np.float32)
+    lane, weights, found = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     scale = np.empty(GROUPS, np.float32)
     sc = np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
     for b in range(x.shape[0]):
-        for half in range(2):
-            gather(flat, 256 * b + HALF * half, WIDTH, lane)
-            for i in range(0, HALF, WIDTH):
-                store(weights, i, load(lane, i) * load(lane, i))
-            store(scale, WIDTH * half, refined_scale(lane, weights, found[half], Q3_LEVELS))
+        gather(flat, 256 * b, GROUPS, lane)
+        for i in range(0, 256, WIDE):
+            store(weights, i, load_wide(lane, i) * load_wide(lane, i))
+        store(scale, 0, refined_scale(lane, weights, found, Q3_LEVELS))
         d = write_q3_scales(largest_to_lowest(scale, sc), sc, out[b])
         for j in range(GROUPS):
             stored = d * np.float32(np.int32(sc[j]) - 32)
             if stored == ZERO:
                 for i in range(GROUP):
-                    codes[j * GROUP + i] = np.uint8(np.int32(found[j // WIDTH, WIDTH * i + j % WIDTH]) + 4)
+                    codes[j * GROUP + i] = np.uint8(np.int32(found[GROUPS * i + j]) + 4)
             else:
                 round_q3_group(flat, 256 * b, stored, codes, j * GROUP)
         write_q3_codes(codes, out[b])
@@ -216,48 +211,55 @@ def encode_q3_k(x, out):
 def encode_q3_k_important(x, importance, out):
     """x: float32 (blocks, 256), importance: float32 (blocks of a row, 256) -> out: uint8 (blocks, 110).
 
-    The scales are searched like weights, those of eight super-blocks at once.
+    The scales are searched like weights, those of sixteen super-blocks at once.
     """
     flat, row = x.reshape(-1), importance.reshape(-1)
-    lane, weights, products = np.empty(HALF, np.float32), np.empty(HALF, np.float32), np.empty(HALF, np.float32)
-    found = np.zeros((3, WIDTH, GROUPS), np.float32)  # of a block each: scale, inverse, total
-    across = np.empty((2, HALF), np.float32)  # of a group each: scale, total
-    sums, d = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    numbers = np.empty((GROUPS, WIDTH), np.uint8)
+    lane, weights, products = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
+    scale, inverse, total = (
+        np.zeros((WIDE, GROUPS), np.float32),
+        np.zeros((WIDE, GROUPS), np.float32),
+        np.zeros((WIDE, GROUPS), np.float32),
+    )  # of each block's groups
+    scales, totals = np.empty(GROUPS * WIDE, np.float32), np.empty(GROUPS * WIDE, np.float32)
+    sums, d = np.empty(WIDE, np.float32), np.empty(WIDE, np.float32)
+    numbers = np.empty((GROUPS, WIDE), np.uint8)
     sc = np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
-    for start in range(0, x.shape[0], WIDTH):
-        count = min(WIDTH, x.shape[0] - start)
-        sums_of_squares(flat, 256 * start, 256, sums[:count])
+    for start in range(0, x.shape[0], WIDE):
+        count = min(WIDE, x.shape[0] - start)
+        for b in range(0, count, WIDTH):
+            sums_of_squares(flat, 256 * (start + b), 256, sums[b : min(count, b + WIDTH)])
         for b in range(count):
-            for g in range(0, GROUPS, WIDTH):
-                gather(flat, 256 * (start + b) + GROUP * g, WIDTH, lane)
-                gather(row, 256 * ((start + b) % importance.shape[0]) + GROUP * g, WIDTH, weights)
-                total = important(lane, np.float32(2) * sums[b] / SIZE, weights)
-                won = symmetric_scale(lane, weights, products, Q3_LEVELS, True)
-                store(found[0, b], g, won[0])
-                store(found[1, b], g, won[1])
-                store(found[2, b], g, total)
-        turn_groups(found[0], across[0])
-        turn_groups(found[2], across[1])
-        top = symmetric_scale(across[0], across[1], products, SUPER_LEVELS, False)
+            gather(flat, 256 * (start + b), GROUPS, lane)
+            gather(row, 256 * ((start + b) % importance.shape[0]), GROUPS, weights)
+            store(total[b], 0, important(lane, np.float32(2) * sums[b] / SIZE, weights))
+            won = symmetric_scale(lane, weights, products, Q3_LEVELS, True)
+            store(scale[b], 0, won[0])
+            store(inverse[b], 0, won[1])
+        turn_groups(scale, scales, WIDE)
+        turn_groups(total, totals, WIDE)
+        top = symmetric_scale(scales, totals, products, SUPER_LEVELS, False)
         store(d, 0, top[0])
         for j in range(GROUPS):
-            store(numbers[j], 0, symmetric_codes(top[1], load(across[0], WIDTH * j), SUPER_LEVELS) + SUPER_LEVELS)
+            store(numbers[j], 0, symmetric_codes(top[1], load_wide(scales, WIDE * j), SUPER_LEVELS) + SUPER_LEVELS)
         for b in range(count):
             for j in range(GROUPS):
                 sc[j] = numbers[j, b]
-            stored_d = write_q3_scales(d[b], sc, out[start + b])
-            at = 256 * (start + b)
-            for j in range(GROUPS):
-                stored = stored_d * np.float32(np.int32(sc[j]) - 32)
-                if stored == ZERO:
-                    inverse = splat(found[1, b, j])
-                    for i in range(j * GROUP, (j + 1) * GROUP, WIDTH):
-                        store(codes, i, symmetric_codes(inverse, load(flat, at + i), Q3_LEVELS) + Q3_LEVELS)
-                else:
-                    round_q3_group(flat, at, stored, codes, j * GROUP)
-            write_q3_codes(codes, out[start + b])
+            write_q3_block(flat, 256 * (start + b), d[b], sc, inverse[b], codes, out[start + b])
+
+
+@part
+def write_q3_block(x, at, super_scale, sc, inverse, codes, out):
+    """One block, from x[at] on, given its scales. inverse (16,): what made the search's codes."""
+    d = write_q3_scales(super_scale, sc, out)
+    for j in range(GROUPS):
+        stored = d * np.float32(np.int32(sc[j]) - 32)
+        if stored == ZERO:
+            for i in range(j * GROUP, (j + 1) * GROUP, WIDTH):
+                store(codes, i, symmetric_codes(splat(inverse[j]), load(x, at + i), Q3_LEVELS) + Q3_LEVELS)
+        else:
+            round_q3_group(x, at, stored, codes, j * GROUP)
+    write_q3_codes(codes, out)
 
 
 @kernel

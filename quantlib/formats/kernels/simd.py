@@ -1,8 +1,9 @@
-"""Eight numbers as one value, for kernels whose loops are too short for the compiler to vectorize by itself.
+"""Eight or sixteen numbers as one value, for kernels whose loops are too short for the compiler to vectorize by itself.
 
-A vector has eight float32, int32 or booleans. Operators work lane by lane, with a scalar on the right too; every
-float32 operation rounds on its own, as a scalar one does. The code is LLVM's own vector code, the same on every
-processor: one instruction each with AVX2, two with SSE or NEON.
+A vector has float32, int32 or booleans. Operators work lane by lane, with a scalar on the right too; every float32
+operation rounds on its own, as a scalar one does. The code is LLVM's own vector code, the same on every processor:
+eight lanes are one instruction each with AVX2, two with SSE or NEON. Sixteen lanes, two instructions or one with
+AVX-512, are for searches, whose sums would else wait for each other.
 """
 
 import operator
@@ -15,34 +16,44 @@ from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, register_model
 
 WIDTH = 8
+WIDE = 16
 BYTE = ir.IntType(8)
 WORD = ir.IntType(32)
+_SCALARS = {types.float32: ir.FloatType(), types.int32: WORD, types.boolean: ir.IntType(1)}
 
 
 class Vector(types.Type):
-    """The type of eight numbers of one scalar type."""
+    """The type of so many numbers of one scalar type."""
 
-    def __init__(self, dtype: types.Type) -> None:
+    def __init__(self, dtype: types.Type, width: int) -> None:
         self.dtype = dtype
-        super().__init__(name=f"Vector({dtype})")
+        self.width = width
+        super().__init__(name=f"Vector({dtype}, {width})")
 
+    def of(self, dtype: types.Type) -> "Vector":
+        """As many numbers of another type."""
+        return Vector(dtype, self.width)
 
-FLOATS, INTS, FLAGS = Vector(types.float32), Vector(types.int32), Vector(types.boolean)
-_SCALARS = {FLOATS: ir.FloatType(), INTS: WORD, FLAGS: ir.IntType(1)}
-_LLVM = {vector: ir.VectorType(scalar, WIDTH) for vector, scalar in _SCALARS.items()}
-_SUFFIX = {FLOATS: "v8f32", INTS: "v8i32"}
+    @property
+    def llvm(self) -> ir.VectorType:
+        return ir.VectorType(_SCALARS[self.dtype], self.width)
+
+    @property
+    def suffix(self) -> str:
+        """What LLVM's functions of such vectors are called."""
+        return f"v{self.width}{'f' if self.dtype == types.float32 else 'i'}32"
 
 
 @register_model(Vector)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager, vector: Vector) -> None:
-        super().__init__(manager, vector, _LLVM[vector])
+        super().__init__(manager, vector, vector.llvm)
 
 
 def _spread(builder, scalar, vector: Vector):
     """A scalar in every lane."""
-    whole = builder.insert_element(ir.Constant(_LLVM[vector], ir.Undefined), scalar, WORD(0))
-    return builder.shuffle_vector(whole, whole, ir.Constant(ir.VectorType(WORD, WIDTH), [0] * WIDTH))
+    whole = builder.insert_element(ir.Constant(vector.llvm, ir.Undefined), scalar, WORD(0))
+    return builder.shuffle_vector(whole, whole, ir.Constant(ir.VectorType(WORD, vector.width), [0] * vector.width))
 
 
 def _as_vector(context, builder, value, kind: types.Type, vector: Vector):
@@ -66,42 +77,52 @@ def _address(context, builder, kind: types.Array, array, index, index_kind, poin
     return builder.bitcast(builder.gep(data, [at]), pointee.as_pointer())
 
 
-@intrinsic
-def splat(typingctx, scalar):
-    """A float or a whole number in every lane."""
-    vector = FLOATS if isinstance(scalar, types.Float) else INTS
+def _splatting(width: int):
+    @intrinsic
+    def splat(typingctx, scalar):
+        """A float or a whole number in every lane."""
+        vector = Vector(types.float32 if isinstance(scalar, types.Float) else types.int32, width)
 
-    def code(context, builder, signature, arguments):
-        return _as_vector(context, builder, arguments[0], scalar, vector)
+        def code(context, builder, signature, arguments):
+            return _as_vector(context, builder, arguments[0], scalar, vector)
 
-    return vector(scalar), code
+        return vector(scalar), code
+
+    return splat
 
 
-@intrinsic
-def load(typingctx, array, index):
-    """Eight neighbours from `index` on, of a float32 or int32 array; of bytes or signed bytes, widened to int32."""
-    vector = FLOATS if array.dtype == types.float32 else INTS
-    narrow = array.dtype in (types.uint8, types.int8)
+def _loading(width: int):
+    @intrinsic
+    def load(typingctx, array, index):
+        """Neighbours from `index` on, of a float32 or int32 array; of bytes or signed bytes, widened to int32."""
+        vector = Vector(types.float32 if array.dtype == types.float32 else types.int32, width)
+        narrow = array.dtype in (types.uint8, types.int8)
 
-    def code(context, builder, signature, arguments):
-        stored = ir.VectorType(BYTE, WIDTH) if narrow else _LLVM[vector]
-        place = _address(context, builder, array, arguments[0], arguments[1], index, stored)
-        loaded = builder.load(place, align=array.dtype.bitwidth // 8)
-        if narrow:
-            widen = builder.zext if array.dtype == types.uint8 else builder.sext
-            return widen(loaded, _LLVM[INTS])
-        return loaded
+        def code(context, builder, signature, arguments):
+            stored = ir.VectorType(BYTE, width) if narrow else vector.llvm
+            place = _address(context, builder, array, arguments[0], arguments[1], index, stored)
+            loaded = builder.load(place, align=array.dtype.bitwidth // 8)
+            if narrow:
+                widen = builder.zext if array.dtype == types.uint8 else builder.sext
+                return widen(loaded, vector.llvm)
+            return loaded
 
-    return vector(array, index), code
+        return vector(array, index), code
+
+    return load
+
+
+splat, splat_wide = _splatting(WIDTH), _splatting(WIDE)
+load, load_wide = _loading(WIDTH), _loading(WIDE)
 
 
 @intrinsic
 def store(typingctx, array, index, value):
-    """Put eight numbers from `index` on into a float32 or int32 array; of whole numbers the low bytes into bytes."""
+    """Put numbers from `index` on into a float32 or int32 array; of whole numbers the low bytes into bytes."""
     narrow = array.dtype == types.uint8
 
     def code(context, builder, signature, arguments):
-        stored = ir.VectorType(BYTE, WIDTH) if narrow else _LLVM[value]
+        stored = ir.VectorType(BYTE, value.width) if narrow else value.llvm
         place = _address(context, builder, array, arguments[0], arguments[1], index, stored)
         packed = builder.trunc(arguments[2], stored) if narrow else arguments[2]
         builder.store(packed, place, align=array.dtype.bitwidth // 8)
@@ -111,37 +132,37 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
-def turn(typingctx, source, index, apart, target, to):
+def turn(typingctx, source, index, apart, target, to, step):
     """Turn eight rows of eight float32, the first from source[index] on, `apart` from each to the next.
 
-    Number i of row k comes to stand at target[to + 8 · i + k].
+    Number i of row k comes to stand at target[to + step · i + k].
     """
+    row = Vector(types.float32, WIDTH).llvm
+
+    def places(context, builder, signature, arguments, which):
+        """The addresses of eight rows of an array."""
+        array, start, apart = arguments[which : which + 3]
+        kinds = signature.args[which : which + 3]
+        start, apart = (context.cast(builder, a, k, types.intp) for a, k in ((start, kinds[1]), (apart, kinds[2])))
+        for k in range(WIDTH):
+            at = builder.add(start, builder.mul(apart, apart.type(k)))
+            yield _address(context, builder, kinds[0], array, at, types.intp, row)
 
     def code(context, builder, signature, arguments):
-        source_kind, _, _, target_kind, _ = signature.args
-        index, apart, to = (context.cast(builder, arguments[i], signature.args[i], types.intp) for i in (1, 2, 4))
-        rows = []
-        for k in range(WIDTH):
-            at = builder.add(index, builder.mul(apart, ir.IntType(64)(k)))
-            place = _address(context, builder, source_kind, arguments[0], at, types.intp, _LLVM[FLOATS])
-            rows.append(builder.load(place, align=4))
+        rows = [builder.load(place, align=4) for place in places(context, builder, signature, arguments, 0)]
         for half in (1, 2, 4):  # rows k and k + half trade the halves of each stretch of 2 · half numbers
-            low = [i if not i & half else i - half + WIDTH for i in range(WIDTH)]
-            high = [i + half if not i & half else i + WIDTH for i in range(WIDTH)]
-            masks = [ir.Constant(ir.VectorType(WORD, WIDTH), mask) for mask in (low, high)]
-            traded = list(rows)
+            low = [i + (WIDTH - half if i & half else 0) for i in range(WIDTH)]
+            high = [i + (WIDTH if i & half else half) for i in range(WIDTH)]
+            low, high = (ir.Constant(ir.VectorType(WORD, WIDTH), mask) for mask in (low, high))
             for k in range(WIDTH):
                 if not k & half:
-                    traded[k] = builder.shuffle_vector(rows[k], rows[k + half], masks[0])
-                    traded[k + half] = builder.shuffle_vector(rows[k], rows[k + half], masks[1])
-            rows = traded
-        for i, row in enumerate(rows):
-            at = builder.add(to, ir.IntType(64)(WIDTH * i))
-            place = _address(context, builder, target_kind, arguments[3], at, types.intp, _LLVM[FLOATS])
-            builder.store(row, place, align=4)
+                    pair = rows[k], rows[k + half]
+                    rows[k], rows[k + half] = (builder.shuffle_vector(*pair, mask) for mask in (low, high))
+        for place, value in zip(places(context, builder, signature, arguments, 3), rows, strict=True):
+            builder.store(value, place, align=4)
         return context.get_dummy_value()
 
-    return types.none(source, index, apart, target, to), code
+    return types.none(source, index, apart, target, to, step), code
 
 
 @intrinsic
@@ -171,13 +192,14 @@ def put(typingctx, array, index, value):
 @intrinsic
 def lanes(typingctx, first, step):
     """first, first + step, …: eight whole numbers, both constants of the kernel."""
+    vector = Vector(types.int32, WIDTH)
 
     def code(context, builder, signature, arguments):
-        numbers = ir.Constant(_LLVM[INTS], list(range(WIDTH)))
-        start, by = (_as_vector(context, builder, a, k, INTS) for a, k in zip(arguments, (first, step), strict=True))
+        numbers = ir.Constant(vector.llvm, list(range(WIDTH)))
+        start, by = (_as_vector(context, builder, a, k, vector) for a, k in zip(arguments, (first, step), strict=True))
         return builder.add(start, builder.mul(by, numbers))
 
-    return INTS(first, step), code
+    return vector(first, step), code
 
 
 @intrinsic
@@ -192,7 +214,7 @@ def select(typingctx, flags, yes, no):
     return vector(flags, yes, no), code
 
 
-def _lanewise(emit, result=None):
+def _lanewise(emit):
     """An intrinsic of two operands, the second a vector or a scalar. emit(builder, a, b, vector) -> value."""
 
     @intrinsic
@@ -201,7 +223,7 @@ def _lanewise(emit, result=None):
             second = _as_vector(context, builder, arguments[1], b, a)
             return emit(builder, arguments[0], second, a)
 
-        return (result or a)(a, b), code
+        return a(a, b), code
 
     return function
 
@@ -213,7 +235,7 @@ def _define(symbol, emit, result=None) -> None:
     class Typing(AbstractTemplate):
         def generic(self, arguments, keywords):
             if isinstance(arguments[0], Vector):
-                return (result or arguments[0])(*arguments)
+                return (arguments[0].of(result) if result else arguments[0])(*arguments)
 
     @lower_builtin(symbol, Vector, types.Any)
     def lower(context, builder, signature, arguments):
@@ -223,14 +245,14 @@ def _define(symbol, emit, result=None) -> None:
 
 def _comparison(sign: str):
     def emit(builder, a, b, vector):
-        return (builder.fcmp_ordered if vector is FLOATS else builder.icmp_signed)(sign, a, b)
+        return (builder.fcmp_ordered if vector.dtype == types.float32 else builder.icmp_signed)(sign, a, b)
 
     return emit
 
 
 def _by_kind(name: str):
     def emit(builder, a, b, vector):
-        return getattr(builder, "f" + name if vector is FLOATS else name)(a, b)
+        return getattr(builder, "f" + name if vector.dtype == types.float32 else name)(a, b)
 
     return emit
 
@@ -250,12 +272,12 @@ for _symbol, _sign in (
     (operator.ge, ">="),
     (operator.eq, "=="),
 ):
-    _define(_symbol, _comparison(_sign), FLAGS)
+    _define(_symbol, _comparison(_sign), types.boolean)
 
 
 def _by_name(name: str):
     def emit(builder, a, b, vector):
-        return _call(builder, f"llvm.{name}.{_SUFFIX[vector]}", a.type, [a, b])
+        return _call(builder, f"llvm.{name}.{vector.suffix}", a.type, [a, b])
 
     return emit
 
@@ -266,58 +288,65 @@ larger_unsigned = _lanewise(_by_name("umax"))
 
 
 def _unary(emit, result=None):
-    """An intrinsic of one vector. emit(builder, a, vector) -> value."""
+    """An intrinsic of one vector. emit(builder, a, vector) -> value; result(vector) -> its type, if another one."""
 
     @intrinsic
     def function(typingctx, a):
         def code(context, builder, signature, arguments):
             return emit(builder, arguments[0], a)
 
-        return (result or a)(a), code
+        return (result(a) if result else a)(a), code
 
     return function
 
 
+def _conversion(name: str, dtype: types.Type):
+    """An intrinsic that makes numbers of another type."""
+    return _unary(
+        lambda builder, a, vector: getattr(builder, name)(a, vector.of(dtype).llvm), lambda vector: vector.of(dtype)
+    )
+
+
 def _function_of(name: str):
-    return _unary(lambda builder, a, vector: _call(builder, f"llvm.{name}.{_SUFFIX[vector]}", a.type, [a]))
+    return _unary(lambda builder, a, vector: _call(builder, f"llvm.{name}.{vector.suffix}", a.type, [a]))
 
 
 def _reduction(name: str):
     def emit(builder, a, vector):
-        return _call(builder, f"llvm.vector.reduce.{name}.{_SUFFIX[vector]}", _SCALARS[vector], [a])
+        return _call(builder, f"llvm.vector.reduce.{name}.{vector.suffix}", _SCALARS[vector.dtype], [a])
 
-    return _unary(emit, types.int32)
+    return _unary(emit, lambda vector: types.int32)
 
 
 magnitude = _function_of("fabs")
 root = _function_of("sqrt")
 truncated = _function_of("trunc")
-as_ints = _unary(lambda builder, a, vector: builder.fptosi(a, _LLVM[INTS]), INTS)  # towards zero; within their range
-as_floats = _unary(lambda builder, a, vector: builder.sitofp(a, _LLVM[FLOATS]), FLOATS)
-bits_of = _unary(lambda builder, a, vector: builder.bitcast(a, _LLVM[INTS]), INTS)
-floats_of = _unary(lambda builder, a, vector: builder.bitcast(a, _LLVM[FLOATS]), FLOATS)
+as_ints = _conversion("fptosi", types.int32)  # towards zero; within their range
+as_floats = _conversion("sitofp", types.float32)
+bits_of = _conversion("bitcast", types.int32)
+floats_of = _conversion("bitcast", types.float32)
 largest_of = _reduction("smax")  # of whole numbers
 smallest_of = _reduction("smin")
 largest_unsigned_of = _reduction("umax")
-minuses = _unary(lambda builder, a, vector: builder.ashr(a, _spread(builder, WORD(31), INTS)))  # −1 below zero, or 0
+minuses = _unary(lambda builder, a, vector: builder.ashr(a, _spread(builder, WORD(31), vector)))  # −1 below zero, or 0
 
 
 @intrinsic
 def flag_bits(typingctx, flags):
-    """The eight flags as bits of a whole number, lane 0 the lowest."""
+    """The flags as bits of a whole number, lane 0 the lowest."""
 
     def code(context, builder, signature, arguments):
-        return builder.zext(builder.bitcast(arguments[0], BYTE), WORD)
+        return builder.zext(builder.bitcast(arguments[0], ir.IntType(flags.width)), WORD)
 
     return types.int32(flags), code
 
 
 @intrinsic
 def first_flag(typingctx, flags):
-    """The first lane whose flag is set; 8 where none is."""
+    """The first lane whose flag is set; their number where none is."""
 
     def code(context, builder, signature, arguments):
-        bits = builder.zext(builder.bitcast(arguments[0], BYTE), WORD)
-        return builder.cttz(builder.or_(bits, WORD(1 << WIDTH)), ir.Constant(ir.IntType(1), 1))
+        bits = builder.zext(builder.bitcast(arguments[0], ir.IntType(flags.width)), WORD)
+        return builder.cttz(builder.or_(bits, WORD(1 << flags.width)), ir.Constant(ir.IntType(1), 1))
 
     return types.int32(flags), code
