@@ -165,7 +165,7 @@ def _load_q4_k() -> Kernels:
     return Kernels(
         partial(kquants.encode_sub_minima, bits=4, first=-1.0, steps=20),
         partial(kquants.encode_sub_minima_important, bits=4),
-        kquants.decode_q4_k,
+        partial(kquants.decode_sub_minima, bits=4),
     )
 
 
@@ -175,7 +175,7 @@ def _load_q5_k() -> Kernels:
     return Kernels(
         partial(kquants.encode_sub_minima, bits=5, first=-0.5, steps=15),
         partial(kquants.encode_sub_minima_important, bits=5),
-        kquants.decode_q5_k,
+        partial(kquants.decode_sub_minima, bits=5),
     )
 
 

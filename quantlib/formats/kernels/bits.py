@@ -1,31 +1,29 @@
-"""Codes at any bit addresses: each is a few pieces, a piece some neighbouring bits of one byte."""
+"""Codes at any bit addresses: each is a few pieces, a piece some neighbouring bits of four bytes."""
 
 import numpy as np
 
 from quantlib.formats.kernels.scalar import inlined
-from quantlib.formats.kernels.simd import pick, put
+from quantlib.formats.kernels.simd import pick, pick_word, put_word
 from quantlib.formats.rows import read_only
 
 
 def pieces(layout, *names: str) -> list[np.ndarray]:
     """The pieces of every code of fields: int32 (count, pieces, 4) of byte, shift there, mask, shift in the code.
 
-    A code of fewer pieces is filled up with empty ones.
+    A code of fewer pieces is filled up with empty ones. No piece reaches beyond the block.
     """
-    return [read_only(_pieces(layout.field(name).bits)) for name in names]
+    return [read_only(_pieces(layout.field(name).bits, layout.nbytes)) for name in names]
 
 
-def _pieces(bits: np.ndarray) -> np.ndarray:
+def _pieces(bits: np.ndarray, nbytes: int) -> np.ndarray:
     codes = []
     for code in bits:
+        starts = [place for place, bit in enumerate(code) if place == 0 or bit != code[place - 1] + 1]
         parts = []
-        for place, bit in enumerate(code):
-            byte, shift = divmod(int(bit), 8)
-            if parts and parts[-1][0] == byte and parts[-1][1] + parts[-1][2] == shift:
-                parts[-1][2] += 1
-            else:
-                parts.append([byte, shift, 1, place])
-        codes.append([[byte, shift, (1 << width) - 1, place] for byte, shift, width, place in parts])
+        for place, end in zip(starts, [*starts[1:], len(code)], strict=True):
+            byte = min(int(code[place]) // 8, nbytes - 4)
+            parts.append([byte, int(code[place]) - 8 * byte, (1 << (end - place)) - 1, place])
+        codes.append(parts)
     most = max(map(len, codes))
     return np.array([code + [[0, 0, 0, 0]] * (most - len(code)) for code in codes], np.int32)
 
@@ -36,8 +34,8 @@ def read_code(data, at, pieces, number):
     code = 0
     count = pieces.shape[1]
     for i in range(number * count, (number + 1) * count):
-        byte = np.int64(pick(data, at + pick(pieces, 4 * i)))
-        code |= (byte >> pick(pieces, 4 * i + 1) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 3)
+        word = np.int64(pick_word(data, at + pick(pieces, 4 * i)))
+        code |= (word >> pick(pieces, 4 * i + 1) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 3)
     return code
 
 
@@ -46,6 +44,6 @@ def write_code(code, data, at, pieces, number):
     """Set the bits of code `number` in a block of zeros that starts at data[at]."""
     count = pieces.shape[1]
     for i in range(number * count, (number + 1) * count):
-        byte = (code >> pick(pieces, 4 * i + 3) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 1)
+        word = (code >> pick(pieces, 4 * i + 3) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 1)
         place = at + pick(pieces, 4 * i)
-        put(data, place, pick(data, place) | np.uint8(byte))
+        put_word(data, place, pick_word(data, place) | np.uint32(word))

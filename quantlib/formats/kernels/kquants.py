@@ -8,6 +8,7 @@ from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, sym
 from quantlib.formats.kernels.simd import (
     WIDE,
     WIDTH,
+    as_floats,
     load,
     load_wide,
     magnitude,
@@ -178,9 +179,11 @@ def encode_sub_minima_important(x, importance, out, bits):
 
 
 @kernel
-def decode_q4_k(data, out):
-    """data: uint8 (blocks, 144) -> out: float32 (blocks, 256)."""
+def decode_sub_minima(data, out, bits):
+    """Q4_K, Q5_K. data: uint8 (blocks, 16 + 32 * bits) -> out: float32 (blocks, 256)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
+        at, to = b * data.shape[1], 256 * b
         block = data[b]
         d = read_half(block, 0)
         dmin = read_half(block, 2)
@@ -189,31 +192,14 @@ def decode_q4_k(data, out):
             low_minimum = dmin * np.float32(sub_minimum(block, 2 * pair))
             high_scale = d * np.float32(sub_scale(block, 2 * pair + 1))
             high_minimum = dmin * np.float32(sub_minimum(block, 2 * pair + 1))
-            for i in range(32):
-                byte = data[b, 16 + 32 * pair + i]
-                out[b, 64 * pair + i] = low_scale * np.float32(byte & 15) - low_minimum
-                out[b, 64 * pair + 32 + i] = high_scale * np.float32(byte >> 4) - high_minimum
-
-
-@kernel
-def decode_q5_k(data, out):
-    """data: uint8 (blocks, 176) -> out: float32 (blocks, 256)."""
-    for b in range(data.shape[0]):
-        block = data[b]
-        d = read_half(block, 0)
-        dmin = read_half(block, 2)
-        for pair in range(4):
-            low_scale = d * np.float32(sub_scale(block, 2 * pair))
-            low_minimum = dmin * np.float32(sub_minimum(block, 2 * pair))
-            high_scale = d * np.float32(sub_scale(block, 2 * pair + 1))
-            high_minimum = dmin * np.float32(sub_minimum(block, 2 * pair + 1))
-            for i in range(32):
-                byte = np.int32(data[b, 48 + 32 * pair + i])
-                high = np.int32(data[b, 16 + i]) >> np.int32(2 * pair)
-                low_code = (byte & 15) | ((high & 1) << 4)
-                high_code = (byte >> 4) | ((high & 2) << 3)
-                out[b, 64 * pair + i] = low_scale * np.float32(low_code) - low_minimum
-                out[b, 64 * pair + 32 + i] = high_scale * np.float32(high_code) - high_minimum
+            for i in range(0, 32, WIDTH):
+                both = load(stored, at + data.shape[1] - 128 + 32 * pair + i)
+                low, high = both & 15, both >> 4
+                if bits == 5:
+                    fifth = load(stored, at + 16 + i) >> 2 * pair
+                    low, high = low | (fifth & 1) << 4, high | (fifth & 2) << 3
+                store(values, to + 64 * pair + i, as_floats(low) * low_scale - low_minimum)
+                store(values, to + 64 * pair + 32 + i, as_floats(high) * high_scale - high_minimum)
 
 
 @part
@@ -285,20 +271,20 @@ def encode_q6_k_plain(x, out):
 @kernel
 def decode_q6_k(data, out):
     """data: uint8 (blocks, 210) -> out: float32 (blocks, 256)."""
+    stored, values = data.reshape(-1), out.reshape(-1)
     steps = np.empty(Q6_GROUPS, np.float32)
     for b in range(data.shape[0]):
-        d = read_half(data[b], 208)
+        at = 210 * b
+        d = read_half(stored, at + 208)
         for j in range(Q6_GROUPS):
-            steps[j] = d * np.float32(np.int8(data[b, 192 + j]))
+            steps[j] = d * np.float32(np.int8(stored[at + 192 + j]))
         for half in range(2):
-            low = 64 * half
-            to = 128 * half
-            for i in range(32):
-                high = data[b, 128 + 32 * half + i]
-                a = data[b, low + i]
-                c = data[b, low + 32 + i]
+            to = 256 * b + 128 * half
+            for i in range(0, 32, WIDTH):
+                first, second = load(stored, at + 64 * half + i), load(stored, at + 64 * half + 32 + i)
+                high = load(stored, at + 128 + 32 * half + i)
                 j = 8 * half + i // 16
-                out[b, to + i] = steps[j] * np.float32(np.int32((a & 15) | ((high & 3) << 4)) - 32)
-                out[b, to + 32 + i] = steps[j + 2] * np.float32(np.int32((c & 15) | (((high >> 2) & 3) << 4)) - 32)
-                out[b, to + 64 + i] = steps[j + 4] * np.float32(np.int32((a >> 4) | (((high >> 4) & 3) << 4)) - 32)
-                out[b, to + 96 + i] = steps[j + 6] * np.float32(np.int32((c >> 4) | ((high >> 6) << 4)) - 32)
+                store(values, to + i, as_floats((first & 15 | (high & 3) << 4) - 32) * steps[j])
+                store(values, to + 32 + i, as_floats((second & 15 | (high & 12) << 2) - 32) * steps[j + 2])
+                store(values, to + 64 + i, as_floats((first >> 4 | (high & 48)) - 32) * steps[j + 4])
+                store(values, to + 96 + i, as_floats((second >> 4 | (high & 192) >> 2) - 32) * steps[j + 6])

@@ -165,8 +165,7 @@ def symmetric_scale(lane, weights, products, levels, finite):
             sum_l2 = sum_l2 + load_wide(weights, i) * code * code
         fit = sum_xl / sum_l2
         if t == 0:
-            some = (sum_l2 < ZERO) | (sum_l2 > ZERO)
-            scale = select(some, fit, ZERO)
+            scale = select(sum_l2 == ZERO, ZERO, fit)
             best = scale * sum_xl
             inverse = trial
         else:

@@ -190,6 +190,29 @@ def put(typingctx, array, index, value):
 
 
 @intrinsic
+def pick_word(typingctx, array, index):
+    """Four bytes of an array of bytes, from `index` on, as one number, the lowest byte first."""
+
+    def code(context, builder, signature, arguments):
+        return builder.load(_address(context, builder, array, arguments[0], arguments[1], index, WORD), align=1)
+
+    return types.uint32(array, index), code
+
+
+@intrinsic
+def put_word(typingctx, array, index, value):
+    """Store four bytes; see `pick_word`."""
+
+    def code(context, builder, signature, arguments):
+        number = context.cast(builder, arguments[2], value, types.uint32)
+        place = _address(context, builder, array, arguments[0], arguments[1], index, WORD)
+        builder.store(number, place, align=1)
+        return context.get_dummy_value()
+
+    return types.none(array, index, value), code
+
+
+@intrinsic
 def lanes(typingctx, first, step):
     """first, first + step, …: eight whole numbers, both constants of the kernel."""
     vector = Vector(types.int32, WIDTH)
