@@ -29,14 +29,22 @@ def _pieces(bits: np.ndarray, nbytes: int) -> np.ndarray:
 
 
 @inlined
+def read_piece(data, at, pieces, i):
+    """The bits of piece i of all, where they belong in their code."""
+    word = np.int32(pick_word(data, at + pick(pieces, 4 * i)))
+    return (word >> pick(pieces, 4 * i + 1) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 3)
+
+
+@inlined
 def read_code(data, at, pieces, number):
     """Code `number` of the block that starts at data[at]."""
-    code = 0
     count = pieces.shape[1]
-    for i in range(number * count, (number + 1) * count):
-        word = np.int64(pick_word(data, at + pick(pieces, 4 * i)))
-        code |= (word >> pick(pieces, 4 * i + 1) & pick(pieces, 4 * i + 2)) << pick(pieces, 4 * i + 3)
-    return code
+    if count == 1:
+        return np.int64(read_piece(data, at, pieces, number))
+    code = read_piece(data, at, pieces, number * count) | read_piece(data, at, pieces, number * count + 1)
+    for i in range(number * count + 2, (number + 1) * count):
+        code |= read_piece(data, at, pieces, i)
+    return np.int64(code)
 
 
 @inlined

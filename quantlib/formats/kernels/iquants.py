@@ -257,25 +257,26 @@ def decode_by_grid(data, rule, dim, grid_values, share, q_bits, sign_bits, sc_bi
     """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
     stored, values = data.reshape(-1), out.reshape(-1)
     eight = np.empty(8, np.int8)
-    words, eight_words = grid_values.view(np.int32), eight.view(np.int32)
+    words, at_once = grid_values.view(np.uint32), eight.view(np.int64)
+    groups, eights = 256 // rule.group, rule.group // 8
     for b in range(data.shape[0]):
         at = b * data.shape[1]
         d = read_half(stored, at)
-        step = ZERO
-        for k in range(32):
-            if 8 * k % rule.group == 0:
-                step = d * (np.float32(read_code(stored, at, sc_bits, 8 * k // rule.group)) + HALF) * share
-            if dim == 8:
-                signless = as_floats(load(grid_values, 8 * read_code(stored, at, q_bits, k)))
-            else:
-                put(eight_words, 0, pick(words, read_code(stored, at, q_bits, 2 * k)))
-                put(eight_words, 1, pick(words, read_code(stored, at, q_bits, 2 * k + 1)))
-                signless = as_floats(load(eight, 0))
-            minus = read_code(stored, at, sign_bits, k)
-            if rule.even:
-                minus |= np.int64(pick(PARITY, minus)) << 7
-            value = bits_of(signless * step)
-            store(values, 256 * b + 8 * k, floats_of(value ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
+        for g in range(groups):
+            step = d * (np.float32(read_code(stored, at, sc_bits, g)) + HALF) * share
+            for k in range(g * eights, (g + 1) * eights):
+                if dim == 8:
+                    signless = as_floats(load(grid_values, 8 * read_code(stored, at, q_bits, k)))
+                else:
+                    four = np.int64(pick(words, read_code(stored, at, q_bits, 2 * k)))
+                    more = np.int64(pick(words, read_code(stored, at, q_bits, 2 * k + 1)))
+                    put(at_once, 0, four | more << 32)
+                    signless = as_floats(load(eight, 0))
+                minus = read_code(stored, at, sign_bits, k)
+                if rule.even:
+                    minus |= np.int64(pick(PARITY, minus)) << 7
+                value = bits_of(signless * step)
+                store(values, 256 * b + 8 * k, floats_of(value ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
 
 
 def grid_kernels(rule, grid, share: float, layout) -> Kernels:

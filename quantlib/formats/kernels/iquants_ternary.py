@@ -270,18 +270,18 @@ def write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, del
 def decode_ternary_grid(data, grid_values, d_bits, q_bits, sc_bits, delta_bits, out):
     """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
     stored, values = data.reshape(-1), out.reshape(-1)
-    wide = 256 // sc_bits.shape[0]
-    eights = 32 // delta_bits.shape[0]
+    groups, shifts = sc_bits.shape[0], delta_bits.shape[0]
+    each, eights = shifts // groups, 32 // shifts
     for b in range(data.shape[0]):
         at = b * data.shape[1]
         d = float_from_half(np.uint32(read_code(stored, at, d_bits, 0)))
-        step = ZERO
-        for k in range(32):
-            if 8 * k % wide == 0:
-                step = d * np.float32(2 * read_code(stored, at, sc_bits, 8 * k // wide) + 1)
-            shift = -DELTA if read_code(stored, at, delta_bits, k // eights) else DELTA
-            point = read_code(stored, at, q_bits, k)
-            store(values, 256 * b + 8 * k, (as_floats(load(grid_values, 8 * point)) + shift) * step)
+        for g in range(groups):
+            step = d * np.float32(2 * read_code(stored, at, sc_bits, g) + 1)
+            for n in range(g * each, (g + 1) * each):
+                shift = DELTA * np.float32(1 - 2 * read_code(stored, at, delta_bits, n))
+                for k in range(n * eights, (n + 1) * eights):
+                    point = read_code(stored, at, q_bits, k)
+                    store(values, 256 * b + 8 * k, (as_floats(load(grid_values, 8 * point)) + shift) * step)
 
 
 def ternary_kernels(layout, grid) -> Kernels:
