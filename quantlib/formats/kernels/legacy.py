@@ -8,83 +8,56 @@ another look.
 import numpy as np
 
 from quantlib.formats.kernels.lanes import gather, gather_importance, important
-from quantlib.formats.kernels.magnitudes import BUT_SIGN, INFINITE, larger_size, largest_magnitude, rounded_away
+from quantlib.formats.kernels.magnitudes import (
+    BUT_SIGN,
+    INFINITE,
+    halves_of,
+    larger_size,
+    largest_magnitude,
+    rounded_away,
+)
 from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, inlined, kernel, part, read_half, write_half
 from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, symmetric_codes, symmetric_scale
 from quantlib.formats.kernels.simd import (
     WIDE,
+    WIDTH,
     as_floats,
     as_ints,
     bits_of,
     flag_bits,
     lanes,
     larger,
-    larger_unsigned,
     largest_of,
-    largest_unsigned_of,
     load,
     load_wide,
-    minuses,
+    magnitude,
+    put_word,
+    select,
     smaller,
-    smallest_of,
     splat,
     store,
+    turn,
 )
 
 NONE = np.int32(0)
 
 
-@inlined
-def signed_largest(x, at):
-    """The value of largest magnitude among 32 from x[at] on, the first among equals; never −0.
-
-    Magnitude and sign make one whole number each; one prefers minus among equals, the other plus.
-    """
-    a, b, c, d = bits_of(load(x, at)), bits_of(load(x, at + 8)), bits_of(load(x, at + 16)), bits_of(load(x, at + 24))
-    a, b, c, d = a << 1 | a >> 31, b << 1 | b >> 31, c << 1 | c >> 31, d << 1 | d >> 31
-    minus = largest_unsigned_of(larger_unsigned(larger_unsigned(a, b), larger_unsigned(c, d)))
-    plus = largest_unsigned_of(larger_unsigned(larger_unsigned(a ^ 1, b ^ 1), larger_unsigned(c ^ 1, d ^ 1)))
-    size = np.uint32(np.uint32(minus) >> np.uint32(1))
-    sign = np.uint32(np.uint32(minus) & np.uint32(1))
-    if minus == plus:  # both signs have it
-        first = at
-        while abs(x[first]) != size.view(np.float32) and first < at + 31:
-            first += 1
-        sign = np.uint32(x[first] < ZERO)
-    return np.uint32(size | np.uint32(sign << np.uint32(31))).view(np.float32) + ZERO
-
-
 @part
-def ordered(bits):
-    """Whole numbers in the order of the floats with these bits, and the other way round."""
-    return bits ^ (minuses(bits) & BUT_SIGN)
-
-
-@part
-def float_of(number):
-    """The float whose place in the order is that whole number."""
-    number = np.int32(number)
-    return np.int32(number ^ (BUT_SIGN if number < 0 else NONE)).view(np.float32)
-
-
-@part
-def first_zero(x, at):
-    """The first of 32 weights from x[at] on that is 0 or −0."""
-    while x[at] != ZERO:
-        at += 1
-    return x[at]
+def take_blocks(x, at, count, lane):
+    """Turn `count` blocks from x[at] on into eight lanes; idle ones are zero. lane: float32 (256,)."""
+    if count == WIDTH:
+        for i in range(0, 32, WIDTH):
+            turn(x, at + i, 32, lane, WIDTH * i, WIDTH)
+        return
+    for i in range(32):
+        for k in range(WIDTH):
+            lane[WIDTH * i + k] = x[at + 32 * k + i] if k < count else ZERO
 
 
 @inlined
-def lowest_and_highest(x, at):
-    """Of 32 weights from x[at] on; of zeros the first is the lowest."""
-    a, b = ordered(bits_of(load(x, at))), ordered(bits_of(load(x, at + 8)))
-    c, d = ordered(bits_of(load(x, at + 16))), ordered(bits_of(load(x, at + 24)))
-    low = float_of(smallest_of(smaller(smaller(a, b), smaller(c, d))))
-    high = float_of(largest_of(larger(larger(a, b), larger(c, d))))
-    if low == ZERO:
-        low = first_zero(x, at)
-    return low, high
+def inverse_of(d):
+    """1 / d, and 0 for d = 0."""
+    return select(d == ZERO, ZERO, splat(ONE) / d)
 
 
 @inlined
@@ -132,13 +105,8 @@ def row_power(x, importance):
 
 @inlined
 def write_rounded(x, at, inverse, low, offset, bits, out, to):
-    """Codes ⌊(x − low) · inverse + offset⌋ of 32 weights.
-
-    A tiny scale has an infinite inverse; the products then have no whole part, and ggml's codes are 0.
-    """
+    """Codes ⌊(x − low) · inverse + offset⌋ of 32 weights."""
     top = np.int32((1 << bits) - 1)
-    if not abs(inverse) < INFINITE:
-        inverse = offset = ZERO
     a = smaller(as_ints((load(x, at) - low) * inverse + offset), top)
     b = smaller(as_ints((load(x, at + 8) - low) * inverse + offset), top)
     c = smaller(as_ints((load(x, at + 16) - low) * inverse + offset), top)
@@ -146,21 +114,44 @@ def write_rounded(x, at, inverse, low, offset, bits, out, to):
     write_codes(a, b, c, d, bits, out, to)
 
 
+@part
+def keep_finite(inverse, offset, inverses, offsets):
+    """Store what makes codes of eight blocks.
+
+    A tiny scale has an infinite inverse; the products then have no whole part, and ggml's codes are 0.
+    """
+    finite = magnitude(inverse) < INFINITE
+    store(inverses, 0, select(finite, inverse, ZERO))
+    store(offsets, 0, select(finite, splat(offset), ZERO))
+
+
 @kernel
 def encode_symmetric(x, out, bits):
     """Q4_0, Q5_0. x: float32 (blocks, 32) -> out: uint8 (blocks, 2 + 4 * bits)."""
     weights, data = x.reshape(-1), out.reshape(-1)
+    lane = np.empty(256, np.float32)
+    inverses, offsets, halves = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.int32)
     levels = np.float32(1 << (bits - 1))
-    size = NONE
-    for b in range(x.shape[0]):
-        largest = signed_largest(weights, 32 * b)
-        size = larger_size(size, largest)
+    sizes = splat(NONE)
+    for start in range(0, x.shape[0], WIDTH):
+        count = min(WIDTH, x.shape[0] - start)
+        take_blocks(weights, 32 * start, count, lane)
+        largest = splat(ZERO)  # of equal magnitudes the first
+        size = splat(NONE)
+        for i in range(0, 256, WIDTH):
+            v = load(lane, i)
+            bits_of_size = bits_of(v) & BUT_SIGN
+            largest = select(bits_of_size > size, v, largest)
+            size = larger(size, bits_of_size)
+        sizes = larger(sizes, size)
         d = largest / -levels
-        inverse = ONE / d if d != ZERO else ZERO
-        to = b * out.shape[1]
-        write_half(d, data, to)
-        write_rounded(weights, 32 * b, inverse, ZERO, levels + HALF, bits, data, to + 2)
-    return np.int32(size).view(np.float32)
+        keep_finite(inverse_of(d), levels + HALF, inverses, offsets)
+        store(halves, 0, halves_of(d))
+        for b in range(count):
+            to = (start + b) * out.shape[1]
+            put_word(data, to, halves[b])  # and two bytes that the codes come over
+            write_rounded(weights, 32 * (start + b), inverses[b], ZERO, offsets[b], bits, data, to + 2)
+    return np.int32(largest_of(sizes)).view(np.float32)
 
 
 @kernel
@@ -210,17 +201,28 @@ def decode_symmetric(data, out, bits):
 def encode_minimum(x, out, bits):
     """Q4_1, Q5_1. x: float32 (blocks, 32) -> out: uint8 (blocks, 4 + 4 * bits)."""
     weights, data = x.reshape(-1), out.reshape(-1)
-    size = NONE
-    for b in range(x.shape[0]):
-        low, high = lowest_and_highest(weights, 32 * b)
-        size = larger_size(larger_size(size, low), high)
+    lane = np.empty(256, np.float32)
+    inverses, offsets, lows = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    halves = np.empty(WIDTH, np.int32)
+    sizes = splat(NONE)
+    for start in range(0, x.shape[0], WIDTH):
+        count = min(WIDTH, x.shape[0] - start)
+        take_blocks(weights, 32 * start, count, lane)
+        low = high = load(lane, 0)  # of zeros the first is the lowest
+        for i in range(0, 256, WIDTH):
+            v = load(lane, i)
+            low = select(v < low, v, low)
+            high = select(v > high, v, high)
+            sizes = larger(sizes, bits_of(v) & BUT_SIGN)
         d = (high - low + ZERO) / np.float32((1 << bits) - 1)
-        inverse = ONE / d if d != ZERO else ZERO
-        to = b * out.shape[1]
-        write_half(d, data, to)
-        write_half(low, data, to + 2)
-        write_rounded(weights, 32 * b, inverse, low, HALF, bits, data, to + 4)
-    return np.int32(size).view(np.float32)
+        keep_finite(inverse_of(d), HALF, inverses, offsets)
+        store(lows, 0, low)
+        store(halves, 0, halves_of(d) | halves_of(low) << 16)
+        for b in range(count):
+            to = (start + b) * out.shape[1]
+            put_word(data, to, halves[b])
+            write_rounded(weights, 32 * (start + b), inverses[b], lows[b], offsets[b], bits, data, to + 4)
+    return np.int32(largest_of(sizes)).view(np.float32)
 
 
 @kernel

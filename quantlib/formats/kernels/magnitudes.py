@@ -3,11 +3,14 @@
 import numpy as np
 
 from quantlib.formats.kernels.scalar import BIT_22, HALF, LOW_23, MAGIC, ZERO, inlined
-from quantlib.formats.kernels.simd import as_ints, bits_of, floats_of, larger, largest_of, load
+from quantlib.formats.kernels.simd import as_ints, bits_of, floats_of, larger, largest_of, load, magnitude, select
 
 INFINITE = np.float32(np.inf)
 BUT_SIGN = np.int32(0x7FFFFFFF)
 SIGN = np.int32(-0x80000000)
+BELOW_HALF, REBIAS, HALF_BITS = np.int32(0xFFF), np.int32(112 << 23), HALF.view(np.int32)
+SMALLEST_NORMAL, OVERFLOW, INFINITY = np.int32(0x38800000), np.int32(0x47800000), np.int32(0x7F800000)
+HALF_INFINITY, HALF_NAN, HALF_SIGN = np.int32(0x7C00), np.int32(0x7E00), np.int32(0x8000)
 NEARLY_HALF = np.nextafter(HALF, ZERO).view(np.int32)
 
 
@@ -40,3 +43,15 @@ def largest_magnitude(x, at, count):
         a = larger(a, bits_of(load(x, i)) & BUT_SIGN)
         b = larger(b, bits_of(load(x, i + 8)) & BUT_SIGN)
     return np.int32(largest_of(larger(a, b))).view(np.float32)
+
+
+@inlined
+def halves_of(v):
+    """`scalar.half_from_float` of eight numbers."""
+    w = bits_of(v)
+    a = w & BUT_SIGN
+    normal = (a + BELOW_HALF + (a >> 13 & 1) - REBIAS) >> 13
+    small = bits_of(magnitude(v) + HALF) - HALF_BITS
+    half = select(a < SMALLEST_NORMAL, small, normal)
+    half = select(a >= OVERFLOW, HALF_INFINITY, half)
+    return select(a > INFINITY, HALF_NAN, half) | (w >> 16 & HALF_SIGN)
