@@ -39,7 +39,9 @@ def main() -> None:
             measuring.evaluate, checkpoint=opened.checkpoint, other=other, texts=texts, context=context, prompt=prompt
         )
         jobview.launch(JOB, Job("evaluation", f"{opened.name} against {about}", work, visits.current(), about=about))
-    show_job(job)
+    found = jobview.outcome(job)
+    if found is not None:
+        show_result(found)
     show_commands(opened, other, context)
 
 
@@ -61,17 +63,6 @@ def choose_other(opened: Opened) -> tuple[ql.Checkpoint | ql.Plan | None, str]:
         return None, ""
     token = st.selectbox("Checkpoint", list(others), format_func=lambda t: model.plain(others[t].name), key="other")
     return others[token].checkpoint, others[token].identity
-
-
-def show_job(job: Job | None) -> None:
-    if job is None:
-        return
-    if not job.done:
-        jobview.watch(job.token)
-    elif job.error:
-        jobview.show_failure(job)
-    else:
-        show_result(job.result)
 
 
 def show_result(found: Evaluation) -> None:

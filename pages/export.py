@@ -61,10 +61,7 @@ def show_job(opened: Opened, scheme: Kind, texts: dict[str, str]) -> None:
         jobview.launch(JOB, made)
     if busy:
         st.text(model.plain(job.title))
-        jobview.watch(job.token)
-    elif job is not None and job.error:
-        jobview.show_failure(job)
-    elif job is not None:
+    if jobview.outcome(job) is not None:
         show_outcome(job)
 
 

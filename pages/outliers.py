@@ -149,6 +149,7 @@ def show_real(found: running.Running) -> None:
         "input channel of one kind of matrix; the stronger its colour, the larger the largest value that came through."
     )
     kind = st.segmented_control("Read by", KINDS, default="ffn_down", key="kind", bind="query-params", required=True)
+    captions.glossed(kind)
     seen = watched(found.identity, found)
     chart("channels", outliers.channel_figure, seen, kind, about=(found.identity, kind))
     listed = ", ".join(map(str, seen.outliers().tolist())) or "none"

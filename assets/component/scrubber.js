@@ -4,7 +4,7 @@ import { debounced, dragged, framed, h, s, set, unpacked } from "./dom.js";
 import { axis, clamp, colours, linear, paint } from "./plot.js";
 
 const WIDE = { e: 8, m: 23 };
-const WIDTH = 720, HEIGHT = 150, LEFT = 56, FOOT = 34;
+const WIDTH = 720, HEIGHT = 150, LEFT = 56, RIGHT = 8, FOOT = 34;
 
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".ql");
@@ -24,7 +24,8 @@ class Scrubber {
     this.picture = h("figure", {}, this.canvas, this.title = h("figcaption", {}));
     root.replaceChildren(h("div", { class: "stage" }, this.picture, h("div", { class: "side" }, this.say, this.plot)), this.range,
       h("p", { class: "keyline" }, h("span", {}, "Drag, or ", h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " a step, ", h("kbd", {}, "Home"), " ", h("kbd", {}, "End"), " the first and last")));
-    dragged(this.plot, (share) => this.go(Math.round(linear(LEFT / WIDTH, 1, 0, this.data.labels.length - 1)(share))));
+    root.style.cssText = `--from:${LEFT / WIDTH};--to:${RIGHT / WIDTH}`;
+    dragged(this.plot, (share) => this.go(Math.round(linear(LEFT / WIDTH, 1 - RIGHT / WIDTH, 0, this.data.labels.length - 1)(share))));
   }
 
   update(data, setStateValue) {
@@ -56,7 +57,7 @@ class Scrubber {
     set(this.plot, { hidden: !this.curve.length });
     if (!this.curve.length) return;
     const last = this.curve.length - 1, finite = this.curve.filter(Number.isFinite);
-    this.x = linear(0, Math.max(1, last), LEFT, WIDTH - 8);
+    this.x = linear(0, Math.max(1, last), LEFT, WIDTH - RIGHT);
     this.y = linear(Math.min(0, ...finite), Math.max(...finite) * 1.06 || 1, HEIGHT - FOOT, 12);
     const path = this.curve.map((value, i) => (Number.isFinite(value) ? `${i && Number.isFinite(this.curve[i - 1]) ? "L" : "M"}${this.x(i).toFixed(1)} ${this.y(value).toFixed(1)}` : "")).join("");
     this.marker = s("g", { class: "marker" }, s("path", { d: `M0 ${HEIGHT - FOOT}V8` }), this.dot = s("circle", { r: 5 }));

@@ -6,8 +6,9 @@ import { covering, roundRow, squaredError } from "./grid_math.js";
 import { debounced, dragged, framed, h, role, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
-const H = 330, TOP = 12, CODES = 20;
-const WIDE_ROOM = { W: 864, SQUARE: 250, GAP: 62 }, NARROW_ROOM = { W: 380, SQUARE: 0, GAP: 38 };   // both panels share the axis of values
+const H = 330, TOP = 12;
+// Both panels share the axis of values. Where columns are narrow, codes stand upright under them.
+const WIDE_ROOM = { W: 864, SQUARE: 250, GAP: 62, CODES: 20 }, NARROW_ROOM = { W: 380, SQUARE: 0, GAP: 38, CODES: 38 };
 const NARROW = 560;
 const CURVE = 120, SMALLEST = 0.4, LARGEST = 1.4, POINTS = 240;         // scales tried, as shares of the covering one
 
@@ -42,7 +43,6 @@ class Stairs {
       this.x = data.weights.map((bits) => decode(WIDE, bits));
       this.low = Math.min(0, ...this.x); this.high = Math.max(0, ...this.x);
       this.reach = 1.12 * Math.max(-this.low, this.high) || 1;
-      this.y = linear(-this.reach, this.reach, H - CODES - TOP - 10, TOP);
       this.pointed = this.x.reduce((best, value, i) => (Math.abs(value) > Math.abs(this.x[best]) ? i : best), 0);
       Object.assign(this, { bits: data.bits, symmetric: data.symmetric, share: data.share / 1000 });
       this.build();
@@ -72,7 +72,8 @@ class Stairs {
   build() {
     this.tried = null;
     this.room = this.roomNow();
-    const { W, SQUARE, GAP } = this.room;
+    const { W, SQUARE, GAP, CODES } = this.room;
+    this.y = linear(-this.reach, this.reach, H - CODES - TOP - 10, TOP);
     this.across = linear(-this.reach, this.reach, 0, SQUARE);
     set(this.plot, { viewBox: `0 0 ${W} ${H}`, "data-narrow": !SQUARE });
     set(this.curve, { viewBox: `0 0 ${W} ${CURVE}` });
@@ -89,7 +90,8 @@ class Stairs {
     this.marks = this.x.map((value, i) => ({
       way: s("path", { class: "way" }), was: s("circle", { class: "was", r: 4, cx: this.column(i), cy: this.y(value) }),
       now: s("circle", { class: "now", r: 3, cx: this.column(i) }), on: s("circle", { class: "now", r: SQUARE ? 3 : 0, cx: this.across(value) }),
-      code: s("text", { class: "code", x: this.column(i), y: H - 4, "text-anchor": "middle" }),
+      code: s("text", SQUARE ? { class: "code", x: this.column(i), y: H - 4, "text-anchor": "middle" }
+        : { class: "code", transform: `translate(${this.column(i) + 4} ${H - CODES + 6}) rotate(-90)`, "text-anchor": "end" }),
       hit: s("rect", { class: "hit", x: this.column(i) - step / 2, y: 0, width: step, height: H,
         onpointerenter: () => { this.pointed = i; this.draw(); } }) }));
     this.handles = [1, -1].map((side) => this.handle(side));
@@ -148,7 +150,7 @@ class Stairs {
   best() { return this.sweep().reduce((a, b) => (b.error < a.error ? b : a)).share; }
 
   render() {
-    const { W, SQUARE, GAP } = this.room;
+    const { W, SQUARE, GAP, CODES } = this.room;
     const { scale, zero } = this.grid(), [low, high] = this.range, { codes, stored } = this.at({ scale, zero });
     const values = Array.from({ length: high - low + 1 }, (_, i) => scale * (low + i - zero));
     this.bitPills.forEach((node, i) => set(node, { "aria-pressed": String(8 - i === this.bits) }));

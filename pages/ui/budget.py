@@ -7,6 +7,7 @@ from pages.ui import captions, model, running
 from quantlib.figures import spending
 from quantlib.figures.spending import FORMATS, Entry
 from quantlib.lm import EVALUATION, Bench, Summary, bench, read_texts
+from quantlib.recipes import gloss
 
 CAPS = ("Q3_K_M", "Q4_K_M", "Q5_K_M")
 CONTEXT = 256
@@ -57,6 +58,7 @@ def choose(standard: ql.Plan) -> dict[str, str]:
                 value=start[kind.name],
                 key=f"{standard.recipe.name}-{kind.name}",
                 bind="query-params",
+                help=gloss(kind.name) or None,
             )
     return chosen
 

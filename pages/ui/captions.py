@@ -7,6 +7,8 @@ from typing import Literal
 
 import streamlit as st
 
+from quantlib.recipes import gloss
+
 KINDS = {
     "measured": "measured here, now",
     "stored": "measured, stored",
@@ -19,6 +21,12 @@ KINDS = {
 def receipt(kind: Literal["measured", "stored", "exact", "published", "estimated"], source: str) -> None:
     """One line that says where the numbers above come from."""
     st.caption(f":gray-badge[{KINDS[kind]}] {source}")
+
+
+def glossed(name: str) -> None:
+    """What the tensor of this name is for, in plain words under the control that names it."""
+    if words := gloss(name):
+        st.markdown(f":small[{words[0].upper()}{words[1:]}.]")
 
 
 def data(csv: str | Callable[[], str], file_name: str, key: str | None = None) -> None:

@@ -26,16 +26,9 @@ def show_statistics(opened: Opened) -> None:
         title = f"Statistics of {opened.name}"
         made = Job("statistics", title, work, visits.current(), line="short", about=opened.identity)
         jobview.launch(STATISTICS, made)
-    if job is None:
-        return
-    if not job.done:
-        jobview.watch(job.token)
-    elif job.error:
-        jobview.show_failure(job)
-    else:
-        show_rows(
-            opened, job.result, "Statistics of every tensor", "statistics", f"inspect {opened.source} --statistics"
-        )
+    rows = jobview.outcome(job)
+    if rows is not None:
+        show_rows(opened, rows, "Statistics of every tensor", "statistics", f"inspect {opened.source} --statistics")
 
 
 def read_all(job: Job, checkpoint: ql.Checkpoint) -> list[dict]:
@@ -72,14 +65,9 @@ def show_comparison(opened: Opened) -> None:
         title = f"{other.name} against {opened.name}"
         made = Job("comparison", title, work, visits.current(), line="short", about=about)
         jobview.launch(COMPARISON, made)
-    if job is None:
-        return
-    if not job.done:
-        jobview.watch(job.token)
-    elif job.error:
-        jobview.show_failure(job)
-    else:
-        rows, total = job.result
+    found = jobview.outcome(job)
+    if found is not None:
+        rows, total = found
         left, middle, right = st.columns(3)
         left.metric(
             "Size", tables.size(other.checkpoint.nbytes), f"from {tables.size(opened.checkpoint.nbytes)}", "off"

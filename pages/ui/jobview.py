@@ -1,5 +1,7 @@
 """How a page shows a job: its place in line, its progress, the way to cancel it. The address names it."""
 
+from typing import Any
+
 import streamlit as st
 
 import quantlib as ql
@@ -53,6 +55,17 @@ def watch(token: str) -> None:
     right.button(
         "Cancel", key=f"cancel-{job.token}", on_click=job.stop.set, width="stretch", disabled=job.stop.is_set()
     )
+
+
+def outcome(job: Job | None) -> Any | None:
+    """What a job made once it is done; None until then, while it shows how far it is, or why nothing came of it."""
+    if job is None:
+        return None
+    if not job.done:
+        watch(job.token)
+    elif job.error:
+        show_failure(job)
+    return job.result
 
 
 def show_failure(job: Job) -> None:

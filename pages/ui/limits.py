@@ -31,7 +31,9 @@ class Limits:
     uploads_per_session: int = setting("QUANTLIB_UPLOADS_PER_SESSION", 4, "checkpoints that one session may hold")
     disk_bytes: int = setting("QUANTLIB_DISK", 100 * 10**9, "all uploads and results together")
     spare_bytes: int = setting("QUANTLIB_SPARE_DISK", 10**9, "left free on that disk whatever people do")
-    rehearse: bool = setting("QUANTLIB_REHEARSE", False, "whether the server visits all its pages once at its start")
+    rehearse: bool = setting(
+        "QUANTLIB_REHEARSE", False, "whether the server tries every choice of every page at its start"
+    )
     run_bytes: int = setting("QUANTLIB_MODEL_MEMORY", 10**9, "largest model, as 32-bit floats, that is run on a page")
     jobs_at_once: int = setting("QUANTLIB_JOBS", 1, "jobs that run at once; the others wait in line")
     jobs_waiting: int = setting("QUANTLIB_JOBS_WAITING", 40, "jobs that wait in line, of everyone together")

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 import quantlib as ql
+from pages.ui import captions
 from pages.ui.opened import Opened, identity, shelf
 from quantlib.checkpoints import ImportanceMatrix
 from quantlib.recipes import RECIPES
@@ -58,6 +59,7 @@ def tensor_picker(key: str, default: str, matrices_only: bool = True) -> ql.Tens
     if st.session_state.get(key) not in (None, *names):
         del st.session_state[key]  # chosen in another checkpoint
     name = st.selectbox("Tensor", names, index=index, key=key, bind="query-params", format_func=plain)
+    captions.glossed(name)
     return tensors[name]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import model
+from pages.ui import captions, model
 from pages.ui.measuring import check_runnable
 from quantlib.figures.layer import Layer, layers_at_work, matrices
 from quantlib.lm import CALIBRATION, Model, Tokenizer, load, read_texts
@@ -73,4 +73,5 @@ def layer_picker(found: Running, key: str, default: str) -> Layer:
     names = matrices(found.model)
     index = names.index(default) if default in names else 0
     name = st.selectbox("Matrix", names, index=index, key=key, bind="query-params")
+    captions.glossed(name)
     return layers(found.identity, layer_of(name), found)[name]

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from quantlib.figures import palette, style
 from quantlib.figures.runs import kind_of, row_names
 from quantlib.lm import Comparison, Sensitivity, Tokenizer, WorstToken
-from quantlib.recipes import layer_of
+from quantlib.recipes import glossed, layer_of
 
 SHARES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0)
 LEAST_DEEP = 0.01  # nats: a text in which nothing moves further stays pale
@@ -140,7 +140,7 @@ def sensitivity_svg(found: Sensitivity) -> str:
         x, w = (LEFT, WIDTH - LEFT) if layer is None else (LEFT + layer * wide, wide)
         y = rows[kind_of(name)] * TALL
         words = (
-            f"{name}\nalone in {found.format}: KL {part.kl:.5f} ± {part.kl_stderr:.5f} nats, "
+            f"{glossed(name)}\nalone in {found.format}: KL {part.kl:.5f} ± {part.kl_stderr:.5f} nats, "
             f"{part.changed_top:.1%} of the tokens change\n{part.weights:,} weights; "
             f"{1e6 * part.kl / part.weights:.2f} nats for a million weights"
         )

@@ -6,6 +6,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from quantlib.figures import palette, style
+from quantlib.figures.frontier import MANY_BITS
 from quantlib.fit import CacheLayer, Need, cache_bytes
 from quantlib.fit.published import LOADERS, quality_of
 from quantlib.lm import Sweep
@@ -98,7 +99,8 @@ def frontier(
     figure = go.Figure()
     published = [(need, row.kl) for need in needs if (row := quality_of(need.recipe))]
     _points(figure, published, "Llama-3-8B, published", "circle", "code", memory, theme)
-    here = [(need, measured[need.recipe]) for need in needs if measured.get(need.recipe, 0) > 0]
+    lossy = [(need, measured[need.recipe]) for need in needs if measured.get(need.recipe, 0) > 0]
+    here = [point for point in lossy if point[0].weighed.bpw < MANY_BITS]
     if here:
         _points(figure, here, "the demo model, measured", "diamond", "super-scale", memory, theme)
     _ring(figure, [point for point in published if point[0].recipe == chosen], theme)
@@ -113,6 +115,12 @@ def frontier(
             annotation={"text": size(memory), "font": {"color": muted}, "yanchor": "bottom"},
         )  # fmt: skip
     figure.update_xaxes(title="memory needed, GB", range=reach)
+    for need, kl in lossy:
+        if (need, kl) not in here and reach[0] <= need.total / GB <= reach[1]:
+            figure.add_annotation(
+                x=need.total / GB, y=0, yref="y domain", yanchor="bottom", showarrow=False,
+                text=f"{need.recipe}, the demo model: {kl:.0e} ↓", font={"size": 11, "color": palette.MUTED[theme]},
+            )  # fmt: skip
     figure.update_yaxes(title="KL divergence from the original, nats", type="log", exponentformat="power", dtick=1)
     return figure
 

@@ -10,6 +10,7 @@ from quantlib.lm import Measured, Sweep
 
 WIDTH, HEIGHT = 860, 480
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 34, 56
+MANY_BITS = 12  # what has more loses so little that its place would squeeze all others into a corner
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     """Recipes as points, bits per weight to the right and loss upward, both by doubling, as SVG that stands alone.
 
     Points on the frontier are filled and joined. chosen: a recipe whose point is ringed. What lost nothing has no
-    place on a scale by doubling and is left out. Raises KeyError for an unknown loss.
+    place on a scale by doubling and is left out; 16-bit formats stand as marks at the edge, where the scale ends.
+    Raises KeyError for an unknown loss.
     """
     measure = LOSSES[loss]
-    shown = [m for m in sweep.measured if measure.of(m) > 0]
+    lossy = [m for m in sweep.measured if measure.of(m) > 0]
+    shown = [m for m in lossy if m.bpw < MANY_BITS] or lossy
     ink, muted, rule, panel = (t[theme] for t in (palette.INK, palette.MUTED, palette.RULE, palette.PANEL))
     x = _Axis([m.bpw for m in shown], LEFT, WIDTH - RIGHT)
     y = _Axis([measure.of(m) for m in shown], HEIGHT - BOTTOM, TOP)
@@ -56,6 +59,7 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     marks.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>')
     for m in sorted(shown, key=lambda m: m in best):  # what is best lies on top
         marks.append(_point(m, x(m.bpw), y(measure.of(m)), measure, m in best, m.recipe == chosen, ink, panel))
+    marks += [_beyond(i, m, measure, ink) for i, m in enumerate(m for m in lossy if m not in shown)]
     marks += _labels([(x(m.bpw), y(measure.of(m)), m.name) for m in best], ink, panel)
     marks.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">bits per weight</text>'
@@ -84,6 +88,16 @@ def _point(m: Measured, x: float, y: float, measure: Loss, best: bool, chosen: b
     )
     ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="10" fill="none" stroke="{ink}" stroke-width="2"/>' if chosen else ""
     return f"<g><title>{escape(words)}</title>{ring}{shape}</g>"
+
+
+def _beyond(place: int, m: Measured, measure: Loss, ink: str) -> str:
+    """A recipe beyond the corner of the scale: an arrow into it, its name and its numbers."""
+    x, y = WIDTH - RIGHT - 8, HEIGHT - BOTTOM - 10 - 20 * place
+    return (
+        f'<path d="M{x - 8} {y - 8}L{x} {y}M{x - 7} {y}H{x}V{y - 7}" fill="none" stroke="{ink}" stroke-width="1.5"/>'
+        f'<text x="{x - 14}" y="{y}" text-anchor="end" fill="{ink}">{escape(m.name)}, {m.bpw:.0f} bits: '
+        f"{_plain(measure.of(m))}</text>"
+    )
 
 
 def _plain(value: float) -> str:

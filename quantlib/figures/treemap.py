@@ -8,7 +8,7 @@ from math import prod
 
 from quantlib.figures.runs import depth_of, kind_of
 from quantlib.jobs import Plan, PlannedTensor
-from quantlib.recipes import Recipe, quantizable
+from quantlib.recipes import Recipe, glossed, quantizable
 from quantlib.recipes.naming import parts
 from quantlib.tables import size
 
@@ -129,10 +129,13 @@ def part_of(t: PlannedTensor, plan: Plan) -> str:
 
 
 def words(t: PlannedTensor) -> str:
-    """What is said of a tensor: a headline, a line break, the reason."""
+    """What is said of a tensor: its name and what it is for, its size, the reason."""
     shape = " × ".join(f"{d:,}" for d in t.shape)
     reason = f"{t.reason[0].upper()}{t.reason[1:]}."
-    return f"{t.name}\n{shape} = {prod(t.shape):,} weights · {t.target}, {t.bpw:.4g} bpw · {t.nbytes:,} bytes\n{reason}"
+    return (
+        f"{glossed(t.name)}\n{shape} = {prod(t.shape):,} weights · {t.target}, {t.bpw:.4g} bpw · {t.nbytes:,} bytes"
+        f"\n{reason}"
+    )
 
 
 def short_name(name: str) -> str:
