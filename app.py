@@ -13,13 +13,14 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
-from pages.ui import routes, security, sharing, warmup  # noqa: E402
+from pages.ui import first_paint, routes, security, sharing, warmup  # noqa: E402
 
 app = st.App(
     ROOT / "pages" / "ui" / "entry.py",
     lifespan=warmup.lifespan,
     routes=[*routes.routes(), *sharing.ROUTES],
-    middleware=security.MIDDLEWARE,
+    middleware=[Middleware(security.SecurityHeaders), Middleware(first_paint.FirstPaint)],
     on_script_error=security.show_sentence,
 )

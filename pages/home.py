@@ -54,7 +54,7 @@ def show_hero(found: Showcase) -> None:
         "model fits into less memory and runs faster. Nothing else about it changes. Here is a small one, made for "
         "this page: 8.4 million numbers, 32 bits each. We quantize it."
     )
-    hero = st.container()
+    hero = st.container(key="hero")
     said = guess("Of 100 next tokens that the model expects, how many are still the same?", list(opening.CHOICES))
     with hero:
         st.html(opening.hero_html(best, said is not None))

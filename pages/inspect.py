@@ -48,7 +48,7 @@ def show_strip(opened: Opened) -> None:
     by = st.segmented_control(
         "The file in byte order, coloured by", list(COLOURS), default="what it does", key="colour", required=True
     )
-    drawing.draw(strip_of(opened.identity, COLOURS[by], opened.checkpoint), key="strip")
+    drawing.draw(strip_of(opened.identity, COLOURS[by], opened.checkpoint), key="bytes")
     captions.receipt("exact", "every byte of the file from left to right, row after row; point at one to read its name")
 
 

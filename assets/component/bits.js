@@ -1,15 +1,11 @@
 // One value in several float formats, bit by bit. Flip a bit in any row: that row sets the value, the others round it.
 import { bias, changedByRounding, convert, decode, fieldsOf, kindOf, largestBits, neighbours, nine, pretty, raised, width }
   from "./float_math.js";
-import { debounced, h, role, set, sup } from "./dom.js";
+import { debounced, h, mount, role, set, sup } from "./dom.js";
 
 const WIDE = { name: "wide", e: 8, m: 23 };           // the address and Python speak FP32 patterns
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.strip ??= new Strip(root);
-  root.strip.update(data, setStateValue);
-}
+export default (component) => mount(Strip, component);
 
 class Strip {
   constructor(root) {

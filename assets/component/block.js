@@ -1,15 +1,11 @@
 // One stored block: its weights, its bytes, and which depends on which. Everything follows from the fields' bit
 // addresses: a weight lights its bits, a bit lights its weights. Pointing previews, choosing (click, tap, focus) stays.
 import { decode, pretty } from "./float_math.js";
-import { debounced, h, role, set } from "./dom.js";
+import { debounced, h, mount, role, set } from "./dom.js";
 
 const F32 = { e: 8, m: 23 }, F16 = { e: 5, m: 10 };
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.brush ??= new Brush(root);
-  root.brush.update(data, setStateValue);
-}
+export default (component) => mount(Brush, component);
 
 class Brush {
   constructor(root) {

@@ -1,20 +1,17 @@
 // One weight grows; its neighbours have to live with the scale. Python quantized the row at every size.
 import { decode, pretty } from "./float_math.js";
-import { debounced, framed, h, s, set } from "./dom.js";
+import { debounced, framed, h, mount, s, set } from "./dom.js";
 import { clamp, linear } from "./plot.js";
 
 const WIDE = { e: 8, m: 23 };
 const WIDTH = 720, HEIGHT = 168, PAD = 6;
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.grow ??= new Grow(root);
-  root.grow.update(data, setStateValue);
-}
+export default (component) => mount(Grow, component);
 
 class Grow {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("size", { token: this.data.token, step: this.at }));
     this.draw = framed(() => this.render());
     this.range = h("input", { type: "range", min: 0, step: 1, "aria-label": "Size of the one weight", oninput: () => this.go(Number(this.range.value)) });

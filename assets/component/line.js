@@ -3,22 +3,19 @@
 // number on either.
 import { bias, decode, encode, kindOf, largestBits, pretty, raised } from "./float_math.js";
 import { clamp, linear } from "./plot.js";
-import { debounced, dragged, framed, h, s, set } from "./dom.js";
+import { debounced, dragged, framed, h, mount, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const LOWEST = -40, HIGHEST = 20;        // powers of two that the range shows
 const MOST_MARKS = 200;                  // numbers of a format that are drawn in the window, before they become a band
 const ROW = 26;
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.line ??= new Line(root);
-  root.line.update(data, setStateValue);
-}
+export default (component) => mount(Line, component);
 
 class Line {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("number", { token: this.data.token, bits: encode(WIDE, this.value), window: this.window }));
     this.draw = framed(() => this.render());
     this.near = s("svg", { class: "near", role: "img", "aria-label": "Number line: where each format has numbers" });

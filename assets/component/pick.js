@@ -1,20 +1,17 @@
 // The weights that share one code, and the grid points that come nearest to them. Point at a point and see why one wins.
 import { decode, pretty } from "./float_math.js";
 import { linear } from "./plot.js";
-import { debounced, framed, h, role, s, set } from "./dom.js";
+import { debounced, framed, h, mount, role, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const W = 470, H = 300, LEFT = 42, FOOT = 44;
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.pick ??= new Pick(root);
-  root.pick.update(data, setStateValue);
-}
+export default (component) => mount(Pick, component);
 
 class Pick {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("candidate", { token: this.data.token, candidate: this.at }));
     this.draw = framed(() => this.render());
     this.plot = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img" });

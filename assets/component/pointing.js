@@ -1,22 +1,19 @@
 // A drawing that answers: point at a part (or walk through them with the arrow keys) and read what it is.
 // Above it, if there are any, the pieces of a name: press one and the parts that it decided stand out.
-import { debounced, h, set } from "./dom.js";
+import { debounced, h, mount, set, sideways } from "./dom.js";
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.pointing ??= new Pointing(root);
-  root.pointing.update(data, setStateValue);
-}
+export default (component) => mount(Pointing, component);
 
 class Pointing {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("piece", { token: this.data.token, piece: this.piece }));
     this.pieces = h("div", { class: "pieces", role: "group" });
     this.meaning = h("div", { class: "meaning", "aria-live": "polite" });
     this.drawing = h("div", { class: "drawing" });
     this.say = h("div", { class: "say", "aria-live": "polite" });
-    root.replaceChildren(this.pieces, this.meaning, this.drawing, this.say);
+    root.replaceChildren(this.pieces, this.meaning, ...sideways(this.drawing), this.say);
     this.drawing.onpointermove = (event) => this.point(event.target.closest?.("[data-words]"));
     this.drawing.onpointerdown = this.drawing.onpointermove;
     this.drawing.onpointerleave = () => this.point(this.kept);

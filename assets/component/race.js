@@ -2,18 +2,14 @@
 // the ring and find a place with less error than theirs. On the left the weights, on the levels of the place chosen.
 import { decode, pretty } from "./float_math.js";
 import { clamp, colours, linear, paint } from "./plot.js";
-import { debounced, dragged, framed, h, role, s, set } from "./dom.js";
+import { debounced, dragged, framed, h, mount, role, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const LEVELS = 16, ACROSS = 96, UP = 72;      // pixels of the map
 const W = 430, H = 300, TOP = 12, FOOT = 22;
 const MARKS = ["▲", "◆", "★"];
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.race ??= new Race(root);
-  root.race.update(data, setStateValue);
-}
+export default (component) => mount(Race, component);
 
 export function stored(x, { scale, minimum }) {
   return x.map((value) => (scale > 0 ? scale * clamp(evenly((value + minimum) / scale), 0, LEVELS - 1) : 0) - minimum);
@@ -30,6 +26,7 @@ export function score(x, grid, weights) {
 class Race {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("place", { token: this.data.token, measure: this.measure, place: this.place() }));
     this.draw = framed(() => this.render());
     this.pills = h("div", { class: "group", role: "group", "aria-label": "What an error counts" });

@@ -1,20 +1,17 @@
 // Rulers whose marks lie unevenly, over a histogram of the weights that they measure. Drag the weight: every ruler snaps.
 import { decode, pretty } from "./float_math.js";
 import { clamp, linear } from "./plot.js";
-import { debounced, dragged, framed, h, s, set } from "./dom.js";
+import { debounced, dragged, framed, h, mount, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const TOP = 120, ROW = 54;
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.rulers ??= new Rulers(root);
-  root.rulers.update(data, setStateValue);
-}
+export default (component) => mount(Rulers, component);
 
 class Rulers {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("share", { token: this.data.token, share: Math.round(1000 * this.value) }));
     this.draw = framed(() => this.render());
     this.plot = s("svg", { role: "group", "aria-label": "Rulers over the histogram of weights" });

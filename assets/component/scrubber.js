@@ -1,20 +1,17 @@
 // A trace, step by step: a picture for each step, what has been lost so far, and a handle to move by hand.
 import { decode, pretty } from "./float_math.js";
-import { debounced, dragged, framed, h, s, set, unpacked } from "./dom.js";
+import { debounced, dragged, framed, h, mount, s, set, unpacked } from "./dom.js";
 import { axis, clamp, colours, linear, paint } from "./plot.js";
 
 const WIDE = { e: 8, m: 23 };
 const WIDTH = 720, HEIGHT = 150, LEFT = 56, RIGHT = 8, FOOT = 34;
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.scrubber ??= new Scrubber(root);
-  root.scrubber.update(data, setStateValue);
-}
+export default (component) => mount(Scrubber, component);
 
 class Scrubber {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("step", { token: this.data.token, step: this.at }));
     this.draw = framed(() => this.render());
     this.range = h("input", { type: "range", min: 0, step: 1, oninput: () => this.go(Number(this.range.value)) });

@@ -3,7 +3,7 @@
 import { decode, pretty } from "./float_math.js";
 import { clamp, linear, ticks } from "./plot.js";
 import { covering, roundRow, squaredError } from "./grid_math.js";
-import { debounced, dragged, framed, h, role, s, set } from "./dom.js";
+import { debounced, dragged, framed, h, mount, role, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const H = 330, TOP = 12;
@@ -12,15 +12,12 @@ const WIDE_ROOM = { W: 864, SQUARE: 250, GAP: 62, CODES: 20 }, NARROW_ROOM = { W
 const NARROW = 560;
 const CURVE = 120, SMALLEST = 0.4, LARGEST = 1.4, POINTS = 240;         // scales tried, as shares of the covering one
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.stairs ??= new Stairs(root);
-  root.stairs.update(data, setStateValue);
-}
+export default (component) => mount(Stairs, component);
 
 class Stairs {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.send = debounced(() => this.report("grid", { token: this.data.token, bits: this.bits, symmetric: this.symmetric, share: Math.round(1000 * this.share) }));
     this.draw = framed(() => this.render());
     this.controls = h("div", { class: "controls" });

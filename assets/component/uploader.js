@@ -1,14 +1,10 @@
 // Brings files to the server in slices: announces them, then sends each piece by piece to the app's own route.
 // A slice that fails is sent again from where the server says the file ends. Names are shown as text, never as markup.
-import { h } from "./dom.js";
+import { h, mount } from "./dom.js";
 
 const RETRIES = 6;
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.uploader ??= new Uploader(root);
-  root.uploader.update(data, setStateValue);
-}
+export default (component) => mount(Uploader, component);
 
 class Uploader {
   constructor(root) { this.root = root; }

@@ -2,23 +2,20 @@
 // a frame, or move it with the arrow keys.
 import { decode, pretty } from "./float_math.js";
 import { clamp, colours, paint } from "./plot.js";
-import { debounced, dragged, framed, h, role, s, set, unpacked } from "./dom.js";
+import { debounced, dragged, framed, h, mount, role, s, set, unpacked } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const NEAR = 32, FEW = 8;    // weights of a side in the third and the fourth zoom
 const VIEWS = ["weights", "stored", "error"];
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".ql");
-  root.zooms ??= new Zooms(root);
-  root.zooms.update(data, setStateValue);
-}
+export default (component) => mount(Zooms, component);
 
 const numbers = (text) => new Float32Array(unpacked(text).buffer);
 
 class Zooms {
   constructor(root) {
     this.root = root;
+    this.pictured = true;
     this.view = "weights";
     this.near = { row: 0, column: 0 }; this.few = { row: 0, column: 0 };
     this.send = debounced(() => this.report("tile", { token: this.data.token, row: this.tile.row, column: this.tile.column }), 160);

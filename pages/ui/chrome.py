@@ -1,22 +1,20 @@
-"""What frames every page: the width, the style sheets, the theme."""
+"""What frames every page: the layout and the theme. The style sheets are there before it: first_paint.py."""
 
 from pathlib import Path
 
 import streamlit as st
 
 from pages.ui import address, component
-from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
 
 def page_frame() -> None:
-    """Set what all pages share; called by the router before the page runs."""
+    """Set what all pages share; called by the router before the page runs, and seen in the browser as its beginning."""
     presenting = address.flag("present")
     st.set_page_config(layout="centered", initial_sidebar_state="collapsed" if presenting else "auto")
-    names = ("style.css", "print.css", *(["present.css"] if presenting else []))
-    sheets = "".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
-    st.html(f"<style>{palette.css()}{sheets}</style>")
+    if presenting:
+        st.html(f"<style>{(ASSETS / 'present.css').read_text(encoding='utf-8')}</style>")
     component.mending()
 
 

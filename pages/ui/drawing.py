@@ -3,20 +3,9 @@
 (`st.html` strips SVG, and `st.image` would make it a picture apart, blind to the theme.)
 """
 
-from pathlib import Path
+from pages.ui import component
 
-import streamlit as st
-
-from quantlib.figures import palette
-
-STYLE = Path(__file__).parents[2] / "assets" / "drawing.css"
-
-_drawing = st.components.v2.component(
-    "quantlib.drawing",
-    html='<div class="drawing"></div>',
-    css=palette.css() + STYLE.read_text(encoding="utf-8"),
-    js="export default ({ data, parentElement }) => { parentElement.querySelector('.drawing').innerHTML = data; };",
-)
+_drawing = component.make("drawing", "dom.js", "drawing.js")
 
 
 def draw(svg: str, *, key: str) -> None:

@@ -3,7 +3,6 @@
 import logging
 
 import streamlit as st
-from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -38,9 +37,6 @@ class SecurityHeaders:
             await refusal(scope, receive, send_with_headers)
             return
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
-
-
-MIDDLEWARE = [Middleware(SecurityHeaders)]
 
 
 def show_sentence(error: Exception) -> bool:

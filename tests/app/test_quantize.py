@@ -119,3 +119,25 @@ def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path)
 def test_a_job_that_the_server_does_not_know(server, page):
     page.goto(f"{server}/quantize?job=gone")
     page.get_by_text("no longer knows").wait_for()
+
+
+def test_a_budget_is_measured_and_kept(server, page, tmp_path):
+    rng = np.random.default_rng(5)
+    names = [f"model.layers.{i}.mlp.{part}_proj.weight" for i in range(2) for part in ("up", "down")]
+    tensors = {name: rng.standard_normal((256, 256), np.float32) * (1 + i) for i, name in enumerate(names)}
+    save_file(tensors, tmp_path / "small.safetensors")
+    bring(page, server, tmp_path / "small.safetensors")
+    opened(page)
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
+    page.get_by_role("radio", name="a budget").click()
+    page.get_by_role("button", name="Measure what formats cost").click()
+    page.get_by_role("heading", name="The plan").wait_for(timeout=90_000)
+    quantize(page)
+    link = page.get_by_role("link", name=DOWNLOAD)
+    link.wait_for(timeout=60_000)
+    out = tmp_path / "out.gguf"
+    out.write_bytes(page.request.get(link.evaluate("a => a.href")).body())
+    with ql.open_checkpoint(out) as written:
+        matrices = [t for t in written.tensors.values() if len(t.shape) == 2]
+        assert len(matrices) == len(names)
+        assert 8 * sum(t.nbytes for t in matrices) <= 4.5 * sum(t.size for t in matrices)
