@@ -14,7 +14,7 @@ def add(commands) -> None:
     compare.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
     compare.add_argument(
         "--text", type=Path, action="append", metavar="FILE",
-        help="a UTF-8 text to calibrate on; may be repeated; default: the calibration text of this project",
+        help="a UTF-8 text to calibrate on; may be repeated; default: the two of this project",
     )  # fmt: skip
     compare.add_argument(
         "--evaluate", type=Path, action="append", metavar="FILE",
@@ -42,9 +42,12 @@ def _bits(text: str) -> tuple[int, ...]:
 
 def run(options) -> int:
     from quantlib.lm.contest import contest
-    from quantlib.lm.texts import CALIBRATION, EVALUATION, read_texts
+    from quantlib.lm.texts import CALIBRATION, EVALUATION, GENERATED, read_texts
 
-    calibration, texts = read_texts(options.text or [CALIBRATION]), read_texts(options.evaluate or EVALUATION)
+    calibration, texts = (
+        read_texts(options.text or [CALIBRATION, GENERATED]),
+        read_texts(options.evaluate or EVALUATION),
+    )
     show = progress_line("comparing")
     with ql.open_checkpoint(options.model) as checkpoint:
         found = contest(checkpoint, calibration, texts, options.bits, options.group, options.context, show)

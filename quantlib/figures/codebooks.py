@@ -10,7 +10,7 @@ import numpy as np
 from quantlib.figures.rounding import sampled_rows
 from quantlib.figures.weights import Rows, fp32_bits
 from quantlib.formats import FORMATS, BlockFormat, Format
-from quantlib.formats.blocks.nonlinear import VALUES as IQ4_NL_VALUES
+from quantlib.formats.blocks.search import VALUES as IQ4_NL_VALUES
 from quantlib.formats.integers import IntegerFormat
 from quantlib.metrics import compare
 

@@ -21,7 +21,7 @@ from quantlib.lm.model import Model, load
 from quantlib.lm.perplexity import Perplexity, overall, perplexity, perplexity_of
 from quantlib.lm.sensing import PARTS, PartLoss, Sensitivity, sensitivity
 from quantlib.lm.sweeping import Bench, Measured, Sweep, bench, sweep
-from quantlib.lm.texts import CALIBRATION, EVALUATION, cut_texts, digest_of_texts, read_texts
+from quantlib.lm.texts import CALIBRATION, EVALUATION, GENERATED, cut_texts, digest_of_texts, read_texts
 from quantlib.lm.tokenizer import Tokenizer
 from quantlib.lm.windows import Windows, cut
 
@@ -29,6 +29,7 @@ __all__ = [
     "ARCHITECTURES",
     "CALIBRATION",
     "EVALUATION",
+    "GENERATED",
     "PARTS",
     "Activations",
     "Architecture",

@@ -14,6 +14,7 @@ from quantlib.lm.windows import Windows, cut
 ASSETS = Path(__file__).parents[2] / "assets"
 EVALUATION = (ASSETS / "evaluation" / "story.txt", ASSETS / "evaluation" / "explanation.txt")
 CALIBRATION = ASSETS / "calibration" / "mixed.txt"
+GENERATED = ASSETS / "calibration" / "generated.txt"  # longer: what the demo model writes by itself
 
 
 def read_texts(paths: Sequence[str | Path]) -> dict[str, str]:

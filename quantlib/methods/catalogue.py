@@ -19,7 +19,8 @@ from quantlib.methods.rtn import round_to_nearest
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A matrix whose codes are chosen. decoded: what it is read back as, float32 (outputs, inputs); bpw: all counted.
+    """A matrix whose codes are chosen. decoded: what it is read back as, float32 (outputs, inputs); bpw: all counted,
+    in the smallest layout that loaders read: even grids as GPTQ and AWQ store them, zero points as small as codes.
 
     result: the method's own, with the codes: Rounded, Gptq, Awq (of all matrices together), Hqq, Blockwise, GptqBlocks,
     or the stored rows of a block format, uint8 (outputs, bytes).
@@ -58,7 +59,7 @@ def nearest(bits: int, group: int | None = None) -> Method:
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
         done = round_to_nearest(weight, form, granularity)
-        return Chosen(done.decoded, done.bpw, done)
+        return Chosen(done.decoded, AffineGroups(bits, group or weight.shape[1]).bpw, done)
 
     return Method(f"round to nearest, {granularity}", "round to nearest", bits, False, _each(choose))
 
@@ -103,7 +104,7 @@ def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
         done = gptq(weight, gram.hessian, IntegerGrids(form, group or weight.shape[1]), how)
-        return Chosen(done.dequantized(), form.bits + form.overhead * done.scales.size / done.codes.size, done)
+        return Chosen(done.dequantized(), AffineGroups(bits, group or weight.shape[1]).bpw, done)
 
     order = ", act-order" if how.act_order else ""
     grouped = f"per group of {group}" if group else "per channel"

@@ -8,7 +8,7 @@ import pytest
 from families import draw
 
 from quantlib.formats import FORMATS
-from quantlib.formats.blocks import iquants, iquants_ternary, microscaling, nonlinear, ternary
+from quantlib.formats.blocks import iquants, iquants_ternary, microscaling, search, ternary
 from quantlib.formats.blocks.grids import grid
 from quantlib.formats.blocks.iquants_search import nearest_on_grid
 from quantlib.formats.blocks.iquants_signs import expand_signs, split_signs
@@ -82,12 +82,12 @@ def test_seven_bit_signs_hold_an_even_number_of_minuses(signs):
 
 
 def test_uneven_values_are_rounded_to_the_nearest():
-    edges = np.concatenate([np.nextafter(nonlinear.MIDPOINTS, np.float32(at)) for at in (-1e9, 1e9)])
-    v = np.concatenate([np.linspace(-200, 200, 4001, dtype=np.float32), nonlinear.MIDPOINTS, edges])
-    values = nonlinear.VALUES.astype(float)
+    edges = np.concatenate([np.nextafter(search.MIDPOINTS, np.float32(at)) for at in (-1e9, 1e9)])
+    v = np.concatenate([np.linspace(-200, 200, 4001, dtype=np.float32), search.MIDPOINTS, edges])
+    values = search.VALUES.astype(float)
     distance = np.abs(v.astype(float)[:, None] - values)
     highest_of_nearest = 15 - distance[:, ::-1].argmin(axis=1)
-    assert np.array_equal(nonlinear.nearest_value(v), highest_of_nearest)
+    assert np.array_equal(search.nearest_value(v), highest_of_nearest)
 
 
 def test_scales_of_the_microscaling_formats_are_those_of_the_types():

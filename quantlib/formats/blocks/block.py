@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantlib.errors import FormatError
-from quantlib.formats.blocks.best import SuperBlock, improve
+from quantlib.formats.blocks.best_scale import OneScale
+from quantlib.formats.blocks.best_super import SuperBlock
 from quantlib.formats.finite import HALF_MAX, check_finite, check_scales
 from quantlib.formats.layout import Layout
 from quantlib.formats.rows import check_importance, check_row, check_rows, check_stored_rows, read_only
@@ -117,7 +118,7 @@ class BlockFormat:
     reference: the functions that make up the readable encoder, in reading order; their source is worth showing.
     terms: what the formula names beside fields. requires_importance: nothing can be stored without one.
     importance_by_row: with importance a block's codes depend on its whole row, so choose is given the blocks of a row.
-    super_block: how a k-quant stores its numbers, for the search of `blocks.best`.
+    better: how far a search goes on from ggml's choice, see `blocks.best`; None in a format that has no such search.
     """
 
     name: str
@@ -133,7 +134,7 @@ class BlockFormat:
     importance_by_row: bool = False
     requires_importance: bool = False
     terms: Mapping[str, Term] = field(default_factory=dict)
-    super_block: SuperBlock | None = None
+    better: SuperBlock | OneScale | None = None
     kind = "block"
 
     def __repr__(self) -> str:
@@ -172,8 +173,8 @@ class BlockFormat:
         """Quantize rows: (..., n) -> uint8 (..., row_bytes(n)), ggml's bytes.
 
         x: any float type, worked on as float32. importance: float32 (n,), not negative, or None. effort: "best"
-        searches on from ggml's choice to a lower error Σ importance · (x − x̂)², in formats with a `super_block`; the
-        bytes of others stay ggml's.
+        searches on from ggml's choice to a lower error Σ importance · (x − x̂)², in formats that have such a
+        search (`better`); the bytes of others stay ggml's.
         Raises FormatError on a row that blocks do not divide, NaN, infinity, a wrong importance and another effort;
         ScaleError, with the row, where a scale is beyond FP16's range.
         """
@@ -182,20 +183,20 @@ class BlockFormat:
         data, largest = self._encoded(x, importance)
         if largest > HALF_MAX / 2:  # where it is known and smaller, no scale can be as large as that
             check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
-        return data if effort == "standard" or self.super_block is None else self._better(data, x, importance)
+        if effort == "standard" or self.better is None:
+            return data
+        return self._better(data, x, importance, self.better.load_kernel())
 
-    def _better(self, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None, improve=None) -> np.ndarray:
-        """Stored rows of a lower error than data. improve: the reference of `blocks.best`, or the kernel without."""
-        if improve is None:
-            from quantlib.formats.kernels.best import improve_codes as improve
-
+    def _better(self, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None, improve: Callable) -> np.ndarray:
+        """Stored rows of a lower error than data. improve(x, weights, codes, weighed): the kernel, or the reference."""
+        weighed = importance is not None
         blocks, importance, _ = self._blocks(x, importance)
         stored = data.reshape(-1, self.nbytes)
         weights = np.ones((1, self.values), np.float32) if importance is None else importance
         better = np.empty_like(stored)
         for start in range(0, len(blocks), TOGETHER):
             rows = np.arange(start, min(start + TOGETHER, len(blocks)))
-            codes = improve(blocks[rows], weights[rows % len(weights)], self.unpack(stored[rows]), self.super_block)
+            codes = improve(blocks[rows], weights[rows % len(weights)], self.unpack(stored[rows]), weighed)
             better[rows] = self.pack(codes)
         return better.reshape(data.shape)
 
@@ -227,10 +228,10 @@ class BlockFormat:
         """As `quantize`, by the readable reference: the same bytes, about a hundred times slower."""
         data = self.ggml_bytes_reference(x, importance)
         check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
-        if effort == "standard" or self.super_block is None:
+        if effort == "standard" or self.better is None:
             return data
         with np.errstate(all="ignore"):
-            return self._better(data, x, importance, improve)
+            return self._better(data, x, importance, self.better.improve)
 
     def ggml_bytes_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
         """As `ggml_bytes`, by the readable reference."""

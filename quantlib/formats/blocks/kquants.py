@@ -42,7 +42,8 @@ from functools import partial
 import numpy as np
 
 from quantlib.formats.blocks import search
-from quantlib.formats.blocks.best import SuperBlock
+from quantlib.formats.blocks.best import Levels, Reach
+from quantlib.formats.blocks.best_super import SuperBlock
 from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
 from quantlib.formats.blocks.search import nearest_int, total
 from quantlib.formats.layout import Field, Layout, plane, run, word
@@ -218,7 +219,7 @@ Q4_K = BlockFormat(
     decode=decode_minima,
     load_kernels=_load_q4_k,
     reference=(choose_q4_k, *_SHARED),
-    super_block=SuperBlock(8, 15, 0, 0, 63, 0, True),
+    better=SuperBlock(8, Levels(0, 15), 0, 63, 0, True, Reach(6, 4), Reach(12, 6)),
 )
 
 Q5_K = BlockFormat(
@@ -242,7 +243,7 @@ Q5_K = BlockFormat(
     decode=decode_minima,
     load_kernels=_load_q5_k,
     reference=(choose_q5_k, *_SHARED),
-    super_block=SuperBlock(8, 31, 0, 0, 63, 0, True),
+    better=SuperBlock(8, Levels(0, 31), 0, 63, 0, True, Reach(6, 4), Reach(12, 6)),
 )
 
 
@@ -310,5 +311,5 @@ Q6_K = BlockFormat(
     decode=decode_q6_k,
     load_kernels=_load_q6_k,
     reference=(choose_q6_k, search.symmetric_scale, nearest_int, total),
-    super_block=SuperBlock(16, 63, 32, -128, 127, 0, False),
+    better=SuperBlock(16, Levels(-32, 31), -128, 127, 0, False, Reach(16), Reach(20)),
 )

@@ -47,6 +47,8 @@ from functools import partial
 import numpy as np
 
 from quantlib.formats.blocks import search
+from quantlib.formats.blocks.best import Levels, Reach
+from quantlib.formats.blocks.best_scale import OneScale
 from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
 from quantlib.formats.blocks.search import nearest_int, total
 from quantlib.formats.layout import Field, Layout, plane, run, word
@@ -189,6 +191,7 @@ def _symmetric(name: str, ggml_type: int, bits: int, q: np.ndarray) -> BlockForm
         load_kernels=partial(_load_symmetric, bits),
         reference=(choose_symmetric, whole, weights_in_row, search.symmetric_scale, nearest_int, total),
         importance_by_row=True,
+        better=OneScale(Levels(-zero, zero - 1), False, 4 * zero, Reach(8, 0, True), Reach(16, 0, True)),
     )
 
 
@@ -204,6 +207,7 @@ def _with_minimum(name: str, ggml_type: int, bits: int, q: np.ndarray) -> BlockF
         load_kernels=partial(_load_minimum, bits),
         reference=(choose_minimum, whole, weights_in_row, search.scale_and_minimum, nearest_int, total),
         importance_by_row=True,
+        better=OneScale(Levels(0, (1 << bits) - 1), True, 4 << bits, Reach(4, 3), Reach(8, 4)),
     )
 
 

@@ -19,19 +19,14 @@ IQ4_XS: 256 weights in 136 bytes, 4.25 bpw
 
 import numpy as np
 
+from quantlib.formats.blocks.best import Levels, Reach
+from quantlib.formats.blocks.best_scale import OneScale
+from quantlib.formats.blocks.best_super import SuperBlock
 from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels, Term
-from quantlib.formats.blocks.search import LEAST, Search, nearest_int, total
+from quantlib.formats.blocks.search import LEAST, VALUES, Search, nearest_int, nearest_value, total
 from quantlib.formats.layout import Field, Layout, plane, word
 
 F32 = np.float32
-# Dense around zero, where most weights are (kvalues_iq4nl in ggml-common.h).
-VALUES = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int8)
-MIDPOINTS = (VALUES[1:].astype(F32) + VALUES[:-1].astype(F32)) / 2
-
-
-def nearest_value(v: np.ndarray) -> np.ndarray:
-    """The number of the nearest of `VALUES`, the higher one of two at the same distance. uint8 of the same shape."""
-    return np.searchsorted(MIDPOINTS, v, side="right").astype(np.uint8)
 
 
 def table_scale(x, weights) -> Search:
@@ -145,6 +140,7 @@ def _load_iq4_xs() -> Kernels:
     return Kernels(nonlinear.encode_iq4_plain, nonlinear.encode_iq4, nonlinear.decode_iq4_xs)
 
 
+_UNEVEN = Levels(int(VALUES[0]), int(VALUES[-1]), uneven=True)
 _VALUE = {"v": Term("value[q]", lambda codes, weight: VALUES[codes["q"]])}
 IQ4_NL = BlockFormat(
     name="IQ4_NL",
@@ -163,6 +159,7 @@ IQ4_NL = BlockFormat(
     load_kernels=_load_iq4_nl,
     reference=(choose_iq4_nl, weights_of, table_scale, nearest_value, total),
     terms=_VALUE,
+    better=OneScale(_UNEVEN, False, 64, Reach(12, 0, True), Reach(24, 0, True)),
 )
 
 IQ4_XS = BlockFormat(
@@ -188,4 +185,5 @@ IQ4_XS = BlockFormat(
     load_kernels=_load_iq4_xs,
     reference=(choose_iq4_xs, weights_of, table_scale, nearest_value, nearest_int, total),
     terms=_VALUE,
+    better=SuperBlock(8, _UNEVEN, -32, 31, 32, False, Reach(5, 0, True), Reach(12, 0, True)),
 )

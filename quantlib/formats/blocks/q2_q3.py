@@ -24,7 +24,8 @@ Q3_K: 256 weights in 110 bytes, 3.4375 bpw
 import numpy as np
 
 from quantlib.formats.blocks import search
-from quantlib.formats.blocks.best import SuperBlock
+from quantlib.formats.blocks.best import Levels, Reach
+from quantlib.formats.blocks.best_super import SuperBlock
 from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
 from quantlib.formats.blocks.kquants import (
     decode_minima,
@@ -104,7 +105,7 @@ Q2_K = BlockFormat(
         nearest_int,
         total,
     ),
-    super_block=SuperBlock(16, 3, 0, 0, 15, 0, True),
+    better=SuperBlock(16, Levels(0, 3), 0, 15, 0, True, Reach(6, 4), Reach(12, 6)),
 )
 
 
@@ -198,5 +199,5 @@ Q3_K = BlockFormat(
         nearest_int,
         total,
     ),
-    super_block=SuperBlock(16, 7, 4, -32, 31, 32, False),
+    better=SuperBlock(16, Levels(-4, 3), -32, 31, 32, False, Reach(4), Reach(12, 0, True)),
 )

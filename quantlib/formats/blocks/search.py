@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 F32 = np.float32
+# Dense around zero, where most weights are (kvalues_iq4nl in ggml-common.h).
+VALUES = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int8)
+MIDPOINTS = (VALUES[1:].astype(F32) + VALUES[:-1].astype(F32)) / 2
 LEAST = F32(1e-15)  # a group whose largest magnitude is below is taken for zero
 
 
@@ -38,6 +41,11 @@ def nearest_int(v: np.ndarray) -> np.ndarray:
     """
     bits = (np.asarray(v, F32) + F32(12582912)).view(np.int32)
     return (bits & 0x7FFFFF) - 0x400000
+
+
+def nearest_value(v: np.ndarray) -> np.ndarray:
+    """The number of the nearest of `VALUES`, the higher one of two at the same distance. uint8 of the same shape."""
+    return np.searchsorted(MIDPOINTS, v, side="right").astype(np.uint8)
 
 
 def total(terms: np.ndarray) -> np.ndarray:

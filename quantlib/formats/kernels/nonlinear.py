@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantlib.formats.blocks.nonlinear import MIDPOINTS, VALUES
+from quantlib.formats.blocks.search import MIDPOINTS, VALUES
 from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, gather_importance, important, sums_of_squares
 from quantlib.formats.kernels.scalar import LEAST, ONE, ZERO, clamped_int, inlined, kernel, part, read_half, write_half
 from quantlib.formats.kernels.searches import of_largest_size

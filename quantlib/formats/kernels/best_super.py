@@ -1,0 +1,165 @@
+"""Better codes in super-blocks: the kernel of `blocks.best_super`, where the search is explained."""
+
+import numpy as np
+
+from quantlib.formats.blocks.best_super import BESIDE
+from quantlib.formats.kernels.best import (
+    Grid,
+    clamp,
+    code_of,
+    error_of,
+    error_with,
+    half,
+    keep_levels,
+    level_of,
+    sums_of,
+    totals,
+    whole,
+)
+from quantlib.formats.kernels.scalar import ONE, kernel, part
+from quantlib.formats.kernels.simd import WIDTH, load, select, store
+
+
+@part
+def block_error(error):
+    """The sum of the groups' errors."""
+    total = error[0]
+    for g in range(1, error.shape[0]):
+        total += error[g]
+    return total
+
+
+@part
+def measure(x, weights, d, dmin, sc, mn, error, grid):
+    """The error of each group with the nearest levels (`_stored`)."""
+    for g in range(0, grid.groups, WIDTH):
+        store(error, g, error_of(x, weights, g, load(sc, g) * d, load(mn, g) * dmin, grid))
+
+
+@part
+def around(x, weights, d, dmin, sc, mn, error, grid, low, top, reach, steps, mirrored):
+    """For each group the best of the sub-codes around its own (`_around`)."""
+    for g in range(0, grid.groups, WIDTH):
+        first_sc, first_mn = load(sc, g), load(mn, g)
+        best_sc, best_mn, best = first_sc, first_mn, load(error, g)
+        for ds in range(-reach, reach + 1):
+            for dm in range(-steps, steps + 1):
+                m = clamp(first_mn + np.float32(dm), 0, top)
+                for side in range(2 if mirrored else 1):
+                    s = clamp((first_sc + np.float32(ds)) * np.float32(1 - 2 * side), low, top)
+                    trial = error_of(x, weights, g, s * d, m * dmin, grid)
+                    better = trial < best
+                    best = select(better, trial, best)
+                    best_sc, best_mn = select(better, s, best_sc), select(better, m, best_mn)
+        store(sc, g, best_sc)
+        store(mn, g, best_mn)
+        store(error, g, best)
+
+
+@part
+def fit(x, weights, d, dmin, sc, mn, error, grid, low, top, minima):
+    """For each group the sub-codes nearest to what fits its levels best, if they are better (`_fitted`)."""
+    for g in range(0, grid.groups, WIDTH):
+        old_sc, old_mn, old = load(sc, g), load(mn, g), load(error, g)
+        v, vv, vx = sums_of(x, weights, g, old_sc * d, old_mn * dmin, grid)
+        per_d = ONE / d
+        if minima:
+            w, wx = totals(x, weights, g, grid)
+            s = clamp(whole((w * vx - wx * v) / (w * vv - v * v) * per_d), low, top)
+            m = clamp(whole(((s * d) * v - wx) / w * (ONE / dmin)), 0, top)
+        else:
+            s, m = clamp(whole(vx / vv * per_d), low, top), old_mn
+        trial = error_of(x, weights, g, s * d, m * dmin, grid)
+        better = trial < old
+        store(sc, g, select(better, s, old_sc))
+        store(mn, g, select(better, m, old_mn))
+        store(error, g, select(better, trial, old))
+
+
+@part
+def refitted(x, weights, d, dmin, sc, mn, room, grid):
+    """The super-scales that fit all levels best, as they are stored (`_refitted`). room: float32 (40,)."""
+    aa, ab, bb, ax, bx = 0.0, 0.0, 0.0, 0.0, 0.0
+    for g in range(0, grid.groups, WIDTH):
+        sums = sums_of(x, weights, g, load(sc, g) * d, load(mn, g) * dmin, grid)
+        store(room, 0, sums[0])
+        store(room, WIDTH, sums[1])
+        store(room, 2 * WIDTH, sums[2])
+        both = totals(x, weights, g, grid)
+        store(room, 3 * WIDTH, both[0])
+        store(room, 4 * WIDTH, both[1])
+        for k in range(WIDTH):
+            s, m = np.float64(sc[g + k]), np.float64(mn[g + k])
+            aa += s * s * np.float64(room[WIDTH + k])
+            ax += s * np.float64(room[2 * WIDTH + k])
+            ab += s * m * np.float64(room[k])
+            bb += m * m * np.float64(room[3 * WIDTH + k])
+            bx += m * np.float64(room[4 * WIDTH + k])
+    ab, bx = -ab, -bx
+    spread = aa * bb - ab * ab
+    if spread > 1e-9 * aa * bb:
+        new_d, new_dmin = (ax * bb - bx * ab) / spread, (bx * aa - ax * ab) / spread
+    else:
+        new_d, new_dmin = (ax - ab * np.float64(dmin)) / aa, np.float64(dmin)
+    return half(np.float32(new_d)), half(np.float32(new_dmin))
+
+
+@kernel
+def improve(x, weights, d, dmin, sc, mn, q, grid, low, top, minima, reach, steps, mirrored):
+    """x, weights: float32 (blocks, 256). d, dmin: float32 (blocks,), as stored; sc, mn: float32 (blocks, groups); q:
+    uint8 (blocks, 256): ggml's choice, replaced in blocks where there is a better one. low, top: of sub-scales.
+    """
+    groups, n = grid.groups, grid.n
+    columns, weighing, level = np.empty((3, 256), np.float32)
+    error, other, try_sc, try_mn = np.empty((4, groups), np.float32)
+    room = np.empty(5 * WIDTH, np.float32)
+    for b in range(x.shape[0]):
+        for g in range(groups):
+            for i in range(n):
+                columns[i * groups + g], weighing[i * groups + g] = x[b, g * n + i], weights[b, g * n + i]
+                level[i * groups + g] = level_of(q[b, g * n + i], grid)
+        for g in range(0, groups, WIDTH):
+            scale, minimum = load(sc[b], g) * d[b], load(mn[b], g) * dmin[b]
+            store(error, g, error_with(columns, weighing, level, g, scale, minimum, grid))
+        given = block_error(error)
+
+        block_d, block_dmin = d[b], dmin[b]
+        try_sc[:], try_mn[:] = sc[b], mn[b]
+        measure(columns, weighing, block_d, block_dmin, try_sc, try_mn, error, grid)
+        around(columns, weighing, block_d, block_dmin, try_sc, try_mn, error, grid, low, top, reach, steps, mirrored)
+        fit(columns, weighing, block_d, block_dmin, try_sc, try_mn, error, grid, low, top, minima)
+        new_d, new_dmin = refitted(columns, weighing, block_d, block_dmin, try_sc, try_mn, room, grid)
+        measure(columns, weighing, new_d, new_dmin, try_sc, try_mn, other, grid)
+        if block_error(other) < block_error(error):
+            block_d, block_dmin = new_d, new_dmin
+            error[:] = other
+        beside = BESIDE if minima else 0
+        around(columns, weighing, block_d, block_dmin, try_sc, try_mn, error, grid, low, top, BESIDE, beside, False)
+
+        if block_error(error) < given:
+            d[b], dmin[b] = block_d, block_dmin
+            sc[b], mn[b] = try_sc, try_mn
+            for g in range(0, groups, WIDTH):
+                keep_levels(columns, g, load(try_sc, g) * block_d, load(try_mn, g) * block_dmin, grid, level)
+            for g in range(groups):
+                for i in range(n):
+                    q[b, g * n + i] = code_of(level[i * groups + g], grid)
+
+
+def improve_codes(x, weights, codes, weighed, form) -> dict[str, np.ndarray]:
+    """`blocks.best_super.improve` by the kernel."""
+    d = codes["d"].astype(np.float32)[:, 0]
+    sc = codes["sc"].astype(np.float32) - np.float32(form.sub_zero)
+    dmin = codes["dmin"].astype(np.float32)[:, 0] if form.minima else np.zeros_like(d)
+    mn = codes["mn"].astype(np.float32) if form.minima else np.zeros_like(sc)
+    q = codes["q"].astype(np.uint8)
+    grid = Grid(256 // form.groups, form.groups, *form.levels)
+    reach = form.weighed if weighed else form.plain
+    steps = reach.minima if form.minima else 0
+    improve(
+        x, weights, d, dmin, sc, mn, q, grid, form.sub_low, form.sub_top, form.minima,
+        reach.scales, steps, reach.mirrored,
+    )  # fmt: skip
+    better = {"d": d[:, None], "sc": sc + np.float32(form.sub_zero), "q": q}
+    better |= {"dmin": dmin[:, None], "mn": mn} if form.minima else {}
+    return {name: code.astype(codes[name].dtype) for name, code in better.items()}
