@@ -11,6 +11,7 @@ from typing import TypeVar
 from quantlib.errors import JobError
 
 Result = TypeVar("Result")
+AHEAD = 3  # calls done or waiting beside those worked on: results are taken in order, and one may take twice as long
 
 
 def available_cores() -> int:
@@ -37,7 +38,7 @@ def window_of(executor: Executor) -> int:
     client = getattr(executor, "_client", None)  # of a Dask cluster
     if client is not None:
         return 4 * max(1, sum(client.nthreads().values()))
-    return workers_of(executor) + 1
+    return workers_of(executor) + AHEAD
 
 
 @contextmanager

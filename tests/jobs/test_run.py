@@ -1,6 +1,7 @@
 """Plan, run, verify: on the demo model and on small models made here."""
 
 import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,6 +150,28 @@ def test_a_disk_that_fills_up_during_the_run(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr("quantlib.checkpoints.GGUFWriter.write", full)
     with pytest.raises(ql.JobError, match="is full"):
+        quantize(folder, tmp_path / "out.gguf", "Q8_0")
+    assert left(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("failing", [0, 1, -1])
+def test_a_disk_that_fails_while_the_file_is_flushed(folder, tmp_path, monkeypatch, failing):
+    """The system tells of a failure once, at whichever flush; -1: at none."""
+    calls, fsync = [], os.fsync
+
+    def counted(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == failing + 1:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr("quantlib.jobs.flushing.EVERY", 1)
+    monkeypatch.setattr("quantlib.jobs.flushing.os.fsync", counted)
+    if failing < 0:
+        quantize(folder, tmp_path / "out.gguf", "Q8_0")
+        assert len(calls) >= 2
+        return
+    with pytest.raises(ql.JobError, match="Input/output error"):
         quantize(folder, tmp_path / "out.gguf", "Q8_0")
     assert left(tmp_path) == ["model"]
 
