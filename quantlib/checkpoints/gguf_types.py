@@ -32,10 +32,8 @@ NUMBER_DTYPES = {
     if number not in (STRING, ARRAY)
 }
 
-# ggml types that the catalogue of formats lacks: plain machine types, and what ggml quantizes activations to.
+# ggml types that the catalogue of formats lacks: plain machine types.
 _BESIDE_FORMATS = {
-    9: ("Q8_1", 32, 40),
-    15: ("Q8_K", 256, 292),
     24: ("I8", 1, 1),
     25: ("I16", 1, 2),
     26: ("I32", 1, 4),

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from quantlib.errors import FormatError
-from quantlib.formats.blocks import BLOCKS, EFFORTS, BlockFormat, Formula, Trace
+from quantlib.formats.blocks import ACTIVATIONS, BLOCKS, EFFORTS, BlockFormat, Formula, Trace
 from quantlib.formats.codebooks import CODEBOOKS, Blockwise, CodebookFormat, NestedScales, quantize_blockwise
 from quantlib.formats.floats import FLOATS, FloatFormat, FloatParts
 from quantlib.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor
@@ -16,7 +16,7 @@ from quantlib.formats.layout import Field, Layout, Owner
 Format = FloatFormat | IntegerFormat | CodebookFormat | BlockFormat
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
-    {form.name: form for form in (*FLOATS, *INTEGERS, *CODEBOOKS, *BLOCKS)}
+    {form.name: form for form in (*FLOATS, *INTEGERS, *CODEBOOKS, *BLOCKS, *ACTIVATIONS)}
 )
 _SPELLINGS = {  # of ggml and of safetensors
     "F32": "FP32",

@@ -27,6 +27,7 @@ ROLES = (
     "sign",
     "exponent",
     "fraction",
+    "sum",
 )
 
 
@@ -36,7 +37,7 @@ class Field:
 
     bits: int (count, width), block bit addresses, least significant bit first.
     role: one of `ROLES`, what the codes mean. doc: one plain sentence.
-    dtype: how the bits read: "" unsigned, "i1" signed byte, "f2" half-precision float.
+    dtype: how the bits read: "" unsigned, "i1" and "i2" signed, "f2" and "f4" floats of half and single precision.
     of_weight: (values,), which of the codes each weight uses, where they do not simply follow the weights in order.
     """
 

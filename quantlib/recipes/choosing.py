@@ -105,10 +105,16 @@ class Overrides:
 
 
 def check_storable(name: str) -> None:
-    """Raises FormatError for an unknown format, RecipeError for one that GGUF files have no type for."""
+    """Raises FormatError for an unknown format, RecipeError for one that GGUF files do not hold weights in."""
     form = formats.get(name)
+    if form.kind == "activation":
+        raise RecipeError(
+            f"{form.name} is what ggml turns activations into while it computes; no file stores weights so."
+        )
     if form.ggml_type is None:
-        known = ", ".join(f.name for f in formats.FORMATS.values() if f.ggml_type is not None)
+        known = ", ".join(
+            f.name for f in formats.FORMATS.values() if f.ggml_type is not None and f.kind != "activation"
+        )
         raise RecipeError(f"{form.name} has no type in GGUF files; the formats that have one are {known}.")
 
 

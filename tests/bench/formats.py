@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, default=256, help=f"at most so many rows of {COLUMNS} weights")
     options = parser.parse_args()
-    named = [get(name) for name in options.formats] or [f for f in FORMATS.values() if isinstance(f, BlockFormat)]
+    named = [get(name) for name in options.formats] or [f for f in FORMATS.values() if f.kind == "block"]
     rng = np.random.default_rng(0)
     x = (rng.standard_normal((options.rows, COLUMNS)) * 0.02).astype(np.float32)
     imatrix = (rng.standard_normal(COLUMNS) ** 2).astype(np.float32)

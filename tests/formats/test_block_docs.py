@@ -7,10 +7,10 @@ import pytest
 
 from quantlib.formats import FORMATS, blocks
 
-BLOCKS = [form for form in FORMATS.values() if form.kind == "block"]
+BLOCKS = [form for form in FORMATS.values() if form.kind in ("block", "activation")]
 MODULES = (
     *("legacy", "low_bits", "kquants", "q2_q3", "nonlinear"),
-    *("iquants", "iquants_ternary", "ternary", "microscaling"),
+    *("iquants", "iquants_ternary", "ternary", "microscaling", "activations"),
 )
 
 

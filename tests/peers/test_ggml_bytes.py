@@ -90,3 +90,18 @@ def test_decoding_any_bytes(ggml, name):
     ours = form.dequantize(data.reshape(-1)).reshape(out.shape)
     same = (ours.view(np.uint32) == out.view(np.uint32)) | (np.isnan(ours) & np.isnan(out))
     assert same.all()
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.kind == "activation"])
+def test_activations_of_every_family(ggml, name):
+    form = FORMATS[name]
+    encode = getattr(ggml, f"quantize_row_{ggml_name(form)}_ref")
+    encode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    for family in FAMILIES:
+        x, _ = draw(family, "none", (ROWS, 2048), 1)
+        out = np.zeros((len(x), form.row_bytes(2048)), np.uint8)
+        encode(x.ctypes.data, out.ctypes.data, x.size)
+        try:
+            assert_same(form, form.ggml_bytes(x), out)
+        except AssertionError as error:
+            raise AssertionError(f"{family}: {error}") from None

@@ -1,5 +1,6 @@
 """ggml's block formats, one file a family."""
 
+from quantlib.formats.blocks.activations import Q8_1, Q8_K
 from quantlib.formats.blocks.block import EFFORTS, BlockFormat, Formula, Trace
 from quantlib.formats.blocks.iquants import IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS
 from quantlib.formats.blocks.iquants_ternary import IQ1_M, IQ1_S
@@ -17,5 +18,6 @@ BLOCKS = (
     *(IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ4_NL, IQ4_XS),
     *(TQ1_0, TQ2_0, MXFP4, NVFP4),
 )
+ACTIVATIONS = (Q8_1, Q8_K)
 
-__all__ = ["BLOCKS", "EFFORTS", "BlockFormat", "Formula", "Trace"]
+__all__ = ["ACTIVATIONS", "BLOCKS", "EFFORTS", "BlockFormat", "Formula", "Trace"]
