@@ -4,6 +4,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui import captions, comparing, drawing, model, tensorview
+from pages.ui.facts import show_facts
 from pages.ui.opened import Opened
 from quantlib import tables
 from quantlib.checkpoints import gguf_view
@@ -28,18 +29,6 @@ def main() -> None:
         "Tokenizer": show_tokenizer,
         "Compare": comparing.show_comparison,
     }[view](opened)
-
-
-def show_facts(opened: Opened) -> None:
-    facts = tables.checkpoint(opened.checkpoint)
-    columns = st.columns(4)
-    columns[0].metric("Weights", tables.count(facts["weights"]))
-    columns[1].metric("Size of the tensors", tables.size(facts["nbytes"]))
-    columns[2].metric("Bits per weight", "–" if facts["bpw"] is None else f"{facts['bpw']:.2f}")
-    columns[3].metric("Tensors", f"{facts['tensor count']:,}")
-    st.text(model.kind_in_words(facts))
-    for warning in opened.checkpoint.warnings:
-        st.text(f"Note: {model.plain(warning)}")
 
 
 @st.fragment

@@ -6,6 +6,7 @@ from pages.ui import address, captions, component, menu, model
 from pages.ui.chapter import Chapter, chapter
 from pages.ui.charts import chart
 from pages.ui.guess import guess, verdict
+from pages.ui.zooming import zoom
 from quantlib import Tensor
 from quantlib.figures import rounding, tiles
 from quantlib.formats import FORMATS
@@ -159,15 +160,7 @@ def show_tile(tensor: Tensor) -> None:
     name = st.segmented_control(
         "Stored as", offered, default=offered[0], key="stored", bind="query-params", required=True
     )
-    token = f"{tensor.name}/{name}"
-    said = address.about(token, "top", "left")
-    row = address.whole(said["top"], 0, tensor.nrows, 0)
-    column = address.whole(said["left"], 0, tensor.n, 0)
-    component.zooms(
-        key="zooms",
-        tile=piece(source(), tensor.name, name, row, column, tensor),
-        on_change=lambda: tile_to_address(f"{tensor.name}|{name}"),
-    )
+    row, column = zoom(source(), tensor, name)
     captions.receipt(
         "measured", "blue is negative, orange positive; colours end at the 99th percentile of magnitudes shown"
     )
@@ -177,12 +170,6 @@ def show_tile(tensor: Tensor) -> None:
         tiles.tile,
         tiles.largest_in_each,
     )
-
-
-def tile_to_address(about: str) -> None:
-    said = st.session_state["zooms"].get("tile")
-    if said and said["token"].startswith(about):
-        st.query_params.update(top=str(said["row"]), left=str(said["column"]))
 
 
 def show_decibels(tensor: Tensor) -> None:
@@ -221,18 +208,6 @@ def by_granularity(source: str, name: str, bits: int, _tensor: Tensor) -> list[r
 @st.cache_data(max_entries=512, show_spinner="Rounding to 8, 7, … 2 bits …")
 def by_bits(source: str, name: str, _tensor: Tensor) -> list[rounding.Rounding]:
     return rounding.by_bits(rounding.sampled_rows(_tensor))
-
-
-@st.cache_resource(max_entries=128, show_spinner=False)
-def overview(source: str, name: str, _tensor: Tensor) -> tiles.Overview:
-    return tiles.overview(_tensor)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def piece(source: str, name: str, format: str, row: int, column: int, _tensor: Tensor) -> dict:
-    found = tiles.tile(_tensor, FORMATS[format], row, column)
-    token = f"{name}|{format}|{row}|{column}"
-    return tiles.message(overview(source, name, _tensor), found, _tensor.shape, token, format)
 
 
 def opening(tensor: Tensor) -> str:

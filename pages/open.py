@@ -4,6 +4,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui import looking, menu, model, visits
+from pages.ui.facts import show_facts
 from pages.ui.limits import LIMITS
 from pages.ui.opened import Opened, listed, shelf
 from pages.ui.uploader import uploader
@@ -86,15 +87,7 @@ def show_current() -> None:
     with st.container(border=True):
         st.markdown("**Every page now looks at**")
         st.text(model.plain(opened.name))
-        facts = tables.checkpoint(opened.checkpoint)
-        columns = st.columns(4)
-        columns[0].metric("Weights", tables.count(facts["weights"]))
-        columns[1].metric("Size of the tensors", tables.size(facts["nbytes"]))
-        columns[2].metric("Bits per weight", "–" if facts["bpw"] is None else f"{facts['bpw']:.2f}")
-        columns[3].metric("Tensors", f"{facts['tensor count']:,}")
-        st.text(model.kind_in_words(facts))
-        for warning in opened.checkpoint.warnings:
-            st.text(f"Note: {model.plain(warning)}")
+        show_facts(opened)
         for column, entry in zip(st.columns(3), (menu.INSPECT, menu.QUANTIZE, menu.SUPER_BLOCK), strict=True):
             with column:
                 entry.link()

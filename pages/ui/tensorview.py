@@ -3,10 +3,11 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import address, captions, charts, component, looking, menu, model
+from pages.ui import captions, charts, looking, menu, model
 from pages.ui.opened import Opened
+from pages.ui.zooming import zoom
 from quantlib import tables
-from quantlib.figures import rounding, tensor, tiles, weights
+from quantlib.figures import rounding, tensor, weights
 from quantlib.figures.block import drawable
 from quantlib.formats import FORMATS
 
@@ -78,37 +79,10 @@ def show_zooms(opened: Opened, chosen: ql.Tensor) -> None:
         return
     own = chosen.format if chosen.format in offered else offered[0]
     name = st.selectbox("As it would be stored in", offered, index=offered.index(own), key="stored")
-    token = f"{chosen.name}/{name}"
-    said = address.about(token, "top", "left")
-    row = address.whole(said["top"], 0, chosen.nrows, 0)
-    column = address.whole(said["left"], 0, chosen.n, 0)
-    component.zooms(
-        key="zooms",
-        tile=piece(opened.identity, chosen.name, name, row, column, chosen),
-        on_change=lambda: tile_to_address(f"{chosen.name}|{name}"),
-    )
+    zoom(opened.identity, chosen, name)
     captions.receipt(
         "measured", "each dot from afar is the weight of largest magnitude under it, so outliers stay visible"
     )
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def piece(identity: str, tensor_name: str, format_name: str, row: int, column: int, _tensor: ql.Tensor) -> dict:
-    seen = overview_of(identity, tensor_name, _tensor)
-    found = tiles.tile(_tensor, FORMATS[format_name], row, column)
-    token = f"{tensor_name}|{format_name}|{row}|{column}"
-    return tiles.message(seen, found, (_tensor.nrows, _tensor.n), token, format_name)
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def overview_of(identity: str, name: str, _tensor: ql.Tensor) -> tiles.Overview:
-    return tiles.overview(_tensor)
-
-
-def tile_to_address(about: str) -> None:
-    said = st.session_state["zooms"].get("tile")
-    if said and said["token"].startswith(about):
-        st.query_params.update(top=str(said["row"]), left=str(said["column"]))
 
 
 def link_to_block(chosen: ql.Tensor) -> None:
