@@ -24,7 +24,7 @@ def show() -> None:
     )
     standard = ql.plan(checkpoint, cap_recipe) if found.note else model.plan_of(checkpoint, cap_recipe)
     chosen = choose(standard)
-    mine = spending.assigned(checkpoint, chosen)
+    mine = assigned(found, chosen)
     st.html(spending.budget_html(mine.nbytes, standard.nbytes))
     over = mine.nbytes > standard.nbytes
     if over:
@@ -92,10 +92,19 @@ def all_alike(found: running.Running, standard: ql.Plan) -> list[Entry]:
     names = [kind.name for kind in spending.kinds(standard)]
     for form in reversed(FORMATS):
         everywhere = dict.fromkeys(names, form)
-        plan = spending.assigned(found.checkpoint, everywhere)
+        plan = assigned(found, everywhere)
         if plan.nbytes <= standard.nbytes:
             return [Entry(f"{form} everywhere", plan.nbytes, measured(found, everywhere), "no mixture at all")]
     return []
+
+
+def assigned(found: running.Running, chosen: dict[str, str]) -> ql.Plan:
+    return _assigned(found.identity, tuple(sorted(chosen.items())), found)
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _assigned(identity: str, chosen: tuple[tuple[str, str], ...], _found: running.Running) -> ql.Plan:
+    return spending.assigned(_found.checkpoint, dict(chosen))
 
 
 def measured(found: running.Running, chosen: dict[str, str]) -> Summary:
