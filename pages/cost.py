@@ -259,8 +259,9 @@ def show_sweep(recipe: str) -> None:
         f"the demo model, {sweep.measured[0].total.tokens:,} tokens of {' and '.join(sweep.texts)} in windows "
         f"of {sweep.context}; made by `{stored.SWEEP}`",
     )
-    for words in found.words:
-        st.caption(words)
+    with st.expander("Each step in words"):
+        for words in found.words:
+            st.markdown(words)
 
 
 def show_sensitivity() -> None:

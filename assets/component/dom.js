@@ -68,9 +68,10 @@ export function mount(Kind, { data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".ql");
   if (!root.shown) {
     root.shown = new Kind(root);
-    if (root.shown.pictured) root.append(imageButton(root));
+    if (root.shown.pictured) root.append(root.saves = imageButton(root));
   }
   root.shown.update(data, setStateValue);
+  if (root.saves) set(root.saves, { hidden: !root.querySelector("svg, canvas") });
 }
 
 // A button that saves what is drawn below `root`, all of its SVG and canvas together, as an image.

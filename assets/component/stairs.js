@@ -94,7 +94,7 @@ class Stairs {
     this.handles = [1, -1].map((side) => this.handle(side));
     const foot = H - CODES - TOP - 4;
     this.plot.replaceChildren(...[
-      s("path", { class: "frame", d: `M0 ${this.y(0)}H${SQUARE}M${this.across(0)} ${TOP}V${foot}M${SQUARE + GAP} ${this.y(0)}H${W}` }),
+      s("path", { class: "frame", d: `${SQUARE ? `M0 ${this.y(0)}H${SQUARE}M${this.across(0)} ${TOP}V${foot}` : ""}M${SQUARE + GAP} ${this.y(0)}H${W}` }),
       s("path", { class: "diagonal", d: `M0 ${this.y(-this.reach)}L${SQUARE} ${this.y(this.reach)}` }),
       this.band, this.levels, this.stair,
       s("path", { class: "rug", d: this.x.map((value) => `M${this.across(value).toFixed(1)} ${foot}v6`).join("") }),

@@ -9,6 +9,7 @@ import streamlit as st
 
 from quantlib.recipes import gloss
 
+LONG = 160  # characters of a receipt that are read at a glance
 KINDS = {
     "measured": "measured here, now",
     "stored": "measured, stored",
@@ -19,8 +20,9 @@ KINDS = {
 
 
 def receipt(kind: Literal["measured", "stored", "exact", "published", "estimated"], source: str) -> None:
-    """One line that says where the numbers above come from."""
-    st.caption(f":gray-badge[{KINDS[kind]}] {source}")
+    """Where the numbers above come from: its first sentence, and what else is to be said where somebody asks."""
+    first, stop, rest = source.partition(". ") if len(source) > LONG else (source, "", "")
+    st.caption(f":gray-badge[{KINDS[kind]}] {first}{stop.strip()}", help=rest or None)
 
 
 def glossed(name: str) -> None:

@@ -10,6 +10,7 @@ from quantlib.lm import Measured, Sweep
 
 WIDTH, HEIGHT = 860, 480
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 34, 56
+BEYOND = 26  # room for each of what lies beyond the scale
 MANY_BITS = 12  # what has more loses so little that its place would squeeze all others into a corner
 
 
@@ -39,9 +40,10 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     measure = LOSSES[loss]
     lossy = [m for m in sweep.measured if measure.of(m) > 0]
     shown = [m for m in lossy if m.bpw < MANY_BITS] or lossy
+    beyond = [m for m in lossy if m not in shown]
     ink, muted, rule, panel = (t[theme] for t in (palette.INK, palette.MUTED, palette.RULE, palette.PANEL))
     x = _Axis([m.bpw for m in shown], LEFT, WIDTH - RIGHT)
-    y = _Axis([measure.of(m) for m in shown], HEIGHT - BOTTOM, TOP)
+    y = _Axis([measure.of(m) for m in shown], HEIGHT - BOTTOM - BEYOND * len(beyond), TOP)
     best = [m for m in sweep.frontier() if m in shown]
     marks = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{panel}"/>']
     marks += [
@@ -59,7 +61,7 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     marks.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>')
     for m in sorted(shown, key=lambda m: m in best):  # what is best lies on top
         marks.append(_point(m, x(m.bpw), y(measure.of(m)), measure, m in best, m.recipe == chosen, ink, panel))
-    marks += [_beyond(i, m, measure, ink) for i, m in enumerate(m for m in lossy if m not in shown)]
+    marks += [_beyond(i, m, measure, ink) for i, m in enumerate(beyond)]
     marks += _labels([(x(m.bpw), y(measure.of(m)), m.name) for m in best], ink, panel)
     marks.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">bits per weight</text>'
@@ -92,7 +94,7 @@ def _point(m: Measured, x: float, y: float, measure: Loss, best: bool, chosen: b
 
 def _beyond(place: int, m: Measured, measure: Loss, ink: str) -> str:
     """A recipe beyond the corner of the scale: an arrow into it, its name and its numbers."""
-    x, y = WIDTH - RIGHT - 8, HEIGHT - BOTTOM - 10 - 20 * place
+    x, y = WIDTH - RIGHT - 8, HEIGHT - BOTTOM - 8 - BEYOND * place
     return (
         f'<path d="M{x - 8} {y - 8}L{x} {y}M{x - 7} {y}H{x}V{y - 7}" fill="none" stroke="{ink}" stroke-width="1.5"/>'
         f'<text x="{x - 14}" y="{y}" text-anchor="end" fill="{ink}">{escape(m.name)}, {m.bpw:.0f} bits: '

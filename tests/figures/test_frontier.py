@@ -34,6 +34,14 @@ def test_it_shows_every_recipe_that_lost_something(loss, theme):
     assert len(next(root.iter(SVG + "polyline")).get("points").split()) == 3
 
 
+def test_a_16_bit_format_stands_at_the_edge_and_leaves_the_scale_to_the_others():
+    wide = Sweep("m", "", "", ("a",), 512, "", (*SWEEP.measured, measured("F16", 16, 1e-7)))
+    root = ET.fromstring(frontier_svg(wide))
+    assert "F16, 16 bits: 10⁻⁷" in [t.text for t in root.iter(SVG + "text")]
+    assert "10⁻⁶" not in [t.text for t in root.iter(SVG + "text")], "the scale ends where the others do"
+    assert len(list(root.iter(SVG + "title"))) == 4
+
+
 def test_higher_loss_stands_higher():
     root = ET.fromstring(frontier_svg(SWEEP))
     points = [tuple(map(float, p.split(","))) for p in next(root.iter(SVG + "polyline")).get("points").split()]
