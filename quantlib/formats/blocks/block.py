@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from quantlib.formats.rows import check_importance, check_row, check_rows, check
 
 Codes = Mapping[str, np.ndarray]
 EFFORTS = ("standard", "best")
-TOGETHER = 1024  # blocks that a longer search unpacks at once
+TOGETHER = 1 << 18  # weights that a longer search unpacks at once, in whole rows
 
 
 @dataclass(frozen=True)
@@ -185,19 +186,27 @@ class BlockFormat:
             check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
         if effort == "standard" or self.better is None:
             return data
-        return self._better(data, x, importance, self.better.load_kernel())
+        from quantlib.formats.kernels.packing import pack, unpack
 
-    def _better(self, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None, improve: Callable) -> np.ndarray:
-        """Stored rows of a lower error than data. improve(x, weights, codes, weighed): the kernel, or the reference."""
+        return self._better(
+            data, x, importance, self.better.load_kernel(), partial(unpack, self.layout), partial(pack, self.layout)
+        )
+
+    def _better(self, data, x, importance, improve: Callable, unpack: Callable, pack: Callable) -> np.ndarray:
+        """Stored rows of a lower error than data, by kernels or by the reference: improve(x, weights, codes, weighed)
+        of `better`, and what unpacks and packs blocks.
+        """
         weighed = importance is not None
         blocks, importance, _ = self._blocks(x, importance)
         stored = data.reshape(-1, self.nbytes)
         weights = np.ones((1, self.values), np.float32) if importance is None else importance
+        times = max(1, TOGETHER // weights.size)
+        tiled = np.tile(weights, (times, 1))  # (blocks of some rows, values)
         better = np.empty_like(stored)
-        for start in range(0, len(blocks), TOGETHER):
-            rows = np.arange(start, min(start + TOGETHER, len(blocks)))
-            codes = improve(blocks[rows], weights[rows % len(weights)], self.unpack(stored[rows]), weighed)
-            better[rows] = self.pack(codes)
+        for start in range(0, len(blocks), len(tiled)):
+            some = slice(start, start + len(tiled))
+            codes = improve(blocks[some], tiled[: len(blocks) - start], unpack(stored[some]), weighed)
+            better[some] = pack(codes)
         return better.reshape(data.shape)
 
     def ggml_bytes(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
@@ -231,7 +240,7 @@ class BlockFormat:
         if effort == "standard" or self.better is None:
             return data
         with np.errstate(all="ignore"):
-            return self._better(data, x, importance, self.better.improve)
+            return self._better(data, x, importance, self.better.improve, self.unpack, self.pack)
 
     def ggml_bytes_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
         """As `ggml_bytes`, by the readable reference."""

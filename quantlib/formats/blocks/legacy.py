@@ -191,7 +191,7 @@ def _symmetric(name: str, ggml_type: int, bits: int, q: np.ndarray) -> BlockForm
         load_kernels=partial(_load_symmetric, bits),
         reference=(choose_symmetric, whole, weights_in_row, search.symmetric_scale, nearest_int, total),
         importance_by_row=True,
-        better=OneScale(Levels(-zero, zero - 1), False, 4 * zero, Reach(8, 0, True), Reach(16, 0, True)),
+        better=OneScale(Levels(-zero, zero - 1), False, 4 * zero, Reach(6, 0, True), Reach(6, 0, True)),
     )
 
 

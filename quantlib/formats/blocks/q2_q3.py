@@ -105,7 +105,7 @@ Q2_K = BlockFormat(
         nearest_int,
         total,
     ),
-    better=SuperBlock(16, Levels(0, 3), 0, 15, 0, True, Reach(6, 4), Reach(12, 6)),
+    better=SuperBlock(16, Levels(0, 3), 0, 15, 0, True, Reach(5, 3), Reach(12, 6)),
 )
 
 
@@ -199,5 +199,5 @@ Q3_K = BlockFormat(
         nearest_int,
         total,
     ),
-    better=SuperBlock(16, Levels(-4, 3), -32, 31, 32, False, Reach(4), Reach(12, 0, True)),
+    better=SuperBlock(16, Levels(-4, 3), -32, 31, 32, False, Reach(4), Reach(8, 0, True)),
 )
