@@ -21,7 +21,7 @@ from quantlib.tables import size
 FORMATS = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0")
 PROBE = "Q3_K"
 ENDS = ("output.weight", "token_embd.weight")
-CHARACTERS = 3600  # of each text that assignments are measured on
+CHARACTERS = 2400  # of each text that assignments are measured on
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """While a page loads nothing that can be read moves; pictures can be kept, and say so where they go on sideways."""
 
+import base64
+
 import pytest
 
 from pages.ui import menu
@@ -39,3 +41,47 @@ def test_nothing_moves_while_a_page_loads(server, page, width):
     sums = {title: sum(value for value, _ in found) for title, found in moved.items()}
     print(sums)
     assert all(value < GOOD for value in sums.values()), {t: moved[t] for t, v in sums.items() if v >= GOOD}
+
+
+def test_a_picture_can_be_kept_as_an_image(server, page, tmp_path):
+    page.goto(f"{server}/256-levels-then-16")
+    button = page.locator(".stairs .image")
+    button.wait_for()
+    with page.expect_download() as waiting:
+        button.click()
+    assert waiting.value.suggested_filename == "stairs.png"
+    waiting.value.save_as(tmp_path / "stairs.png")
+    kept = (tmp_path / "stairs.png").read_bytes()
+    width, height = (int.from_bytes(kept[at : at + 4], "big") for at in (16, 20))
+    box = page.locator(".stairs svg.main").bounding_box()
+    assert kept.startswith(b"\x89PNG")
+    assert width > 1.9 * box["width"]
+    assert height > 1.9 * box["height"]
+    shown = page.evaluate(DARK, [f"data:image/png;base64,{base64.b64encode(kept).decode()}"])
+    assert shown > 0.002, "lines and text are drawn, not only their ground"
+
+
+DARK = """async ([address]) => {
+  const image = new Image();
+  image.src = address;
+  await image.decode();
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, image.width, image.height).data;
+  let dark = 0;
+  for (let i = 0; i < pixels.length; i += 4) dark += pixels[i] + pixels[i + 1] + pixels[i + 2] < 380;
+  return dark / (pixels.length / 4);
+}"""
+
+
+def test_a_picture_that_goes_on_sideways_says_so(server, page):
+    page.goto(f"{server}/what-the-name-says")
+    page.locator(".treemap").wait_for()
+    words = page.locator(".sideways").first
+    playwright.expect(words).to_be_hidden()
+    page.set_viewport_size({"width": 390, "height": 844})
+    playwright.expect(words).to_be_visible()
+    drawing = page.locator(".pointing .drawing[data-more]").first
+    drawing.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+    playwright.expect(page.locator(".pointing .drawing[data-before]:not([data-more])").first).to_be_attached()
