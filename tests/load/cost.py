@@ -53,7 +53,7 @@ async def main(options) -> None:
         tempfile.TemporaryDirectory(prefix="quantlib-load-") as name,
         running(Path(name), QUANTLIB_REHEARSE="on") as server,
     ):
-        await rehearsed(server, 600)
+        await rehearsed(server, options.warm)
         async with Person(server.address, seed=0) as person:
             await person.visit("")
             pages = options.pages or sorted(page for page in person.pages if page not in USED)
@@ -69,4 +69,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", nargs="*", default=[], help="addresses of pages, instead of all chapters")
     parser.add_argument("--actions", type=int, default=24)
+    parser.add_argument("--warm", type=float, default=1800, help="seconds that the rehearsal may take")
     asyncio.run(main(parser.parse_args()))
