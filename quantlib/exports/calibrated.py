@@ -7,17 +7,14 @@ where there are as many value heads as heads. GGUF orders the rows of some matri
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from quantlib.checkpoints import Checkpoint
-from quantlib.checkpoints.convert import architecture_of
-from quantlib.checkpoints.convert.config import read_config
 from quantlib.checkpoints.convert.tensors import gguf_name, row_order
 from quantlib.errors import MethodError
 from quantlib.exports.exporting import Prepared
-from quantlib.exports.linears import linears_of, stored_dtype
+from quantlib.exports.linears import declared, linears_of, stored_dtype
 from quantlib.exports.schemes import Kind
 from quantlib.exports.stored import Stored
 from quantlib.lm.model import Model
@@ -112,7 +109,7 @@ def _scaled(weight: np.ndarray, columns: np.ndarray | None, rows: np.ndarray | N
 
 def _folded(checkpoint: Checkpoint, divisors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The norms and biases that are divided, by Hugging Face's name, in the type that they are stored in."""
-    architecture, _ = _declared(checkpoint)
+    architecture, _ = declared(checkpoint)
     out = {}
     for name, tensor in checkpoint.tensors.items():
         gguf = gguf_name(architecture, name) or ""
@@ -123,12 +120,5 @@ def _folded(checkpoint: Checkpoint, divisors: Mapping[str, np.ndarray]) -> dict[
 
 
 def _row_orders(checkpoint: Checkpoint) -> Callable[[str, int], np.ndarray]:
-    architecture, config = _declared(checkpoint)
+    architecture, config = declared(checkpoint)
     return lambda name, rows: row_order(architecture, config, name, rows)
-
-
-def _declared(checkpoint: Checkpoint):
-    source = Path(checkpoint.source)
-    path, values = (source if source.is_dir() else source.parent) / "config.json", checkpoint.metadata["config"]
-    architecture = architecture_of(path, values)
-    return architecture, read_config(path, values, architecture)

@@ -9,6 +9,8 @@ import numpy as np
 from quantlib import formats
 from quantlib.checkpoints import Checkpoint, Tensor
 from quantlib.checkpoints.convert import architecture_of
+from quantlib.checkpoints.convert.architecture import Architecture
+from quantlib.checkpoints.convert.config import Config, read_config
 from quantlib.checkpoints.convert.tensors import gguf_name
 from quantlib.errors import CheckpointError
 
@@ -45,6 +47,14 @@ def stored(tensor: Tensor) -> np.ndarray:
     return tensor.raw().reshape(-1).view(stored_dtype(tensor)).reshape(tensor.shape)
 
 
+def declared(checkpoint: Checkpoint) -> tuple[Architecture, Config]:
+    """What config.json of a Hugging Face folder says."""
+    source = Path(checkpoint.source)
+    path, values = (source if source.is_dir() else source.parent) / "config.json", checkpoint.metadata["config"]
+    architecture = architecture_of(path, values)
+    return architecture, read_config(path, values, architecture)
+
+
 def linears_of(checkpoint: Checkpoint) -> Mapping[str, Linear]:
     """The matrices that an export quantizes, by their tensor's name.
 
@@ -55,9 +65,7 @@ def linears_of(checkpoint: Checkpoint) -> Mapping[str, Linear]:
         raise CheckpointError(
             f"{checkpoint.source} is no Hugging Face folder; exports need one, with config.json and tokenizer files."
         )
-    source = Path(checkpoint.source)
-    path = (source if source.is_dir() else source.parent) / "config.json"
-    architecture = architecture_of(path, checkpoint.metadata["config"])
+    architecture, _ = declared(checkpoint)
     if any(weight.stacked for weight in architecture.weights):
         raise CheckpointError(
             f"{checkpoint.source} is a mixture of experts ({architecture.title}), which is not exported; quantize it "

@@ -92,30 +92,22 @@ FP8 = Scheme(
         {"num_bits": 8, "type": "float", "strategy": "token"},
     ),
 )
-NVFP4 = Scheme(
-    name="nvfp4",
-    summary="FP4 with an FP8 scale for each 16 weights, the format of NVIDIA's Blackwell; activations stay.",
-    loaders=(VLLM, TRANSFORMERS),
-    multiple=compressed.NVFP4_GROUP,
-    store=lambda weight, dtype: compressed.nvfp4(weight),
-    config=lambda dtype: compressed.config(
-        "nvfp4-pack-quantized",
-        {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": compressed.NVFP4_GROUP,
-         "scale_dtype": "torch.float8_e4m3fn"},
-    ),
-)  # fmt: skip
-MXFP4 = Scheme(
-    name="mxfp4",
-    summary="FP4 with a power of two for each 32 weights, the open standard; activations stay.",
-    loaders=(VLLM, TRANSFORMERS),
-    multiple=compressed.MXFP4_GROUP,
-    store=lambda weight, dtype: compressed.mxfp4(weight),
-    config=lambda dtype: compressed.config(
-        "mxfp4-pack-quantized",
-        {"num_bits": 4, "type": "float", "strategy": "group", "group_size": compressed.MXFP4_GROUP,
-         "scale_dtype": "torch.uint8"},
-    ),
-)  # fmt: skip
+
+
+def _small_floats(name: str, summary: str, group: int, store: Callable, strategy: str, scale: str) -> Scheme:
+    """FP4 with a scale of some type for each group, as compressed-tensors packs it."""
+    weights = {"num_bits": 4, "type": "float", "strategy": strategy}
+    return Scheme(
+        name=name,
+        summary=summary,
+        loaders=(VLLM, TRANSFORMERS),
+        multiple=group,
+        store=lambda weight, dtype: store(weight),
+        config=lambda dtype: compressed.config(
+            f"{name}-pack-quantized", weights | {"group_size": group, "scale_dtype": f"torch.{scale}"}
+        ),
+    )
+
 
 PLAIN = (
     _codebook("bnb-nf4", NF4, "NF4 of QLoRA in blocks of 64, the scales quantized too."),
@@ -124,6 +116,20 @@ PLAIN = (
     _grouped_integers("w4a16", 4),
     _grouped_integers("w8a16", 8),
     FP8,
-    NVFP4,
-    MXFP4,
+    _small_floats(
+        "nvfp4",
+        "FP4 with an FP8 scale for each 16 weights, the format of NVIDIA's Blackwell; activations stay.",
+        compressed.NVFP4_GROUP,
+        compressed.nvfp4,
+        "tensor_group",
+        "float8_e4m3fn",
+    ),
+    _small_floats(
+        "mxfp4",
+        "FP4 with a power of two for each 32 weights, the open standard; activations stay.",
+        compressed.MXFP4_GROUP,
+        compressed.mxfp4,
+        "group",
+        "uint8",
+    ),
 )

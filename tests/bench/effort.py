@@ -23,6 +23,7 @@ from quantlib.lm import CALIBRATION, EVALUATION, GENERATED, Tokenizer, imatrix, 
 from quantlib.lm.applied import applied
 from quantlib.lm.comparison import together
 from quantlib.lm.sweeping import bench
+from quantlib.recipes import RECIPES
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo_model"
 ROUNDS = 3
@@ -67,7 +68,8 @@ def whole_model(checkpoint, names: list[str], matrix) -> None:
     for name in names:
         for given in (None, matrix):
             for effort in ("standard", "best"):
-                plan = ql.plan(checkpoint, name, given, pure=True, effort=effort)
+                recipe = name if name in RECIPES else f"{name}_S"
+                plan = ql.plan(checkpoint, recipe, given, pure=True, effort=effort)
                 loss = together(list(judge.against(applied(judge.model, plan)).values())).summary()
                 steered = "no" if given is None else "yes"
                 numbers = f"{loss.perplexity:12.3f}{loss.difference:12.3f}{loss.kl:12.5f}"

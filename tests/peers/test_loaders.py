@@ -5,7 +5,8 @@ import pytest
 
 import quantlib as ql
 from quantlib.checkpoints import ImportanceMatrix
-from quantlib.lm import load
+from quantlib.lm import CALIBRATION, load
+from quantlib.lm.gptq_writing import write_gptq
 from quantlib.recipes import RECIPES
 
 pytestmark = pytest.mark.peer
@@ -43,6 +44,20 @@ def test_llama_cpp_runs_what_we_write(peer, tokenized, demo_model, tmp_path, rec
     llama_cpp = peer("llama_cpp")
     path = tmp_path / "model.gguf"
     ql.run(planned(demo_model, recipe), path)
+    check_it_runs(llama_cpp, tokenized, path, TOLERANCE.get(recipe, BLOCKS))
+
+
+@pytest.mark.parametrize("recipe", ["Q4_K_M", "Q2_K"])
+def test_llama_cpp_runs_blocks_that_gptq_filled(peer, tokenized, demo_model, tmp_path, recipe):
+    llama_cpp = peer("llama_cpp")
+    path = tmp_path / "model.gguf"
+    with ql.open_checkpoint(demo_model) as source:
+        assert write_gptq(source, path, CALIBRATION.read_text(encoding="utf-8"), recipe, context=256).filled
+    check_it_runs(llama_cpp, tokenized, path, BLOCKS)
+
+
+def check_it_runs(llama_cpp, tokenized, path, tolerance: float) -> None:
+    """llama.cpp's log-probabilities for a file are those of our own forward pass on the decoded weights."""
     llama = llama_cpp.Llama(str(path), n_ctx=128, n_threads=2, logits_all=True, verbose=False)
     ids = tokenized(TEXT)["input_ids"]
     assert llama.tokenize(TEXT.encode()) == ids
@@ -51,7 +66,7 @@ def test_llama_cpp_runs_what_we_write(peer, tokenized, demo_model, tmp_path, rec
     with ql.open_checkpoint(path) as written:
         ours = log_softmax(load(written)(np.array(ids)))
     likely = ours > -8
-    assert np.abs(theirs - ours)[likely].max() < TOLERANCE.get(recipe, BLOCKS)
+    assert np.abs(theirs - ours)[likely].max() < tolerance
     assert llama.create_completion(TEXT, max_tokens=8, temperature=0)["choices"][0]["text"]
 
 
