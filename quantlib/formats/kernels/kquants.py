@@ -103,7 +103,6 @@ def encode_sub_minima(x, out, bits, first, steps):
 
     first, steps: of `scale_and_minimum`, which differ between the two.
     """
-    flat = x.reshape(-1)
     lane, weights, trial = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
     scale, minimum, inverse = np.empty((2, 8), np.float32), np.empty((2, 8), np.float32), np.empty((2, 8), np.float32)
     low = np.empty((2, 8), np.float32)
@@ -112,26 +111,25 @@ def encode_sub_minima(x, out, bits, first, steps):
     levels = np.int32((1 << bits) - 1)
     for start in range(0, x.shape[0], 2):
         count = min(2, x.shape[0] - start)
-        gather(flat, 256 * start, 8 * count, lane)
+        gather(x, 256 * start, 8 * count, lane)
         weights_by_size(lane, weights)
         won = scale_and_minimum(lane, weights, trial, levels, np.float32(first), np.float32(0.1), steps, False)
-        store(scale.reshape(-1), 0, won[0])
-        store(minimum.reshape(-1), 0, won[1])
-        store(inverse.reshape(-1), 0, won[2])
-        store(low.reshape(-1), 0, won[3])
+        store(scale, 0, won[0])
+        store(minimum, 0, won[1])
+        store(inverse, 0, won[2])
+        store(low, 0, won[3])
         for b in range(count):
             d = nearest_sub_codes(scale[b], 63, sc)
             dmin = nearest_sub_codes(minimum[b], 63, mn)
             hold_to_six_bits(sc)
             hold_to_six_bits(mn)
             at = 256 * (start + b)
-            write_sub_minima(flat, at, d, dmin, sc, mn, inverse[b], low[b], bits, codes, out[start + b])
+            write_sub_minima(x, at, d, dmin, sc, mn, inverse[b], low[b], bits, codes, out[start + b])
 
 
 @kernel
 def encode_sub_minima_important(x, importance, out, bits):
     """Q4_K, Q5_K. importance: float32 (blocks of a row, 256). Eight super-blocks share the search of their scales."""
-    flat, row = x.reshape(-1), importance.reshape(-1)
     lane, weights, trial = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
     scale, minimum, inverse = (
         np.zeros((WIDTH, 8), np.float32),
@@ -152,19 +150,19 @@ def encode_sub_minima_important(x, importance, out, bits):
     levels = np.int32((1 << bits) - 1)
     for start in range(0, x.shape[0], WIDTH):
         count = min(WIDTH, x.shape[0] - start)
-        sums_of_squares(flat, 256 * start, 256, sums[:count])
+        sums_of_squares(x, 256 * start, 256, sums[:count])
         for b in range(0, count, 2):
             groups = 8 * min(2, count - b)
-            gather(flat, 256 * (start + b), groups, lane)
-            gather_importance(row, 8 * (start + b), groups, weights)
+            gather(x, 256 * (start + b), groups, lane)
+            gather_importance(importance, 8 * (start + b), groups, weights)
             for half in range(2):
                 power[half] = np.float32(2) * sums[b + half] / SIZE
-            store(total.reshape(-1), 8 * b, important(lane, load_wide(power.reshape(-1), 0), weights))
+            store(total, 8 * b, important(lane, load_wide(power, 0), weights))
             won = scale_and_minimum(lane, weights, trial, levels, np.float32(-0.9), np.float32(0.05), 36, False)
-            store(scale.reshape(-1), 8 * b, won[0])
-            store(minimum.reshape(-1), 8 * b, won[1])
-            store(inverse.reshape(-1), 8 * b, won[2])
-            store(low.reshape(-1), 8 * b, won[3])
+            store(scale, 8 * b, won[0])
+            store(minimum, 8 * b, won[1])
+            store(inverse, 8 * b, won[2])
+            store(low, 8 * b, won[3])
         turn_groups(scale, scales, WIDTH)
         turn_groups(minimum, minima, WIDTH)
         turn_groups(total, totals, WIDTH)
@@ -175,7 +173,7 @@ def encode_sub_minima_important(x, importance, out, bits):
                 hold_to_six_bits(sc[b])
                 hold_to_six_bits(mn[b])
             at = 256 * (start + b)
-            write_sub_minima(flat, at, d[b], dmin[b], sc[b], mn[b], inverse[b], low[b], bits, codes, out[start + b])
+            write_sub_minima(x, at, d[b], dmin[b], sc[b], mn[b], inverse[b], low[b], bits, codes, out[start + b])
 
 
 @kernel
@@ -246,21 +244,20 @@ def encode_q6_k(x, importance, out):
 
     importance has no rows where there is none: an error counts x² then.
     """
-    flat, row = x.reshape(-1), importance.reshape(-1)
     lane, weights, products = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     scale, inverse = np.empty(Q6_GROUPS, np.float32), np.empty(Q6_GROUPS, np.float32)
     codes = np.empty(256, np.uint8)
     for b in range(x.shape[0]):
-        gather(flat, 256 * b, Q6_GROUPS, lane)
+        gather(x, 256 * b, Q6_GROUPS, lane)
         if importance.shape[0]:
-            gather(row, 256 * (b % importance.shape[0]), Q6_GROUPS, weights)
+            gather(importance, 256 * (b % importance.shape[0]), Q6_GROUPS, weights)
         else:
             for i in range(0, 256, WIDE):
                 store(weights, i, load_wide(lane, i) * load_wide(lane, i))
         won = symmetric_scale(lane, weights, products, Q6_LEVELS, True)
         store(scale, 0, won[0])
         store(inverse, 0, won[1])
-        write_q6_k(flat, 256 * b, scale, inverse, codes, out[b])
+        write_q6_k(x, 256 * b, scale, inverse, codes, out[b])
 
 
 def encode_q6_k_plain(x, out):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantlib.formats.kernels.scalar import ZERO, part
-from quantlib.formats.kernels.simd import WIDE, WIDTH, load, load_wide, root, splat, splat_wide, store, turn
+from quantlib.formats.kernels.simd import WIDE, WIDTH, load, load_wide, pick, root, splat, splat_wide, store, turn
 from quantlib.formats.rows import read_only
 
 NO_IMPORTANCE = read_only(np.empty((0, 1), np.float32))
@@ -19,24 +19,24 @@ def gather(x, at, count, lane):
             turn(x, at + k * size + i, size, lane, WIDE * i + k, WIDE)
     for k in range(whole, WIDE):
         for i in range(size):
-            lane[WIDE * i + k] = x[at + k * size + i] if k < count else ZERO
+            lane[WIDE * i + k] = pick(x, at + k * size + i) if k < count else ZERO
 
 
 @part
-def gather_importance(row, first, count, lane):
+def gather_importance(importance, first, count, lane):
     """`gather` for the importances of groups first, first + 1, …
 
-    row: the importances of a row of blocks, flat; groups beyond its end begin it anew.
+    importance: of a row of blocks (blocks, values); groups beyond its end begin it anew.
     """
     size = lane.shape[0] // WIDE
-    at = first * size % row.shape[0]
-    if at + count * size <= row.shape[0]:
-        gather(row, at, count, lane)
+    at = first * size % importance.size
+    if at + count * size <= importance.size:
+        gather(importance, at, count, lane)
         return
     for k in range(WIDE):
-        at = (first + k) * size % row.shape[0]
+        at = (first + k) * size % importance.size
         for i in range(size):
-            lane[WIDE * i + k] = row[at + i] if k < count else ZERO
+            lane[WIDE * i + k] = pick(importance, at + i) if k < count else ZERO
 
 
 @part
@@ -58,7 +58,7 @@ def sums_of_squares(x, at, size, sums):
     for k in range(sums.shape[0]):
         total = ZERO
         for i in range(at + k * size, at + (k + 1) * size):
-            total += x[i] * x[i]
+            total += pick(x, i) * pick(x, i)
         sums[k] = total
 
 

@@ -157,15 +157,15 @@ def encode_symmetric(x, out, bits):
 @kernel
 def encode_symmetric_important(x, importance, out, bits):
     """Q4_0, Q5_0. importance: float32 (blocks of a row, 32)."""
-    flat, row, data = x.reshape(-1), importance.reshape(-1), out.reshape(-1)
+    data = out.reshape(-1)
     lane, weights, products = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
     scale, inverse, power = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     levels = np.int32(1 << (bits - 1))
     rows = row_power(x, importance)
     for start in range(0, x.shape[0], WIDE):
         count = min(WIDE, x.shape[0] - start)
-        gather(flat, 32 * start, count, lane)
-        gather_importance(row, start, count, weights)
+        gather(x, 32 * start, count, lane)
+        gather_importance(importance, start, count, weights)
         for b in range(count):
             power[b] = rows[(start + b) // importance.shape[0]]
         important(lane, load_wide(power, 0), weights)
@@ -175,10 +175,10 @@ def encode_symmetric_important(x, importance, out, bits):
         for b in range(count):
             at, to, by = 32 * (start + b), (start + b) * out.shape[1], splat(inverse[b])
             write_half(scale[b], data, to)
-            first = symmetric_codes(by, load(flat, at), levels) + levels
-            second = symmetric_codes(by, load(flat, at + 8), levels) + levels
-            third = symmetric_codes(by, load(flat, at + 16), levels) + levels
-            fourth = symmetric_codes(by, load(flat, at + 24), levels) + levels
+            first = symmetric_codes(by, load(x, at), levels) + levels
+            second = symmetric_codes(by, load(x, at + 8), levels) + levels
+            third = symmetric_codes(by, load(x, at + 16), levels) + levels
+            fourth = symmetric_codes(by, load(x, at + 24), levels) + levels
             write_codes(first, second, third, fourth, bits, data, to + 2)
 
 
@@ -228,7 +228,7 @@ def encode_minimum(x, out, bits):
 @kernel
 def encode_minimum_important(x, importance, out, bits):
     """Q4_1, Q5_1. importance: float32 (blocks of a row, 32)."""
-    flat, row, data = x.reshape(-1), importance.reshape(-1), out.reshape(-1)
+    data = out.reshape(-1)
     lane, weights, trial = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
     scale, minimum, inverse = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     low, power = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
@@ -236,8 +236,8 @@ def encode_minimum_important(x, importance, out, bits):
     rows = row_power(x, importance)
     for start in range(0, x.shape[0], WIDE):
         count = min(WIDE, x.shape[0] - start)
-        gather(flat, 32 * start, count, lane)
-        gather_importance(row, start, count, weights)
+        gather(x, 32 * start, count, lane)
+        gather_importance(importance, start, count, weights)
         for b in range(count):
             power[b] = rows[(start + b) // importance.shape[0]]
         important(lane, load_wide(power, 0), weights)
@@ -250,10 +250,10 @@ def encode_minimum_important(x, importance, out, bits):
             at, to, by, from_ = 32 * (start + b), (start + b) * out.shape[1], inverse[b], low[b]
             write_half(scale[b], data, to)
             write_half(-minimum[b], data, to + 2)
-            first = held_codes((load(flat, at) - from_) * by, NONE, top)
-            second = held_codes((load(flat, at + 8) - from_) * by, NONE, top)
-            third = held_codes((load(flat, at + 16) - from_) * by, NONE, top)
-            fourth = held_codes((load(flat, at + 24) - from_) * by, NONE, top)
+            first = held_codes((load(x, at) - from_) * by, NONE, top)
+            second = held_codes((load(x, at + 8) - from_) * by, NONE, top)
+            third = held_codes((load(x, at + 16) - from_) * by, NONE, top)
+            fourth = held_codes((load(x, at + 24) - from_) * by, NONE, top)
             write_codes(first, second, third, fourth, bits, data, to + 4)
 
 

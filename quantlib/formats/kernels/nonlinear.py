@@ -63,16 +63,16 @@ def table_scale(lane, weights):
 
 
 @part
-def weigh(x, start, count, groups, row, sums, lane, weights):
+def weigh(x, start, count, groups, importance, sums, lane, weights):
     """What errors of groups start, start + 1, … count: x², or with importance importance · sqrt(power + x²).
 
-    groups: of a block. row: the importances of a row, flat, empty where there are none. sums: scratch (16,).
+    groups: of a block. importance: of a row of blocks, without rows where there is none. sums: scratch (16,).
     """
-    if row.shape[0] == 0:
+    if importance.shape[0] == 0:
         for i in range(0, lane.shape[0], WIDE):
             store(weights, i, load_wide(lane, i) * load_wide(lane, i))
         return
-    gather_importance(row, start, count, weights)
+    gather_importance(importance, start, count, weights)
     if groups == 1:
         sums_of_squares(x, GROUP * start, GROUP, sums[: min(count, WIDTH)])
         sums_of_squares(x, GROUP * (start + WIDTH), GROUP, sums[WIDTH : max(count, WIDTH)])
@@ -128,21 +128,20 @@ def encode_iq4(x, importance, out):
 
     importance: (blocks of a row, values), without rows where there is none.
     """
-    flat, row = x.reshape(-1), importance.reshape(-1)
     lane, weights = np.empty(GROUP * WIDE, np.float32), np.empty(GROUP * WIDE, np.float32)
     scale, sums = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     groups = x.shape[1] // GROUP
     for start in range(0, x.shape[0] * groups, WIDE):
         count = min(WIDE, x.shape[0] * groups - start)
-        gather(flat, GROUP * start, count, lane)
-        weigh(flat, start, count, groups, row, sums, lane, weights)
+        gather(x, GROUP * start, count, lane)
+        weigh(x, start, count, groups, importance, sums, lane, weights)
         store(scale, 0, table_scale(lane, weights))
         for first in range(0, count, groups):
             at, block = GROUP * (start + first), out[(start + first) // groups]
             if groups == 1:
-                write_iq4_nl(flat, at, scale[first], block)
+                write_iq4_nl(x, at, scale[first], block)
             else:
-                write_iq4_xs(flat, at, scale[first : first + groups], block)
+                write_iq4_xs(x, at, scale[first : first + groups], block)
 
 
 @part

@@ -55,14 +55,13 @@ def write_q2_k(x, at, super_scale, super_minimum, sc, mn, inverse, low, codes, o
 @kernel
 def encode_q2_k(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 84). An error counts |x| times the absolute miss."""
-    flat = x.reshape(-1)
     lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     scale, minimum, inverse = np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32), np.empty(GROUPS, np.float32)
     low = np.empty(GROUPS, np.float32)
     sc, mn = np.empty(GROUPS, np.uint8), np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
     for b in range(x.shape[0]):
-        gather(flat, 256 * b, GROUPS, lane)
+        gather(x, 256 * b, GROUPS, lane)
         for i in range(0, 256, WIDE):
             store(weights, i, magnitude(load_wide(lane, i)))
         won = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.5), np.float32(0.1), 15, True)
@@ -72,7 +71,7 @@ def encode_q2_k(x, out):
         store(low, 0, won[3])
         d = nearest_sub_codes(scale, 15, sc)
         dmin = nearest_sub_codes(minimum, 15, mn)
-        write_q2_k(flat, 256 * b, d, dmin, sc, mn, inverse, low, codes, out[b])
+        write_q2_k(x, 256 * b, d, dmin, sc, mn, inverse, low, codes, out[b])
 
 
 @kernel
@@ -81,7 +80,6 @@ def encode_q2_k_important(x, importance, out):
 
     Eight super-blocks share the search of their scales.
     """
-    flat, row = x.reshape(-1), importance.reshape(-1)
     lane, weights, trial = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     scale, minimum, inverse = (
         np.zeros((WIDTH, GROUPS), np.float32),
@@ -100,10 +98,10 @@ def encode_q2_k_important(x, importance, out):
     codes = np.empty(256, np.uint8)
     for start in range(0, x.shape[0], WIDTH):
         count = min(WIDTH, x.shape[0] - start)
-        sums_of_squares(flat, 256 * start, 256, sums[:count])
+        sums_of_squares(x, 256 * start, 256, sums[:count])
         for b in range(count):
-            gather(flat, 256 * (start + b), GROUPS, lane)
-            gather(row, 256 * ((start + b) % importance.shape[0]), GROUPS, weights)
+            gather(x, 256 * (start + b), GROUPS, lane)
+            gather(importance, 256 * ((start + b) % importance.shape[0]), GROUPS, weights)
             store(total[b], 0, important(lane, sums[b] / SIZE, weights))
             won = scale_and_minimum(lane, weights, trial, Q2_TOP, np.float32(-0.9), np.float32(0.05), 36, False)
             store(scale[b], 0, won[0])
@@ -117,7 +115,7 @@ def encode_q2_k_important(x, importance, out):
         store(dmin, 0, positive_sub_codes(minima, totals, 15, products, found, mn))
         for b in range(count):
             at = 256 * (start + b)
-            write_q2_k(flat, at, d[b], dmin[b], sc[b], mn[b], inverse[b], low[b], codes, out[start + b])
+            write_q2_k(x, at, d[b], dmin[b], sc[b], mn[b], inverse[b], low[b], codes, out[start + b])
 
 
 @kernel
@@ -189,13 +187,12 @@ def largest_to_lowest(scales, sc):
 @kernel
 def encode_q3_k(x, out):
     """x: float32 (blocks, 256) -> out: uint8 (blocks, 110). An error counts x**2."""
-    flat = x.reshape(-1)
     lane, weights, found = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     scale = np.empty(GROUPS, np.float32)
     sc = np.empty(GROUPS, np.uint8)
     codes = np.empty(256, np.uint8)
     for b in range(x.shape[0]):
-        gather(flat, 256 * b, GROUPS, lane)
+        gather(x, 256 * b, GROUPS, lane)
         for i in range(0, 256, WIDE):
             store(weights, i, load_wide(lane, i) * load_wide(lane, i))
         store(scale, 0, refined_scale(lane, weights, found, Q3_LEVELS))
@@ -206,7 +203,7 @@ def encode_q3_k(x, out):
                 for i in range(GROUP):
                     codes[j * GROUP + i] = np.uint8(np.int32(found[GROUPS * i + j]) + 4)
             else:
-                round_q3_group(flat, 256 * b, stored, codes, j * GROUP)
+                round_q3_group(x, 256 * b, stored, codes, j * GROUP)
         write_q3_codes(codes, out[b])
 
 
@@ -216,7 +213,6 @@ def encode_q3_k_important(x, importance, out):
 
     The scales are searched like weights, those of sixteen super-blocks at once.
     """
-    flat, row = x.reshape(-1), importance.reshape(-1)
     lane, weights, products = np.empty(256, np.float32), np.empty(256, np.float32), np.empty(256, np.float32)
     scale, inverse, total = (
         np.zeros((WIDE, GROUPS), np.float32),
@@ -231,10 +227,10 @@ def encode_q3_k_important(x, importance, out):
     for start in range(0, x.shape[0], WIDE):
         count = min(WIDE, x.shape[0] - start)
         for b in range(0, count, WIDTH):
-            sums_of_squares(flat, 256 * (start + b), 256, sums[b : min(count, b + WIDTH)])
+            sums_of_squares(x, 256 * (start + b), 256, sums[b : min(count, b + WIDTH)])
         for b in range(count):
-            gather(flat, 256 * (start + b), GROUPS, lane)
-            gather(row, 256 * ((start + b) % importance.shape[0]), GROUPS, weights)
+            gather(x, 256 * (start + b), GROUPS, lane)
+            gather(importance, 256 * ((start + b) % importance.shape[0]), GROUPS, weights)
             store(total[b], 0, important(lane, np.float32(2) * sums[b] / SIZE, weights))
             won = symmetric_scale(lane, weights, products, Q3_LEVELS, True)
             store(scale[b], 0, won[0])
@@ -248,7 +244,7 @@ def encode_q3_k_important(x, importance, out):
         for b in range(count):
             for j in range(GROUPS):
                 sc[j] = numbers[j, b]
-            write_q3_block(flat, 256 * (start + b), d[b], sc, inverse[b], codes, out[start + b])
+            write_q3_block(x, 256 * (start + b), d[b], sc, inverse[b], codes, out[start + b])
 
 
 @part

@@ -4,6 +4,8 @@ A vector has float32, int32 or booleans. Operators work lane by lane, with a sca
 operation rounds on its own, as a scalar one does. The code is LLVM's own vector code, the same on every processor:
 eight lanes are one instruction each with AVX2, two with SSE or NEON. Sixteen lanes, two instructions or one with
 AVX-512, are for searches, whose sums would else wait for each other.
+
+Places in arrays count their numbers in order, through all rows.
 """
 
 import operator
@@ -71,7 +73,7 @@ def _call(builder, name: str, result, arguments):
 
 
 def _address(context, builder, kind: types.Array, array, index, index_kind, pointee):
-    """Where element `index` of a contiguous one-dimensional array lies, as a pointer to something else."""
+    """Where number `index` of a contiguous array lies, counted through all its rows, as a pointer to something else."""
     data = context.make_array(kind)(context, builder, array).data
     at = context.cast(builder, index, index_kind, types.intp)
     return builder.bitcast(builder.gep(data, [at]), pointee.as_pointer())

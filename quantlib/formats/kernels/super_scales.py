@@ -36,11 +36,10 @@ def nearest_sub_codes(values, levels, codes):
 @part
 def turn_groups(found, across, lanes):
     """A number of each group of blocks, found (lanes, groups), to lanes of blocks: across (groups · lanes,)."""
-    flat = found.reshape(-1)
     groups = found.shape[1]
     for first in range(0, lanes, WIDTH):
         for g in range(0, groups, WIDTH):
-            turn(flat, first * groups + g, groups, across, lanes * g + first, lanes)
+            turn(found, first * groups + g, groups, across, lanes * g + first, lanes)
 
 
 @part
