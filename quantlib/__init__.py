@@ -41,7 +41,7 @@ def quantize(x: np.ndarray, format: str, importance: np.ndarray | None = None, e
     """Encode weights: x (..., n) float32 -> uint8 (..., bytes of a row), the bytes that the format's reference writes.
 
     importance: (n,) weights of the squared errors, one per column; without it the format's own default. effort: "best"
-    lowers the error of k-quants below that of the reference's bytes, in the same size.
+    lowers the error of most block formats below that of the reference's bytes, in the same size.
     Raises FormatError for an unknown format, a row length that does not fit, NaN or infinity.
     """
     return formats.get(format).quantize(x, importance, effort)

@@ -42,7 +42,7 @@ def add(commands) -> None:
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
     quantize.add_argument(
         "--effort", choices=ql.formats.EFFORTS, default="standard",
-        help="best: a lower error of Q2_K to Q6_K in the same size, for more time; default: ggml's bytes",
+        help="best: a lower error in the same size (Q4_0 to Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS); default: ggml's bytes",
     )  # fmt: skip
     quantize.add_argument(
         "--method", choices=["gptq"],

@@ -84,7 +84,7 @@ class PlannedTensor:
 class Plan:
     """What `run` will write. nbytes: the exact size of the file; bpw: bits of all tensors over all weights.
 
-    effort: "best" where k-quants are searched for a lower error than ggml's.
+    effort: "best" where blocks are searched for a lower error than ggml's.
     lacking: names of tensors whose format needs an importance matrix that was not given; `run` refuses then.
     """
 
@@ -130,7 +130,7 @@ def plan(
     `quantlib.recipes.user`), or one of these as a value. imatrix: an importance matrix or the file it is in. pure: the
     recipe's default for every matrix. overrides: what the user wants otherwise. measured: what `measure` found of this
     checkpoint, where a budget need not measure again. effort: "standard" for ggml's bytes, "best" for a lower error of
-    Q2_K to Q6_K in the same size.
+    most block formats in the same size.
     Raises RecipeError for an unknown recipe or effort, a format that cannot be written and a budget too small;
     CheckpointError for a model that cannot be converted to GGUF and an importance matrix that cannot be read or is
     another model's.

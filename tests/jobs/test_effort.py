@@ -1,4 +1,4 @@
-"""A plan with effort="best": the same size, k-quants with a lower error, everything else as without."""
+"""A plan with effort="best": the same size, blocks with a lower error, everything else as without."""
 
 import json
 from pathlib import Path
