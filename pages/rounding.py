@@ -201,7 +201,7 @@ def show_fair() -> None:
         st.info(f"No stored comparison of this model is there; `{fair.COMMAND}` makes one, in some minutes.", icon="📏")
         return
     st.markdown(
-        "One model, one text to look at, another one to be judged by, and every method with codes of the same bits. "
+        "One model, the same texts to look at, others to be judged by, and every method with codes of the same bits. "
         "Bits per weight tell what it really takes: scales and zero points differ."
     )
     offered = sorted({m.bits for m in contest.measured}, reverse=True)
@@ -217,15 +217,16 @@ def show_fair() -> None:
             "changed tokens": share,
             "perplexity added": st.column_config.NumberColumn(format="%.3f"),
             "±": st.column_config.NumberColumn(format="%.3f"),
-            "KL, nats": st.column_config.NumberColumn(format="%.5f"),
+            "KL, nats": st.column_config.NumberColumn(format="%.6f"),
             "seconds": st.column_config.NumberColumn(format="%.1f"),
         },
         hide_index=True,
     )
     captions.receipt(
         "stored",
-        f"the demo model, judged on two texts ({' and '.join(contest.texts)}) after a look at a third, mixed one "
-        f"({contest.calibration_tokens:,} tokens); made by `{fair.COMMAND}`. {' '.join(contest.notes)}",
+        f"the demo model, judged on two texts ({' and '.join(contest.texts)}) after a look at others "
+        f"({contest.calibration_name}: {contest.calibration_tokens:,} tokens); made by `{fair.COMMAND}`. "
+        + " ".join(contest.notes),
     )
 
 

@@ -342,7 +342,7 @@ def methods(found: "Contest") -> list[dict]:
             "output error": round(m.output_error, 4),
             "perplexity": round(m.total.perplexity, 3),
             "difference": round(m.total.difference, 3),
-            "KL, nats": round(m.total.kl, 5),
+            "KL, nats": float(f"{m.total.kl:.3g}"),
             "top changed": round(m.total.changed_top, 4),
             "seconds": round(m.seconds, 1),
         }
