@@ -283,7 +283,7 @@ def show_cpu(tensor: Tensor, index: int) -> None:
         f"x = last_inputs(checkpoint, {importance.SENTENCE!r})[tensor.name]\n"
         f"print(dot.dot(weights.block_at(tensor, {SUPER}, {index}), weights.columns_of_block(x, {SUPER}, {index})))",
         dots.dot,
-        dots.q8_k,
+        FORMATS["Q8_K"].reference[0],
     )
 
 

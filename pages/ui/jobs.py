@@ -158,8 +158,10 @@ class Registry:
             job.error = "The job met an error that it did not expect; nothing was written."
             raise
         finally:
+            if job.error:
+                files.remove(job.folder)
             job.ended = time.monotonic()
-            if job.error or self.get(job.token) is None:
+            if self.get(job.token) is None:  # forgotten while it ran; from here on `forget` itself removes the folder
                 files.remove(job.folder)
 
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantlib.formats import FORMATS
-from quantlib.formats.blocks.search import nearest_int
 
-F32 = np.float32
-FORMAT = FORMATS["Q4_K"]
+FORMAT, Q8_K = FORMATS["Q4_K"], FORMATS["Q8_K"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +19,9 @@ class Activations:
 
 
 def q8_k(x: np.ndarray) -> Activations:
-    """Quantize activations, float32 (256,). The value of largest magnitude becomes −127.
-
-    Source: quantize_row_q8_K_ref in ggml-quants.c.
-    """
-    largest = x[np.abs(x).argmax()]
-    if largest == 0:
-        return Activations(F32(0), np.zeros(256, np.int8), np.zeros(16, np.int16))
-    inverse = F32(-127) / largest
-    codes = np.minimum(127, nearest_int(inverse * x)).astype(np.int8)
-    return Activations(F32(1) / inverse, codes, codes.reshape(16, 16).sum(-1, dtype=np.int16))
+    """Quantize activations, float32 (256,)."""
+    codes = Q8_K.unpack(Q8_K.quantize(x))
+    return Activations(codes["d"][0], codes["q"], codes["s"])
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ ROLES = {
         Role("super-scale", "d", "#2B1FA0", "#8F86F5", "the scale that multiplies every sub-scale"),
         Role("super-minimum", "dmin", "#5E1338", "#FBD3E4", "the scale that multiplies every sub-minimum"),
         Role("grid", "g", "#3F6212", "#B5D86B", "an index into a codebook, and its signs"),
+        Role("sum", "s", "#626B78", "#C9CFD8", "the sum of a block's codes, which says nothing new"),
         Role("error", "ε", "#A3191D", "#FF6A45", "what was lost"),
     )
 }

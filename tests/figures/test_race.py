@@ -39,11 +39,10 @@ def test_the_browser_keeps_the_same_score():
     found = race.race(BLOCK, 1, IMPORTANCE)
     grids = [[float(r.scale), float(r.minimum)] for r in found.racers] + [[0.01, 0.05], [0.0, 0.02]]
     told = {"x": found.weights.tolist(), "w": found.measures["important inputs more"].tolist(), "grids": grids}
-    script = bundle("float_math.js", "dom.js", "plot.js", "race.js").replace("export default", "export") + (
+    script = bundle("float_math.js", "dom.js", "plot.js", "race.js").replace("export default", "const page =") + (
         "const told = JSON.parse(await new Promise((done) => process.stdin.on('data', (d) => done(d))));"
         "console.log(JSON.stringify(told.grids.map(([scale, minimum]) => score(told.x, {scale, minimum}, told.w))));"
     )
-    script = script.replace("export function (", "function page(")
     done = subprocess.run(
         [NODE, "--input-type=module", "-e", script], input=json.dumps(told), capture_output=True, text=True, check=True
     )
