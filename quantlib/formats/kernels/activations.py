@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.magnitudes import INFINITE, largest_magnitude, nearest_ints, rounded_away
+from quantlib.formats.kernels.legacy import write_bytes
+from quantlib.formats.kernels.magnitudes import nearest_ints
 from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, part, read_half, write_half
 from quantlib.formats.kernels.simd import as_floats, load, smaller, store
 
@@ -25,11 +26,7 @@ def encode_q8_1(x, out):
     codes = data.view(np.int8)
     for b in range(x.shape[0]):
         to = 36 * b
-        d = largest_magnitude(values, 32 * b, 32) / np.float32(127)
-        inverse = ONE / d
-        inverse = inverse if inverse < INFINITE else ZERO  # ggml's codes are 0 then, as they are for d = 0
-        for i in range(0, 32, 8):
-            store(data, to + 4 + i, rounded_away(load(values, 32 * b + i) * inverse))
+        _, d = write_bytes(values, 32 * b, data, to + 4)
         write_half(d, data, to)
         write_half(np.float32(total(codes, to + 4, 32)) * d, data, to + 2)
 

@@ -272,24 +272,30 @@ def decode_minimum(data, out, bits):
         store(values, 32 * b + 24, as_floats(codes[3]) * d + m)
 
 
+@inlined
+def write_bytes(x, at, out, to):
+    """Codes of 32 weights as signed bytes, the largest magnitude at 127; gives that magnitude and the scale."""
+    largest = largest_magnitude(x, at, 32)
+    d = largest / np.float32(127)
+    inverse = ONE / d
+    inverse = inverse if inverse < INFINITE else ZERO  # ggml's codes are 0 then, as they are for d = 0
+    store(out, to, rounded_away(load(x, at) * inverse))
+    store(out, to + 8, rounded_away(load(x, at + 8) * inverse))
+    store(out, to + 16, rounded_away(load(x, at + 16) * inverse))
+    store(out, to + 24, rounded_away(load(x, at + 24) * inverse))
+    return largest, d
+
+
 @kernel
 def encode_q8_0(x, out):
     """x: float32 (blocks, 32) -> out: uint8 (blocks, 34)."""
     weights, data = x.reshape(-1), out.reshape(-1)
     size = NONE
     for b in range(x.shape[0]):
-        at = 32 * b
-        largest = largest_magnitude(weights, at, 32)
-        size = larger_size(size, largest)
-        d = largest / np.float32(127)
-        inverse = ONE / d
-        inverse = inverse if inverse < INFINITE else ZERO  # ggml's codes are 0 then, as they are for d = 0
         to = 34 * b
+        largest, d = write_bytes(weights, 32 * b, data, to + 2)
+        size = larger_size(size, largest)
         write_half(d, data, to)
-        store(data, to + 2, rounded_away(load(weights, at) * inverse))
-        store(data, to + 10, rounded_away(load(weights, at + 8) * inverse))
-        store(data, to + 18, rounded_away(load(weights, at + 16) * inverse))
-        store(data, to + 26, rounded_away(load(weights, at + 24) * inverse))
     return np.int32(size).view(np.float32)
 
 

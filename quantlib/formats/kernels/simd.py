@@ -309,7 +309,6 @@ def _by_name(name: str):
 
 smaller = _lanewise(_by_name("smin"))  # of whole numbers
 larger = _lanewise(_by_name("smax"))
-larger_unsigned = _lanewise(_by_name("umax"))
 
 
 def _unary(emit, result=None):
@@ -352,8 +351,6 @@ bits_of = _conversion("bitcast", types.int32)
 floats_of = _conversion("bitcast", types.float32)
 largest_of = _reduction("smax")  # of whole numbers
 smallest_of = _reduction("smin")
-largest_unsigned_of = _reduction("umax")
-minuses = _unary(lambda builder, a, vector: builder.ashr(a, _spread(builder, WORD(31), vector)))  # −1 below zero, or 0
 
 
 @intrinsic
