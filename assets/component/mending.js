@@ -1,10 +1,24 @@
-// Streamlit puts its menu's items into a list with other elements between, which screen readers take for a broken list.
-// It is a navigation of links already, so the list is no list.
-export default function ({ parentElement }) {
-  const mend = () => document.querySelectorAll("[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li")
-    .forEach((node) => node.getAttribute("role") !== "none" && node.setAttribute("role", "none"));
+// What Streamlit's own page lacks.
+//
+// It puts its menu's items into a list with other elements between, which screen readers take for a broken list. The
+// menu is a navigation of links already, so the list is no list. And it tells the script of another theme only when
+// the script runs for another reason, so charts would keep the old colours: here the script is asked to run again.
+const asked = { scheme: null };
+
+export default function ({ data, setTriggerValue }) {
+  const app = document.querySelector("[data-testid=stApp]") ?? document.body;
+  const mend = () => {
+    document.querySelectorAll("[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li")
+      .forEach((node) => node.getAttribute("role") !== "none" && node.setAttribute("role", "none"));
+    const { colorScheme } = getComputedStyle(app);
+    if (colorScheme === data.theme) asked.scheme = null;
+    else if (["light", "dark"].includes(colorScheme) && asked.scheme !== colorScheme) {
+      asked.scheme = colorScheme;  // once: where the script goes on believing otherwise, it is not asked for ever
+      setTriggerValue("theme", colorScheme);
+    }
+  };
   const watcher = new MutationObserver(mend);
-  watcher.observe(document.querySelector("[data-testid=stApp]") ?? document.body, { childList: true, subtree: true });
+  watcher.observe(app, { attributes: true, attributeFilter: ["class"], childList: true, subtree: true });
   mend();
   return () => watcher.disconnect();
 }

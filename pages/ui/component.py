@@ -206,7 +206,7 @@ def presenter(*, key: str, title: str, address: str, steps: int, presenting: boo
     _presenter(key=key, data=data)
 
 
-def mending() -> None:
-    """What Streamlit's own page needs to be read aloud well."""
+def mending(theme: str) -> None:
+    """What Streamlit's own page needs to be read aloud well, and to be redrawn when its theme is no longer `theme`."""
     with st.container(key="mending"):
-        _mending(key="mending-component")
+        _mending(key="mending-component", data={"theme": theme}, on_theme_change=lambda: None)

@@ -1,4 +1,4 @@
-"""A fresh server for each module of browser tests, and a browser with a window of a chosen size and theme."""
+"""A server for each module of browser tests, and a browser with a window of a chosen size and theme."""
 
 import os
 import re
@@ -21,6 +21,19 @@ QUIET = [  # no sandbox as root; nothing that calls out
 ]  # fmt: skip
 START_SECONDS = 60
 PATIENCE = 120_000  # milliseconds: a first visit may compile kernels, on a machine that does other things too
+SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
+
+
+def settle(page) -> None:
+    """Wait until the page's script has run to its end; it may not have failed."""
+    page.locator(SETTLED).wait_for(timeout=2 * PATIENCE)
+    assert page.locator("[data-testid=stException]").count() == 0
+
+
+def settle_chapter(page) -> None:
+    """The same for a chapter, whose last element then is there."""
+    settle(page)
+    page.locator(".ql.presenter .bar").wait_for(timeout=2 * PATIENCE)
 
 
 def start_server(port: int, folder: Path, **settings: str) -> subprocess.Popen:
@@ -59,9 +72,16 @@ def running(folder: Path, **settings: str) -> Iterator[str]:
         process.wait(10)
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[str]:
+    """One server for a whole module."""
+    with running(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
 @pytest.fixture
-def server(tmp_path) -> Iterator[str]:
-    """A fresh server for one test."""
+def fresh_server(tmp_path) -> Iterator[str]:
+    """A server of one test's own, which nobody has visited yet."""
     with running(tmp_path) as address:
         yield address
 

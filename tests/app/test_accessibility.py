@@ -1,6 +1,7 @@
 """Every page, in both themes: axe-core finds nothing serious, the console stays quiet, nothing scrolls sideways."""
 
 import pytest
+from conftest import settle
 
 from pages.ui import menu
 
@@ -40,7 +41,7 @@ def test_every_page_can_be_read_by_everyone(server, page):
     wrong = {}
     for entry in entries:
         page.goto(f"{server}/{entry.address}{ANSWERED.get(entry.address, '')}")
-        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
+        settle(page)
         page.locator("[data-testid=stSidebarNavItems][role=none]").wait_for()
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)

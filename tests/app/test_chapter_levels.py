@@ -3,14 +3,10 @@
 import re
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
-
-
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    page.locator(".ql.presenter .bar").wait_for()
 
 
 def tile(page, name: str) -> str:
@@ -26,7 +22,7 @@ def test_the_scale_is_dragged_and_the_best_one_wins(server, page, shoot):
 
     page.goto(f"{server}/256-levels-then-16?row=3")
     page.locator(".stairs .handle").first.wait_for()
-    settle(page)
+    settle_chapter(page)
     x = block_at(ql.open_checkpoint("assets/demo_model").tensors["model.layers.0.mlp.down_proj.weight"], 32, 3 * 24)
     form = IntegerFormat(4, scale_format=FP32)
     scale, zero = form.scale_and_zero(x.min(), x.max())
@@ -52,7 +48,7 @@ def test_the_scale_is_dragged_and_the_best_one_wins(server, page, shoot):
 
 def test_the_guess_comes_before_the_answer(server, page):
     page.goto(f"{server}/256-levels-then-16")
-    settle(page)
+    settle_chapter(page)
     answer = page.get_by_text(re.compile("the symmetric grid has the smaller error in"))
     assert answer.count() == 0
     page.get_by_role("radio", name="symmetric", exact=True).click()
@@ -64,7 +60,7 @@ def test_four_zooms_show_the_numbers_of_the_tensor(server, page):
     page.goto(f"{server}/256-levels-then-16?stored=Q8_0")
     frame = page.get_by_role("application", name=re.compile("Frame in a neighbourhood"))
     frame.wait_for()
-    settle(page)
+    settle_chapter(page)
     cells = page.locator(".zooms .cells td")
     playwright.expect(cells).to_have_count(64)
     before = cells.first.get_attribute("title")

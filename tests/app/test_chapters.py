@@ -4,17 +4,13 @@ import itertools
 import re
 
 import pytest
+from conftest import settle_chapter
 
 from pages.ui import address, menu, sharing
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
 WRITTEN = menu.SECTIONS["Learn"]
-
-
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    page.locator(".ql.presenter .bar").wait_for()
 
 
 def test_chapters_have_a_promise_and_minutes():
@@ -47,7 +43,7 @@ def test_a_code_is_drawn_for_an_address_and_not_for_a_book():
 @pytest.mark.browser
 def test_presenting_turns_steps_by_key_and_a_code_leads_to_the_same_state(server, page):
     page.goto(f"{server}/what-a-float-stores?present=1&bits=3f800000")
-    settle(page)
+    settle_chapter(page)
     head, second = page.locator(".st-key-chapter-head"), page.locator("[class*=st-key-step-2]")
     playwright.expect(head).to_be_visible()
     playwright.expect(second).to_be_hidden()
@@ -72,7 +68,7 @@ def test_presenting_turns_steps_by_key_and_a_code_leads_to_the_same_state(server
 @pytest.mark.browser
 def test_a_printed_chapter_leaves_the_controls_out(server, page):
     page.goto(f"{server}/what-a-float-stores")
-    settle(page)
+    settle_chapter(page)
     page.emulate_media(media="print")
     playwright.expect(page.locator(".st-key-step-1-printed")).to_be_visible()
     for hidden in ("[data-testid=stSidebar]", ".st-key-step-2", ".ql.presenter"):

@@ -1,19 +1,15 @@
 """Claims, checked, in a browser: a verdict appears after a guess, and the guesses are counted."""
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
-    page.locator(".ql.presenter .bar").wait_for()
-
-
 def test_a_guess_brings_the_verdict_and_counts(server, page, shoot, run_snippet):
     page.goto(f"{server}/claims-checked?letters=true")
-    settle(page)
+    settle_chapter(page)
     playwright.expect(page.locator(".st-key-claim-letters")).to_contain_text("False (you said: true)")
     first = page.locator(".st-key-claim-bits")
     playwright.expect(first).not_to_contain_text("2.625")
@@ -29,6 +25,6 @@ def test_every_verdict_can_be_reached(server, page):
     from quantlib.figures.claims import CLAIMS
 
     page.goto(f"{server}/claims-checked?" + "&".join(f"{c.key}={c.verdict.replace(' ', '+')}" for c in CLAIMS))
-    settle(page)
+    settle_chapter(page)
     page.get_by_text(f"{len(CLAIMS)} right of {len(CLAIMS)} guessed").wait_for()
     playwright.expect(page.get_by_text("(as you said)")).to_have_count(len(CLAIMS))

@@ -3,20 +3,16 @@
 import re
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
-    page.locator(".ql.presenter .bar").wait_for(timeout=240_000)
-
-
 def test_tokens_say_what_was_expected(server, page, shoot, run_snippet):
     page.goto(f"{server}/what-it-costs?recipe=Q2_K&guess=about+1")
     page.locator(".passage .token").first.wait_for(timeout=240_000)
-    settle(page)
+    settle_chapter(page)
     before, kl, changed = page.locator("[data-testid=stMetricValue]").all_inner_texts()[:3]
     assert float(kl) > 0.005
     assert float(changed.rstrip("%")) > 5

@@ -1,20 +1,12 @@
 """Measuring in a browser: a recipe against the original, and what needs a text: an importance matrix."""
 
 import pytest
-from conftest import running
-from test_open import settle
+from conftest import settle
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
 pytestmark = pytest.mark.browser
 TEXT = "They walked along the road until the sun went down, and nobody said a word about the house. " * 80
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One server for the whole module."""
-    with running(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 def bring_text(page) -> None:

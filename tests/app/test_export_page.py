@@ -4,21 +4,13 @@ import re
 import tarfile
 
 import pytest
-from conftest import running
-from test_open import settle
+from conftest import settle
 
 import quantlib as ql
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One server for the whole module."""
-    with running(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 @pytest.mark.parametrize("scheme", ["bnb-nf4", "w8a8"])

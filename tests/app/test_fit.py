@@ -3,26 +3,22 @@
 import re
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
-    page.locator(".ql.presenter .bar").wait_for()
-
-
 def test_the_advice_follows_the_memory(server, page, shoot, run_snippet):
     page.goto(f"{server}/which-one-should-i-run?machine=GeForce+RTX+4060%2C+8+GB&larger=the+weights")
-    settle(page)
+    settle_chapter(page)
     advice = page.get_by_test_id("stAlert").filter(has_text="Run")
     playwright.expect(advice).to_contain_text("Q5_K_M")
     page.get_by_text("the cache, not the weights").wait_for()
     shoot(page, "which-one-should-i-run")
     playwright.expect(page.locator(".cache-bars .bar")).to_have_count(32)
     page.get_by_role("radio", name="Q8_0").click()
-    settle(page)
+    settle_chapter(page)
     page.wait_for_url(re.compile("cache=Q8_0"))
     page.get_by_role("combobox", name="Memory").click()
     page.get_by_role("option", name="GeForce RTX 3090, 24 GB").click()
@@ -34,7 +30,7 @@ def test_the_advice_follows_the_memory(server, page, shoot, run_snippet):
 
 def test_a_size_says_what_it_assumes_and_nonsense_gets_a_sentence(server, page):
     page.goto(f"{server}/which-one-should-i-run?model=A+size&size=8B")
-    settle(page)
+    settle_chapter(page)
     page.get_by_text("Assumed: the shape of Llama-3-8B").wait_for()
     page.get_by_role("textbox", name="Weights").fill("8 bananas")
     page.get_by_role("textbox", name="Weights").press("Enter")

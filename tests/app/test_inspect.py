@@ -5,22 +5,15 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from conftest import running
+from conftest import settle
 from playwright.sync_api import expect
 from safetensors.numpy import save_file
-from test_open import bring, opened, settle
+from test_open import bring, opened
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
 pytestmark = pytest.mark.browser
 DOWN = "model.layers.1.mlp.down_proj.weight"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One server for the whole module."""
-    with running(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 def view(page, name: str) -> None:

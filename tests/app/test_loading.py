@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from conftest import SETTLED
 
 from pages.ui import menu
 
@@ -10,7 +11,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser test
 
 pytestmark = pytest.mark.browser
 
-SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
 GOOD = 0.1  # what counts as no shift worth noting: web.dev/articles/cls
 WATCH = """
 window.shifted = [];
@@ -33,11 +33,11 @@ def shifts(page, address: str) -> list:
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_nothing_moves_while_a_page_loads(server, page, width):
+def test_nothing_moves_while_a_page_loads(fresh_server, page, width):
     page.set_viewport_size({"width": width, "height": 900})
     page.add_init_script(WATCH)
     entries = [entry for section in menu.SECTIONS.values() for entry in section]
-    moved = {entry.title: shifts(page, f"{server}/{entry.address}") for entry in entries}
+    moved = {entry.title: shifts(page, f"{fresh_server}/{entry.address}") for entry in entries}
     sums = {title: sum(value for value, _ in found) for title, found in moved.items()}
     print(sums)
     assert all(value < GOOD for value in sums.values()), {t: moved[t] for t, v in sums.items() if v >= GOOD}

@@ -3,19 +3,15 @@
 import re
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
-    page.locator(".ql.presenter .bar").wait_for()
-
-
 def test_a_letter_picks_out_the_tensors_that_it_decides(server, page, shoot):
     page.goto(f"{server}/what-the-name-says?model=Llama-3-8B&bits=4.5&letters=how+precise+the+scales+are")
-    settle(page)
+    settle_chapter(page)
     page.get_by_text("4.9, not 4.5", exact=False).wait_for()
     page.get_by_text("which tensors get more bits, not how precise").wait_for()
     shoot(page, "what-the-name-says")
@@ -36,7 +32,7 @@ def test_a_letter_picks_out_the_tensors_that_it_decides(server, page, shoot):
 
 def test_the_bytes_add_up(server, page, run_snippet):
     page.goto(f"{server}/what-the-name-says?recipe=Q8_0&piece=1")
-    settle(page)
+    settle_chapter(page)
     page.get_by_text(re.compile(r"these add up to the file: [\d,]+ bytes")).wait_for()
     playwright.expect(page.locator(".ql.pointing button[aria-pressed=true]")).to_contain_text("8")
     assert "bits per weight" in run_snippet(page)
@@ -45,7 +41,7 @@ def test_the_bytes_add_up(server, page, run_snippet):
 def test_bits_are_spent_under_a_cap_and_measured(server, page, shoot):
     page.goto(f"{server}/what-the-name-says?cap=Q4_K_M")
     page.locator("table.measured").wait_for(timeout=240_000)
-    settle(page)
+    settle_chapter(page)
     ranking = page.locator("table.measured tbody")
     playwright.expect(ranking).to_contain_text("the standard recipe")
     playwright.expect(ranking.locator("tr", has_text="You")).to_contain_text("±")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import running
+from conftest import settle
 from safetensors.numpy import save_file
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
@@ -16,19 +16,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser test
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One server for the whole module."""
-    with running(tmp_path_factory.mktemp("server")) as address:
-        yield address
-
-
 FOLDER = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
 SCRIPT = "<img src=x onerror=document.title='hacked'>.weight"
-
-
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
 
 def bring(page, server: str, *paths: Path | dict) -> None:

@@ -3,20 +3,16 @@
 import re
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
-    page.locator(".ql.presenter .bar").wait_for(timeout=240_000)
-
-
 def test_neighbours_collapse_and_recover(server, page, shoot, run_snippet):
     page.goto(f"{server}/one-outlier-ruins-the-row?levels=all+15")
     page.locator(".ql.grow svg").first.wait_for(timeout=240_000)
-    settle(page)
+    settle_chapter(page)
     page.get_by_text("3 or fewer, not all 15").wait_for()
     whole, blocks = page.locator(".ql.grow .say").all()
     slider = page.locator(".ql.grow input")

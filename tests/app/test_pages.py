@@ -7,18 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import settle
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
-
-
-def settle(page) -> None:
-    """Wait until the script of the page has run."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    assert page.locator("[data-testid=stException]").count() == 0
-    assert not page.get_by_text("Page not found").count()
 
 
 def test_home(server, page, shoot):
@@ -33,8 +27,8 @@ def test_home(server, page, shoot):
     assert "stored=256" in page.url
 
 
-def test_home_by_deep_link(server, page):
-    page.goto(f"{server}/?stored=256+levels")
+def test_home_by_deep_link(fresh_server, page):
+    page.goto(f"{fresh_server}/?stored=256+levels")
     page.locator("svg.levels path.band").first.wait_for()
     settle(page)
     assert page.locator("svg.levels path.level").count() == 0
@@ -92,8 +86,8 @@ def test_every_format_has_its_page(server, page):
         playwright.expect(page.locator(".ql .byte")).to_have_count(form.nbytes)
 
 
-def test_inside_a_super_block_by_deep_link(server, page):
-    page.goto(f"{server}/inside-a-super-block?format=Q6_K&weight=5")
+def test_inside_a_super_block_by_deep_link(fresh_server, page):
+    page.goto(f"{fresh_server}/inside-a-super-block?format=Q6_K&weight=5")
     page.locator(".ql .byte").nth(209).wait_for()
     settle(page)
     playwright.expect(page.locator(".ql .byte")).to_have_count(210)

@@ -6,22 +6,15 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import running
+from conftest import settle
 from safetensors.numpy import save_file
-from test_open import FOLDER, bring, opened, settle
+from test_open import FOLDER, bring, opened
 
 import quantlib as ql
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One server for the whole module."""
-    with running(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 BUTTON = {"name": "Quantize", "exact": True}

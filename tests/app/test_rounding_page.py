@@ -3,19 +3,15 @@
 import re
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
-def settle(page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=240_000)
-    page.locator(".ql.presenter .bar").wait_for()
-
-
 def test_columns_are_rounded_by_hand(server, page, shoot, run_snippet):
     page.goto(f"{server}/smarter-rounding?distance=nearer&told=true&alpha=0.9")
-    settle(page)
+    settle_chapter(page)
     page.get_by_text("farther, not nearer").wait_for()
     page.get_by_text(re.compile("best is α = 0")).wait_for()
     scrubber = page.locator(".ql.scrubber")

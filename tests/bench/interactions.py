@@ -19,10 +19,9 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "app")]
 
-from conftest import QUIET, start_server  # noqa: E402
+from conftest import QUIET, SETTLED, start_server  # noqa: E402
 
 PORT = 8799
-SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 
 WATCH = """(what) => {

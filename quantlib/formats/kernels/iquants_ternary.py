@@ -24,7 +24,7 @@ from quantlib.formats.kernels.scalar import (
     kernel,
     part,
 )
-from quantlib.formats.kernels.simd import WIDTH, as_floats, flag_bits, load, pick, select, splat, store
+from quantlib.formats.kernels.simd import WIDTH, as_floats, flag_bits, load, pick, pick_word, select, splat, store
 from quantlib.formats.rows import read_only
 
 TABLES = np.stack([UP, DOWN])  # (shifts, levels)
@@ -267,28 +267,52 @@ def write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, del
 
 
 @kernel
-def decode_ternary_grid(data, grid_values, d_bits, q_bits, sc_bits, delta_bits, out):
-    """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
+def decode_ternary_grid(data, grid_values, d_bits, sc_bits, words, shifts, low, out):
+    """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256).
+
+    words, shifts, low: see `group_words`.
+    """
     stored, values = data.reshape(-1), out.reshape(-1)
-    groups, shifts = sc_bits.shape[0], delta_bits.shape[0]
-    each, eights = shifts // groups, 32 // shifts
+    groups, eights = words.shape[0], shifts.shape[0]
     for b in range(data.shape[0]):
         at = b * data.shape[1]
         d = float_from_half(np.uint32(read_code(stored, at, d_bits, 0)))
         for g in range(groups):
             step = d * np.float32(2 * read_code(stored, at, sc_bits, g) + 1)
-            for n in range(g * each, (g + 1) * each):
-                shift = DELTA * np.float32(1 - 2 * read_code(stored, at, delta_bits, n))
-                for k in range(n * eights, (n + 1) * eights):
-                    point = read_code(stored, at, q_bits, k)
-                    store(values, 256 * b + 8 * k, (as_floats(load(grid_values, 8 * point)) + shift) * step)
+            word = np.int32(pick_word(stored, at + pick(words, 2 * g))) >> pick(words, 2 * g + 1)
+            for k in range(eights):
+                high, delta = word >> pick(shifts, 2 * k) & 7, word >> pick(shifts, 2 * k + 1) & 1
+                place = g * eights + k
+                point = np.int32(pick(stored, at + low + place)) | high << 8
+                shift = DELTA * np.float32(1 - 2 * delta)
+                store(values, 256 * b + 8 * place, (as_floats(load(grid_values, 8 * point)) + shift) * step)
+
+
+def group_words(layout) -> tuple[np.ndarray, np.ndarray, int]:
+    """Where a group's bits lie: its codes' high bits and its shifts in one word, the codes' low bytes in a row.
+
+    Gives int32 (groups, 2), byte and shift of each word; int32 (codes of a group, 2), in it the shifts of a code's
+    high bits and of the bit that turns its eighth; and the byte of the first code.
+    """
+    q, sc, delta = (layout.field(name).bits for name in ("q", "sc", "delta"))
+    groups = len(sc)
+    high = q[:, 8].reshape(groups, -1)  # (groups, codes of a group)
+    turned = np.repeat(delta[:, 0], len(q) // len(delta)).reshape(groups, -1)
+    first = high[:, 0]
+    byte = np.minimum(first // 8, layout.nbytes - 4)
+    shifts = np.stack([high - first[:, None], turned - first[:, None]], axis=-1)
+    assert (shifts == shifts[0]).all(), "the groups of a block are not alike"
+    words = np.stack([byte, first - 8 * byte], axis=-1)
+    return read_only(words.astype(np.int32)), read_only(shifts[0].astype(np.int32)), int(q[0, 0]) // 8
 
 
 def ternary_kernels(layout, grid) -> Kernels:
     """The kernels bound to a format's layout and the grid."""
     bits = pieces(layout, "d", "q", "sc", "delta")
+    d_bits, sc_bits = bits[0], bits[2]
     near = neighbours(grid, 1, 0)
     grid_values = read_only(grid.values.reshape(-1))
+    words = group_words(layout)
 
     def encode(x, out):
         encode_ternary_grid(x, NO_IMPORTANCE, near, *bits, out)
@@ -297,6 +321,6 @@ def ternary_kernels(layout, grid) -> Kernels:
         encode_ternary_grid(x, importance, near, *bits, out)
 
     def decode(data, out):
-        decode_ternary_grid(data, grid_values, *bits, out)
+        decode_ternary_grid(data, grid_values, d_bits, sc_bits, *words, out)
 
     return Kernels(encode, encode_important, decode)
