@@ -91,7 +91,7 @@ def main() -> None:
 
 def choose_recipe() -> str:
     offered = [r.name for r in RECIPES.values() if r.quantizes and not r.needs_importance]
-    return st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params")
+    return st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="quantized", bind="query-params")
 
 
 @st.cache_resource(show_spinner="Letting the model read, as it is …", max_entries=2)

@@ -28,7 +28,7 @@ def main() -> None:
     other, about = choose_other(opened)
     texts = measuring.text_choice("evaluation", shipped(), "Text")
     left, right = st.columns([1, 3])
-    context = left.selectbox("Tokens a window", CONTEXTS, index=1, key="context", bind="query-params")
+    context = left.selectbox("Tokens a window", CONTEXTS, index=1, key="window", bind="query-params")
     prompt = right.text_input("Let both go on from", "Once upon a time there was an old king who", max_chars=300)
     about = f"{opened.identity}/{about}/{lm.digest_of_texts(texts)}/{context}/{prompt}"
     job = jobview.job_of(JOB)
@@ -55,7 +55,7 @@ def choose_other(opened: Opened) -> tuple[ql.Checkpoint | ql.Plan | None, str]:
     against = st.segmented_control("Against", [RECIPE, OTHER], default=RECIPE, key="against", required=True)
     if against == RECIPE:
         offered = [r.name for r in RECIPES.values() if r.quantizes and not r.needs_importance]
-        name = st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="recipe", bind="query-params")
+        name = st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="rival", bind="query-params")
         return model.plan_of(opened.checkpoint, name), name
     others = {o.token: o for o in [model.demo(), *shelf().of(visits.current())] if o is not opened}
     if not others:

@@ -157,9 +157,7 @@ def show_tile(tensor: Tensor) -> None:
     if not offered:
         st.info(f"None of these formats fits rows of {tensor.n} weights.", icon="📏")
         return
-    name = st.segmented_control(
-        "Stored as", offered, default=offered[0], key="stored", bind="query-params", required=True
-    )
+    name = st.segmented_control("Stored as", offered, default=offered[0], key="as", bind="query-params", required=True)
     row, column = zoom(source(), tensor, name)
     captions.receipt(
         "measured", "blue is negative, orange positive; colours end at the 99th percentile of magnitudes shown"

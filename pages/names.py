@@ -50,7 +50,9 @@ def main() -> None:
 
 @st.fragment
 def ask_bits() -> None:
-    said = guess(f"How many bits for each weight does {ABOUT} take in Q4_K_M, everything counted?", BITS, key="bits")
+    said = guess(
+        f"How many bits for each weight does {ABOUT} take in Q4_K_M, everything counted?", BITS, key="bits-in-all"
+    )
     if said is None:
         return
     plan = shape_plan(ABOUT, "Q4_K_M")
@@ -69,13 +71,13 @@ def choose_plan() -> ql.Plan:
     with left:
         opened = model.current_checkpoint().source.name
         name = st.selectbox(
-            "Model", [OPEN, *KNOWN], key="model", bind="query-params",
+            "Model", [OPEN, *KNOWN], key="shape", bind="query-params",
             help=f"The open model is {opened}. Of the others only the shape is known here; that is all a plan needs.",
         )  # fmt: skip
     with right:
         offered = [r for r in RECIPES.values() if r.quantizes]
         at = [r.name for r in offered].index("Q4_K_M")
-        recipe = st.selectbox("Recipe", [r.name for r in offered], index=at, key="recipe", bind="query-params")
+        recipe = st.selectbox("Recipe", [r.name for r in offered], index=at, key="called", bind="query-params")
     if name == OPEN:
         return model.plan_of(model.current_checkpoint(), recipe)
     return shape_plan(name, recipe)

@@ -58,7 +58,7 @@ def main() -> None:
 @st.fragment
 def show_growing(tensor: Tensor) -> None:
     block = st.segmented_control(
-        "Block", BLOCKS, default=16, key="block", bind="query-params", required=True,
+        "Block", BLOCKS, default=16, key="shared", bind="query-params", required=True,
         help="How many weights share a scale in the lower picture.",
     )  # fmt: skip
     if tensor.n < outliers.WEIGHTS:
@@ -68,7 +68,7 @@ def show_growing(tensor: Tensor) -> None:
         f"One weight of a row of {outliers.WEIGHTS} grows to twenty times a typical one. At 4 bits there are 15 levels "
         "around zero. How many do the other 63 weights still use, with one scale?",
         LEVELS,
-        key="levels",
+        key="levels-left",
     )
     if said is None:
         return
@@ -120,7 +120,7 @@ def show_clipping(tensor: Tensor) -> None:
         "for one, smaller steps for all others. Here the rows of the tensor above with one scale each, chosen in four "
         "ways."
     )
-    bits = st.segmented_control("Bits", (8, 4, 3), default=4, key="bits", bind="query-params", required=True)
+    bits = st.segmented_control("Bits", (8, 4, 3), default=4, key="clipped", bind="query-params", required=True)
     rows = clipped(model.current().identity, tensor.name, bits, tensor)
     st.dataframe(
         rows,
@@ -208,7 +208,7 @@ def show_smooth(found: running.Running, layer: Layer) -> None:
         "with s = max|x|**ᵅ** ÷ max|w|**¹⁻ᵅ**. The product stays the same. At α = 0 only the weights become even, at 1 "
         "only the activations; between, both can live with 8 bits."
     )
-    alpha = st.select_slider("α", ALPHAS, value=0.5, key="alpha", bind="query-params")
+    alpha = st.select_slider("α", ALPHAS, value=0.5, key="smoothing", bind="query-params")
     trace = smoothed(found.identity, layer.name, layer)
     at = ALPHAS.index(alpha)
     about = (found.identity, layer.name, at)

@@ -120,7 +120,7 @@ def show_film(layer: Layer, bits: int, act_order: bool, film: smarter.Film) -> N
         frames=film.frames,
         shape=film.shape,
         picture=f"What has changed of the weights of {film.shape[0]} outputs; columns in the order of rounding",
-        start=address.whole(address.about(token, "at")["at"], 0, len(film.labels) - 1, len(film.labels) // 3),
+        start=address.whole(address.about(token, "column")["column"], 0, len(film.labels) - 1, len(film.labels) // 3),
         on_change=lambda: step_to_address(token),
     )
     captions.receipt(
@@ -132,7 +132,7 @@ def show_film(layer: Layer, bits: int, act_order: bool, film: smarter.Film) -> N
 def step_to_address(token: str) -> None:
     said = address.reported("replay", "step", token)
     if said:
-        st.query_params["at"] = str(said["step"])
+        st.query_params["column"] = str(said["step"])
 
 
 @st.fragment
@@ -176,7 +176,7 @@ def show_importance(found: running.Running, layer: Layer) -> None:
         "codes and scales are chosen otherwise, in the same bytes."
     )
     fits = [name for name in WEIGHED if layer.weight.shape[1] % smarter.get(name).values == 0]
-    name = st.segmented_control("Format", fits, default=fits[0], key="format", bind="query-params", required=True)
+    name = st.segmented_control("Format", fits, default=fits[0], key="weighed", bind="query-params", required=True)
     change = importance(found.identity, layer.name, name, layer)
     (weighed_before, weighed_after), (before, after) = change.weighted_errors, change.plain_errors
     st.markdown(

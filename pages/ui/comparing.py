@@ -55,7 +55,9 @@ def show_comparison(opened: Opened) -> None:
         st.info("Open another checkpoint, or quantize this one and look at the result; then come back.", icon="🔀")
         return
     tokens = {o.token: o for o in others}
-    token = st.selectbox("Compare with", list(tokens), format_func=lambda t: model.plain(tokens[t].name), key="other")
+    token = st.selectbox(
+        "Compare with", list(tokens), format_func=lambda t: model.plain(tokens[t].name), key="compared"
+    )
     other, about = tokens[token], f"{opened.identity}/{tokens[token].identity}"
     job = jobview.job_of(COMPARISON)
     if job is not None and job.about != about:

@@ -78,7 +78,7 @@ def show_zooms(opened: Opened, chosen: ql.Tensor) -> None:
     if not offered:
         return
     own = chosen.format if chosen.format in offered else offered[0]
-    name = st.selectbox("As it would be stored in", offered, index=offered.index(own), key="stored")
+    name = st.selectbox("As it would be stored in", offered, index=offered.index(own), key="stored-as")
     zoom(opened.identity, chosen, name)
     captions.receipt(
         "measured", "each dot from afar is the weight of largest magnitude under it, so outliers stay visible"

@@ -57,7 +57,7 @@ def test_the_guess_comes_before_the_answer(server, page):
 
 
 def test_four_zooms_show_the_numbers_of_the_tensor(server, page):
-    page.goto(f"{server}/256-levels-then-16?stored=Q8_0")
+    page.goto(f"{server}/256-levels-then-16?as=Q8_0")
     frame = page.get_by_role("application", name=re.compile("Frame in a neighbourhood"))
     frame.wait_for()
     settle_chapter(page)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_tokens_say_what_was_expected(server, page, shoot, run_snippet):
-    page.goto(f"{server}/what-it-costs?recipe=Q2_K&guess=about+1")
+    page.goto(f"{server}/what-it-costs?quantized=Q2_K&guess=about+1")
     page.locator(".passage .token").first.wait_for(timeout=240_000)
     settle_chapter(page)
     before, kl, changed = page.locator("[data-testid=stMetricValue]").all_inner_texts()[:3]

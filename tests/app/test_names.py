@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_letter_picks_out_the_tensors_that_it_decides(server, page, shoot):
-    page.goto(f"{server}/what-the-name-says?model=Llama-3-8B&bits=4.5&letters=how+precise+the+scales+are")
+    page.goto(f"{server}/what-the-name-says?shape=Llama-3-8B&bits-in-all=4.5&letters=how+precise+the+scales+are")
     settle_chapter(page)
     page.get_by_text("4.9, not 4.5", exact=False).wait_for()
     page.get_by_text("which tensors get more bits, not how precise").wait_for()
@@ -31,7 +31,7 @@ def test_a_letter_picks_out_the_tensors_that_it_decides(server, page, shoot):
 
 
 def test_the_bytes_add_up(server, page, run_snippet):
-    page.goto(f"{server}/what-the-name-says?recipe=Q8_0&piece=1")
+    page.goto(f"{server}/what-the-name-says?called=Q8_0&piece=1")
     settle_chapter(page)
     page.get_by_text(re.compile(r"these add up to the file: [\d,]+ bytes")).wait_for()
     playwright.expect(page.locator(".ql.pointing button[aria-pressed=true]")).to_contain_text("8")

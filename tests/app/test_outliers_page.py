@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_neighbours_collapse_and_recover(server, page, shoot, run_snippet):
-    page.goto(f"{server}/one-outlier-ruins-the-row?levels=all+15")
+    page.goto(f"{server}/one-outlier-ruins-the-row?levels-left=all+15")
     page.locator(".ql.grow svg").first.wait_for(timeout=240_000)
     settle_chapter(page)
     page.get_by_text("3 or fewer, not all 15").wait_for()

@@ -18,7 +18,7 @@ def test_columns_are_rounded_by_hand(server, page, shoot, run_snippet):
     scrubber.get_by_role("slider").press("End")
     playwright.expect(scrubber.locator(".say")).to_contain_text("256 columns are on the grid")
     playwright.expect(scrubber.locator(".say")).to_contain_text("No column is left")
-    page.wait_for_url(re.compile("at=95"))
+    page.wait_for_url(re.compile("column=95"))
     scrubber.get_by_role("slider").press("Home")
     playwright.expect(scrubber.locator(".say")).to_contain_text("Nothing is rounded yet")
     shoot(page, "smarter-rounding")
