@@ -10,7 +10,6 @@ from quantlib.lm import EVALUATION, Bench, Summary, bench, read_texts
 from quantlib.recipes import gloss
 
 CAPS = ("Q3_K_M", "Q4_K_M", "Q5_K_M")
-CONTEXT = 256
 
 
 @st.fragment
@@ -137,7 +136,7 @@ def _stored(identity: str, kind: str, form: str, _found: running.Running) -> dic
 
 @st.cache_resource(show_spinner="Letting the model read …", max_entries=2)
 def _bench(identity: str, _found: running.Running) -> Bench:
-    return bench(_found.checkpoint, spending.short(read_texts(EVALUATION)), CONTEXT)
+    return bench(_found.checkpoint, spending.short(read_texts(EVALUATION)), spending.CONTEXT, spending.UNSCORED)
 
 
 def snippet(chosen: dict[str, str], path: str) -> str:
@@ -147,7 +146,7 @@ def snippet(chosen: dict[str, str], path: str) -> str:
         "from quantlib.lm import EVALUATION, applied, bench, read_texts, together\n\n"
         f"checkpoint = ql.open_checkpoint({path!r})\n"
         f"plan = spending.assigned(checkpoint, {chosen!r})\n"
-        f"base = bench(checkpoint, spending.short(read_texts(EVALUATION)), {CONTEXT})\n"
+        "base = bench(checkpoint, spending.short(read_texts(EVALUATION)), spending.CONTEXT, spending.UNSCORED)\n"
         "found = together(list(base.against(applied(base.model, plan)).values())).summary()\n"
         'print(f"{plan.nbytes:,} bytes, KL {found.kl:.5f} ± {found.kl_stderr:.5f}, {found.changed_top:.1%} of tokens")'
     )

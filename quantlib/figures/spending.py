@@ -21,7 +21,8 @@ from quantlib.tables import size
 FORMATS = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0")
 PROBE = "Q3_K"
 ENDS = ("output.weight", "token_embd.weight")
-CHARACTERS = 2400  # of each text that assignments are measured on
+CHARACTERS = 1400  # of each text that assignments are measured on
+CONTEXT, UNSCORED = 256, 32  # the windows: a divergence asks for less text before it than a perplexity does
 
 
 @dataclass(frozen=True)

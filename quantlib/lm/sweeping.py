@@ -167,8 +167,13 @@ class Bench:
         return found
 
 
-def bench(checkpoint: Checkpoint, texts: Mapping[str, str], context: int = CONTEXT) -> Bench:
-    """Load a model and let it predict the texts. Raises CheckpointError where it cannot be run or a text is short."""
+def bench(
+    checkpoint: Checkpoint, texts: Mapping[str, str], context: int = CONTEXT, unscored: int | None = None
+) -> Bench:
+    """Load a model and let it predict the texts, windows of which are scored as `Windows` has it.
+
+    Raises CheckpointError where it cannot be run or a text is short.
+    """
     model = load(checkpoint)
-    windows = cut_texts(model, Tokenizer.of(checkpoint), texts, context)
+    windows = cut_texts(model, Tokenizer.of(checkpoint), texts, context, unscored)
     return Bench(model, {name: baseline(model, w) for name, w in windows.items()})

@@ -36,9 +36,11 @@ def digest_of_texts(texts: Mapping[str, str]) -> str:
     return state.hexdigest()
 
 
-def cut_texts(model: Model, tokenizer: Tokenizer, texts: Mapping[str, str], context: int) -> dict[str, Windows]:
+def cut_texts(
+    model: Model, tokenizer: Tokenizer, texts: Mapping[str, str], context: int, unscored: int | None = None
+) -> dict[str, Windows]:
     """Each text in windows of its own; a rest of each is dropped. Raises CheckpointError where one is too short."""
     if not texts:
         raise CheckpointError("There is no text to measure on.")
     least = 2 if len(texts) == 1 else 1
-    return {n: cut(model, tokenizer.encode(t), context, tokenizer.bos, least) for n, t in texts.items()}
+    return {n: cut(model, tokenizer.encode(t), context, tokenizer.bos, least, unscored) for n, t in texts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,10 +18,13 @@ class Windows:
     """Windows of a text that do not overlap; a rest is dropped. tokens: int (windows, context), as the text has them.
 
     bos: the token that stands in for each window's first one, where the model wants a text to start with it.
+    unscored: so many tokens of each window are only read before scoring starts; llama-perplexity's half of them, where
+    nothing is said.
     """
 
     tokens: np.ndarray
     bos: int | None
+    unscored: int | None = None
 
     @property
     def context(self) -> int:
@@ -30,11 +33,11 @@ class Windows:
     @property
     def first(self) -> int:
         """Where scoring starts: the logits of this place predict the first token that is scored."""
-        return self.context // 2
+        return self.context // 2 if self.unscored is None else self.unscored
 
     @property
     def targets(self) -> np.ndarray:
-        """The scored tokens, the second half of each window but its first token: int (windows, scored)."""
+        """The scored tokens, those after the place `first` of each window: int (windows, scored)."""
         return self.tokens[:, self.first + 1 :]
 
     def __len__(self) -> int:
@@ -54,7 +57,9 @@ class Windows:
             yield slice(start, min(start + step, len(self)))
 
 
-def cut(model: Model, tokens: Sequence[int], context: int, bos: int | None, least: int = 1) -> Windows:
+def cut(
+    model: Model, tokens: Sequence[int], context: int, bos: int | None, least: int = 1, unscored: int | None = None
+) -> Windows:
     """The windows of a text for this model.
 
     Raises CheckpointError where the text is too short for `least` windows, the context is longer than the model's, or
@@ -76,9 +81,9 @@ def cut(model: Model, tokens: Sequence[int], context: int, bos: int | None, leas
             "its tokenizer is another model's."
         )
     count = len(tokens) // context
-    return Windows(tokens[: count * context].reshape(count, context), bos)
+    return Windows(tokens[: count * context].reshape(count, context), bos, unscored)
 
 
 def joined(windows: Sequence[Windows]) -> Windows:
     """The windows of several texts, of one context length, as one."""
-    return Windows(np.concatenate([w.tokens for w in windows]), windows[0].bos)
+    return replace(windows[0], tokens=np.concatenate([w.tokens for w in windows]))

@@ -77,6 +77,15 @@ def test_every_measure_is_what_its_definition_says(demo, q4, compared):
     assert s.difference_stderr < s.stderr, "what both models share is taken out"
 
 
+def test_scoring_may_start_earlier(demo, q4, compared):
+    """The tokens of the second half are then scored as before, and those before them as well."""
+    checkpoint, *_ = demo
+    more = bench(checkpoint, {"king": TEXT}, CONTEXT, unscored=8).against(q4)["king"]
+    rows = more.divergence.reshape(len(more.windows), CONTEXT - 8 - 1)
+    half = rows[:, CONTEXT // 2 - 8 :]
+    np.testing.assert_allclose(half.ravel(), compared.divergence, atol=1e-6)
+
+
 def test_a_model_does_not_differ_from_itself(demo):
     _, model, _, windows = demo
     s = compare(model, baseline(model, windows)).summary()
