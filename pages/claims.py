@@ -31,8 +31,13 @@ def main() -> None:
 
 
 def show_score(board) -> None:
-    right, said = claims.score({claim.key: st.session_state.get(claim.key) for claim in CLAIMS})
+    right, said = claims.score({claim.key: st.session_state.get(said_key(claim)) for claim in CLAIMS})
     board.progress(said / len(CLAIMS), f"{right} right of {said} guessed, {len(CLAIMS)} claims in all")
+
+
+def said_key(claim: Claim) -> str:
+    """Where the session and the address keep what the reader says of a claim."""
+    return f"said-{claim.key}"
 
 
 def show_claim(number: int, claim: Claim) -> None:
@@ -40,7 +45,7 @@ def show_claim(number: int, claim: Claim) -> None:
     with st.container(border=True, key=f"claim-{claim.key}"):
         st.markdown(f"#### {number}. “{claim.text}”")
         said = st.segmented_control(
-            claim.text, claims.VERDICTS, key=claim.key, bind="query-params", label_visibility="collapsed"
+            claim.text, claims.VERDICTS, key=said_key(claim), bind="query-params", label_visibility="collapsed"
         )
         if said is None:
             return

@@ -4,6 +4,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 PAGES = sorted((Path(__file__).parents[1] / "pages").glob("*.py"))
 # The same control on several pages, about the same thing: what was chosen on one is wanted on the next.
 SHARED = {"tensor", "matrix", "row", "prompt"}
@@ -16,6 +18,14 @@ def keys(path: Path) -> set[str]:
     given = [k.value for call in calls if getattr(call.func, "attr", "") not in CONTAINERS for k in call.keywords
              if k.arg == "key"]  # fmt: skip
     return {value.value for value in given if isinstance(value, ast.Constant)}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_key_is_seen_where_it_is_given(path):
+    """A variable as a key could be any other page's; a name with a beginning of its own could not."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    for value in (k.value for call in calls for k in call.keywords if k.arg == "key"):
+        assert not isinstance(value, ast.Name | ast.Attribute), f"line {value.lineno}: {ast.unparse(value)}"
 
 
 def test_no_two_pages_share_a_key():

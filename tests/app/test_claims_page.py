@@ -8,7 +8,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_guess_brings_the_verdict_and_counts(server, page, shoot, run_snippet):
-    page.goto(f"{server}/claims-checked?letters=true")
+    page.goto(f"{server}/claims-checked?said-letters=true")
     settle_chapter(page)
     playwright.expect(page.locator(".st-key-claim-letters")).to_contain_text("False (you said: true)")
     first = page.locator(".st-key-claim-bits")
@@ -24,7 +24,7 @@ def test_a_guess_brings_the_verdict_and_counts(server, page, shoot, run_snippet)
 def test_every_verdict_can_be_reached(server, page):
     from quantlib.figures.claims import CLAIMS
 
-    page.goto(f"{server}/claims-checked?" + "&".join(f"{c.key}={c.verdict.replace(' ', '+')}" for c in CLAIMS))
+    page.goto(f"{server}/claims-checked?" + "&".join(f"said-{c.key}={c.verdict.replace(' ', '+')}" for c in CLAIMS))
     settle_chapter(page)
     page.get_by_text(f"{len(CLAIMS)} right of {len(CLAIMS)} guessed").wait_for()
     playwright.expect(page.get_by_text("(as you said)")).to_have_count(len(CLAIMS))

@@ -193,7 +193,7 @@ def put(typingctx, array, index, value):
 
 @intrinsic
 def pick_word(typingctx, array, index):
-    """Four bytes of an array of bytes, from `index` on, as one number, the lowest byte first."""
+    """Four bytes of an array of bytes or float32, from `index` on, as one number, the lowest byte first."""
 
     def code(context, builder, signature, arguments):
         return builder.load(_address(context, builder, array, arguments[0], arguments[1], index, WORD), align=1)

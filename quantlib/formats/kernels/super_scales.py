@@ -11,6 +11,7 @@ from quantlib.formats.kernels.simd import (
     flag_bits,
     floats_of,
     load,
+    pick_word,
     select,
     smaller,
     splat,
@@ -51,10 +52,9 @@ def positive_sub_codes(values, totals, levels, products, found, codes):
     for i in range(0, values.shape[0], WIDTH):
         store(products, i, load(totals, i) * load(values, i))
     scale = positive_scale(values, totals, products, found, levels)
-    numbers = found.view(np.int32)
     for b in range(WIDTH):
         for j in range(codes.shape[1]):
-            codes[b, j] = np.uint8(numbers[WIDTH * j + b])
+            codes[b, j] = np.uint8(pick_word(found, WIDTH * j + b))
     return scale
 
 
