@@ -5,6 +5,8 @@ from math import inf, log10, sqrt
 
 import numpy as np
 
+FEW = 1 << 12  # pairs: for so few numpy takes no longer, and needs no compiled code
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -64,7 +66,17 @@ def compare(x: np.ndarray, xhat: np.ndarray) -> Loss:
     """The loss of x̂ against x, arrays of one shape; sums are taken in float64. Raises ValueError on other shapes."""
     if x.shape != xhat.shape:
         raise ValueError(f"shapes differ: {x.shape} and {xhat.shape}")
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in (x, xhat)]
+    if x.size <= FEW:
+        return Loss(x.size, *sums_of_few(*flat))
     from quantlib.loss_kernel import sums  # compiled code is loaded when it is first needed
 
-    flat = (np.ascontiguousarray(a).reshape(-1) for a in (x, xhat))
     return Loss(x.size, *sums(*flat))
+
+
+def sums_of_few(x: np.ndarray, xhat: np.ndarray) -> tuple[float, ...]:
+    """`loss_kernel.sums` without compiled code: sum x², sum (x - x̂)², max |x - x̂|, max |x|, sum x̂²."""
+    x, xhat = x.astype(np.float64), xhat.astype(np.float64)
+    error = x - xhat
+    largest = (float(np.abs(a).max(initial=0)) for a in (error, x))
+    return float(x @ x), float(error @ error), *largest, float(xhat @ xhat)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantlib.metrics import Loss, compare
+from quantlib.loss_kernel import sums
+from quantlib.metrics import FEW, Loss, compare, sums_of_few
 
 
 def test_definitions():
@@ -40,6 +41,20 @@ def test_parts_add_up(n, cut, seed):
     assert parts.count == whole.count
     assert parts.rmse == pytest.approx(whole.rmse)
     assert parts.largest_error == whole.largest_error
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, FEW, FEW + 1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_sums_are_the_plain_ones(size, dtype):
+    x, xhat = np.random.default_rng(size).standard_normal((2, size)).astype(dtype)
+    assert sums(x, xhat) == pytest.approx(sums_of_few(x, xhat), rel=1e-12)
+
+
+@pytest.mark.parametrize("of", [sums, sums_of_few])
+def test_what_is_no_number_spreads(of):
+    x, xhat = np.ones((2, 600), np.float32)
+    xhat[577] = np.nan
+    assert np.isnan(of(x, xhat)).tolist() == [False, True, True, False, True]
 
 
 def test_shapes_must_agree():

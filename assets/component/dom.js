@@ -64,13 +64,14 @@ export function dragged(node, move, done = () => {}) {
 export const unpacked = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
 // What every component's default export does: makes its one instance at first, and tells it of new data each time.
-export function mount(Kind, { data, parentElement, setStateValue }) {
+// Python sends its message as a list of one.
+export function mount(Kind, { data: [message], parentElement, setStateValue }) {
   const root = parentElement.querySelector(".ql");
   if (!root.shown) {
     root.shown = new Kind(root);
     if (root.shown.pictured) root.append(root.saves = imageButton(root));
   }
-  root.shown.update(data, setStateValue);
+  root.shown.update(message, setStateValue);
   if (root.saves) set(root.saves, { hidden: !root.querySelector("svg, canvas") });
 }
 

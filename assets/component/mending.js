@@ -5,13 +5,13 @@
 // the script runs for another reason, so charts would keep the old colours: here the script is asked to run again.
 const asked = { scheme: null };
 
-export default function ({ data, setTriggerValue }) {
+export default function ({ data: [{ theme }], setTriggerValue }) {
   const app = document.querySelector("[data-testid=stApp]") ?? document.body;
   const mend = () => {
     document.querySelectorAll("[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li")
       .forEach((node) => node.getAttribute("role") !== "none" && node.setAttribute("role", "none"));
     const { colorScheme } = getComputedStyle(app);
-    if (colorScheme === data.theme) asked.scheme = null;
+    if (colorScheme === theme) asked.scheme = null;
     else if (["light", "dark"].includes(colorScheme) && asked.scheme !== colorScheme) {
       asked.scheme = colorScheme;  // once: where the script goes on believing otherwise, it is not asked for ever
       setTriggerValue("theme", colorScheme);

@@ -3,10 +3,10 @@ import { h } from "./dom.js";
 
 const STEP = (n) => `[class*="st-key-step-"]:is(.st-key-step-${n}, .st-key-step-${n}-printed)`;
 
-export default function ({ data, parentElement }) {
+export default function ({ data: [message], parentElement }) {
   const root = parentElement.querySelector(".ql");
   root.presenter ??= new Presenter(root);
-  root.presenter.update(data);
+  root.presenter.update(message);
   return () => root.presenter.leave();
 }
 

@@ -40,12 +40,18 @@ def make(name: str, *scripts: str) -> Callable:
     but "value", which Streamlit keeps to itself without a word.
     """
     sheets = ("base.css", "plot.css", f"{name}.css")
-    return st.components.v2.component(
+    component = st.components.v2.component(
         f"quantlib.{name}",
         html=f'<div class="ql {name}"></div>',
         css=palette.css() + "".join((ASSETS / sheet).read_text(encoding="utf-8") for sheet in sheets),
         js=bundle(*scripts),
     )
+
+    def shown(*, key: str, data: dict | str, **reports: Callable[[], None]) -> None:
+        # In a list: of a dictionary Streamlit asks whether its values are data frames, for which it loads pandas.
+        component(key=key, data=[data], **reports)
+
+    return shown
 
 
 _bits = make("bits", "float_math.js", "dom.js", "bits.js")

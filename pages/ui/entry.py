@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from pages.ui import chrome, looking, menu
+from pages.ui import chrome, looking, menu, warmup
 
-navigation = st.navigation(
-    {name: [entry.page() for entry in entries] for name, entries in menu.SECTIONS.items()}, expanded=True
-)
-chrome.page_frame()
-looking.attach()
-looking.note()
-navigation.run()
+with warmup.first_page():
+    navigation = st.navigation(
+        {name: [entry.page() for entry in entries] for name, entries in menu.SECTIONS.items()}, expanded=True
+    )
+    chrome.page_frame()
+    looking.attach()
+    looking.note()
+    navigation.run()

@@ -8,7 +8,7 @@ import pkgutil
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from pages.ui import files, jobs, rehearsal
@@ -18,8 +18,23 @@ from pages.ui.visits import VISITS
 ROOT = Path(__file__).parents[2]
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need
 ALL_FORMATS = "import os; getattr(os, 'nice', int)(10); from quantlib import formats; formats.warm_up()"
+FIRST_SECONDS = 4  # a browser that opened with the server has asked for its page by then
+LONGEST_PAGE = 60  # seconds that the first page may keep the warm-up waiting
 SWEEP_SECONDS = 15
 TIDY_SECONDS = 60
+
+
+asked, shown = threading.Event(), threading.Event()  # somebody has asked for a first page; it was shown
+
+
+@contextmanager
+def first_page():
+    """Around every page; what is imported and compiled besides waits until the first one is done."""
+    asked.set()
+    try:
+        yield
+    finally:
+        shown.set()
 
 
 def warm_up() -> None:
@@ -28,6 +43,8 @@ def warm_up() -> None:
     With plotly and numba loaded a full collection of garbage takes about 70 ms under the interpreter lock; frozen
     objects are left out of it.
     """
+    if asked.wait(FIRST_SECONDS):
+        shown.wait(LONGEST_PAGE)
     import plotly.graph_objects
     import plotly.io  # noqa: F401
 

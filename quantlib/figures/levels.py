@@ -36,11 +36,12 @@ class Rest:
 def rest(x: np.ndarray, format_name: str) -> Rest:
     """Quantize a row x (n,) and find its reachable levels: the decode formula at every code, the scales held fixed."""
     format = formats.get(format_name)
-    data = format.quantize(x)
-    stored = format.dequantize(data)
     if format.kind == "float":
-        return Rest(format, x, stored, np.empty((0, x.size), np.float32), data.size)
+        data = format.quantize(x)
+        return Rest(format, x, format.dequantize(data), np.empty((0, x.size), np.float32), data.size)
+    data = format.quantize_reference(x)  # for one row the reference is quicker than loading the kernels
     codes = format.unpack(data.reshape(-1, format.nbytes))  # {field: (blocks, count)}
+    stored = format.decode(codes).reshape(-1)
     field = next(field for field in format.layout.fields if field.role == "code")
     lowest = -(1 << field.width - 1) if field.stored.kind == "i" else 0
     levels = [
