@@ -128,6 +128,6 @@ export function sideways(box) {
   };
   box.onscroll = look;
   new ResizeObserver(look).observe(box);
-  new MutationObserver(look).observe(box, { childList: true });
+  new MutationObserver(() => requestAnimationFrame(look)).observe(box, { childList: true });
   return [box, words];
 }

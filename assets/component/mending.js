@@ -7,9 +7,9 @@ const asked = { scheme: null };
 
 export default function ({ data: [{ theme }], setTriggerValue }) {
   const app = document.querySelector("[data-testid=stApp]") ?? document.body;
-  const mend = () => {
-    document.querySelectorAll("[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li")
-      .forEach((node) => node.getAttribute("role") !== "none" && node.setAttribute("role", "none"));
+  const mend = () => document.querySelectorAll("[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li")
+    .forEach((node) => node.getAttribute("role") !== "none" && node.setAttribute("role", "none"));
+  const compare = () => {
     const { colorScheme } = getComputedStyle(app);
     if (colorScheme === theme) asked.scheme = null;
     else if (["light", "dark"].includes(colorScheme) && asked.scheme !== colorScheme) {
@@ -17,8 +17,12 @@ export default function ({ data: [{ theme }], setTriggerValue }) {
       setTriggerValue("theme", colorScheme);
     }
   };
-  const watcher = new MutationObserver(mend);
-  watcher.observe(app, { attributes: true, attributeFilter: ["class"], childList: true, subtree: true });
+  let due;
+  const soon = () => { due ??= setTimeout(() => { due = undefined; mend(); }, 100); };  // not amid what draws the page
+  const watchers = [new MutationObserver(soon), new MutationObserver(compare)];
+  watchers[0].observe(app, { childList: true, subtree: true });
+  watchers[1].observe(app, { attributes: true, attributeFilter: ["class"] });
   mend();
-  return () => watcher.disconnect();
+  compare();
+  return () => { clearTimeout(due); watchers.forEach((watcher) => watcher.disconnect()); };
 }

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from conftest import SETTLED
+from conftest import SETTLED, settle_chapter
 
 from pages.ui import menu
 
@@ -85,3 +85,15 @@ def test_a_picture_that_goes_on_sideways_says_so(server, page):
     drawing = page.locator(".pointing .drawing[data-more]").first
     drawing.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
     playwright.expect(page.locator(".pointing .drawing[data-before]:not([data-more])").first).to_be_attached()
+
+
+def test_charts_follow_a_theme_that_changes(server, page):
+    page.goto(f"{server}/256-levels-then-16")
+    settle_chapter(page)
+    curve = page.locator(".js-plotly-plot .scatterlayer path.js-line").first
+    curve.wait_for()
+    light = curve.get_attribute("style")
+    page.emulate_media(color_scheme="dark")
+    playwright.expect(curve).not_to_have_attribute("style", light)
+    page.emulate_media(color_scheme="light")
+    playwright.expect(curve).to_have_attribute("style", light)

@@ -25,7 +25,7 @@ PORT = 8799
 
 
 WATCH = """(what) => {
-  const text = () => document.querySelector(what)?.innerText ?? "";
+  const text = () => document.querySelector(what)?.textContent ?? "";
   const before = text(), begin = () => { window.__began = performance.now(); };
   window.addEventListener("pointerdown", begin, { once: true, capture: true });
   window.__done = new Promise((resolve) => {
