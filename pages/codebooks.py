@@ -188,7 +188,7 @@ def show_steering(tensor: Tensor) -> None:
         return
     st.markdown(
         f"{verdict(said, codebooks.went(found))} The matrix spends error where it hurts least: what counts is the "
-        "error as the model meets it, every square times its channel's importance."
+        f"error as the model meets it, every square times its channel's importance. {codebooks.but(found)}"
     )
     st.html(codebooks.steered_html(found))
     captions.receipt("measured", f"on evenly spaced rows. {importance.RECEIPT.capitalize()}.")

@@ -215,7 +215,7 @@ def show_tail(found: running.Running, recipe: str, whole: Comparison, by_text: d
 @st.fragment
 def show_writing(found: running.Running, recipe: str) -> None:
     prompt = st.segmented_control(
-        "Let it go on from", list(PROMPTS), default="a tale", key="prompt", bind="query-params", required=True
+        "Let it go on from", list(PROMPTS), default="a tale", key="beginning", bind="query-params", required=True
     )
     for column, title, name in zip(st.columns(2), ("Original weights", recipe), ("", recipe), strict=True):
         with column, st.container(border=True):

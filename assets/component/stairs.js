@@ -186,7 +186,7 @@ class Stairs {
     const error = squaredError(this.x, stored), power = squaredError(this.x, this.x.map(() => 0));
     const tried = this.sweep(), size = (e) => Math.sqrt(e / power || 0);
     const most = Math.min(3 * size(Math.min(...tried.map((t) => t.error))), size(Math.max(...tried.map((t) => t.error)))) || 1;
-    const up = linear(0, most, CURVE - 24, 18), y = (e) => Math.max(16, up(size(e)));
+    const up = linear(0, most, CURVE - 24, 24), y = (e) => Math.max(22, up(size(e)));
     set(this.errorPath, { d: tried.map((t, i) => `${i ? "L" : "M"}${this.shareAt(t.share).toFixed(1)} ${y(t.error).toFixed(1)}`).join("") });
     set(this.marker, { transform: `translate(${this.shareAt(this.share).toFixed(1)} 0)` });
     set(this.dot, { cy: y(error) });

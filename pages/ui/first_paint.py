@@ -1,14 +1,17 @@
-"""What a browser knows before the app's first message: the style sheets, written into the page that Streamlit serves.
+"""What a browser knows before the app's first message, written into the page that Streamlit serves.
 
-So nothing changes its width or place when the first message comes. Until then, what is there stays hidden: it would
-only move.
+The style sheets: so nothing changes its width or place when the first message comes. Until then, what is there stays
+hidden: it would only move. And where the server is: else Streamlit guesses, from a link to a page, that it might live
+below that page, asks there first, and the browser reports two errors.
 """
 
+import json
 from functools import cache
 from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pages.ui.routes import prefix
 from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -19,14 +22,15 @@ CHANGED = (b"content-length", b"etag", b"last-modified")  # no longer those of t
 
 
 @cache
-def style() -> bytes:
-    """The style sheets of every page in one element."""
+def known() -> bytes:
+    """The style sheets of every page, and the server's address."""
     sheets = "".join((ASSETS / name).read_text(encoding="utf-8") for name in SHEETS)
-    return f"<style>{palette.css()}{sheets}</style>".encode()
+    server = f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {json.dumps(prefix() + '/')} }};"
+    return f"<style>{palette.css()}{sheets}</style><script>{server}</script>".encode()
 
 
 class FirstPaint:
-    """Puts the style sheets into every HTML page."""
+    """Puts what is known into every HTML page."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -40,7 +44,7 @@ class FirstPaint:
         started: Message | None = None
         body = b""
 
-        async def send_styled(message: Message) -> None:
+        async def send_with_it(message: Message) -> None:
             nonlocal started, body
             if message["type"] == "http.response.start" and _is_page(message):
                 started = message
@@ -49,13 +53,13 @@ class FirstPaint:
             else:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
-                    body = body.replace(END, style() + END)
+                    body = body.replace(END, known() + END)
                     headers = [pair for pair in started["headers"] if pair[0].lower() not in CHANGED]
                     length = (b"content-length", str(len(body)).encode())
                     await send({**started, "headers": [*headers, length]})
                     await send({"type": "http.response.body", "body": body})
 
-        await self.app(scope, receive, send_styled)
+        await self.app(scope, receive, send_with_it)
 
 
 def _is_page(start: Message) -> bool:

@@ -247,6 +247,20 @@ def went(found: list[Steered]) -> str:
     return "it grows" if 2 * up > len(found) else "it shrinks"
 
 
+def but(found: list[Steered]) -> str:
+    """A sentence on the formats whose plain error went the other way; nothing where there is none."""
+    up = went(found) == "it grows"
+    others = [r.name for r in found if (r.plain[1] > r.plain[0]) != up]
+    if not others:
+        return ""
+    why = (
+        "without a matrix its search counts large weights more, so the least plain error was not its aim before either"
+        if up
+        else "there the columns that count had to be paid for by the others"
+    )
+    return f"Not so in {' and '.join(others)}: {why if len(others) == 1 else why.replace('its', 'their')}."
+
+
 def steered_csv(found: list[Steered]) -> str:
     """The same as CSV."""
     out = io.StringIO()
