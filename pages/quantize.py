@@ -93,13 +93,13 @@ def by_size(opened: Opened, plan: ql.Plan) -> list[ql.Plan]:
 
 def choose_imatrix(opened: Opened) -> ImportanceMatrix | None:
     """An importance matrix: brought, or computed here from a text; kept for the visit."""
-    with st.expander("Importance matrix (optional)", expanded="imatrix" in st.query_params):
+    with st.expander("Importance matrix (optional)", expanded="importance" in st.query_params):
         st.markdown(
             "The mean square of each input channel's activations. With it, errors on channels that carry much "
             "weigh more. Recipes of about 2 bits need one."
         )
         kind = st.segmented_control(
-            "Importance matrix", [NONE, FILE, TEXT], default=NONE, key="imatrix", bind="query-params", required=True
+            "Importance matrix", [NONE, FILE, TEXT], default=NONE, key="importance", bind="query-params", required=True
         )
         if kind == FILE:
             return from_file()

@@ -34,7 +34,7 @@ def test_a_recipe_is_measured_on_a_text_of_one_s_own(server, page, shoot):
 
 
 def test_an_importance_matrix_is_computed_here(server, page):
-    page.goto(f"{server}/quantize?recipe=IQ2_XXS&imatrix=computed+here")
+    page.goto(f"{server}/quantize?recipe=IQ2_XXS&importance=computed+here")
     page.get_by_text("needs an importance matrix").first.wait_for()
     settle(page)
     assert page.get_by_role("button", name="Quantize", exact=True).is_disabled()

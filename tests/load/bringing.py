@@ -24,7 +24,7 @@ def uploader(person: Person) -> tuple[str, dict]:
     """The id and the message of the uploader on the page."""
     for id, widget in person.widgets.items():
         if widget.kind == "bidi_component" and "uploader" in widget.proto.component_name:
-            return id, json.loads(widget.proto.json)
+            return id, json.loads(widget.proto.json)[0]
     raise LookupError("there is no uploader on this page")
 
 
