@@ -51,7 +51,7 @@ def show_rulers(tensor: Tensor) -> None:
     component.rulers(
         key="rulers",
         rulers=rulers_message(source(), tensor.name, start, tensor),
-        on_change=lambda: share_to_address(token),
+        on_change=lambda: address.keep("rulers", "share", token),
     )
     captions.receipt(
         "measured",
@@ -67,12 +67,6 @@ def show_rulers(tensor: Tensor) -> None:
         codebooks.rulers,
         CodebookFormat.nearest,
     )
-
-
-def share_to_address(token: str) -> None:
-    said = address.reported("rulers", "share", token)
-    if said:
-        st.query_params["share"] = str(said["share"])
 
 
 @st.fragment
@@ -128,7 +122,7 @@ def show_pick(tensor: Tensor) -> None:
     component.pick(
         key="pick",
         pick=codebooks.pick_message(found, token, start),
-        on_change=lambda: candidate_to_address(token),
+        on_change=lambda: address.keep("pick", "candidate", token),
     )
     with st.container(key="signs"):
         st.markdown(sign_story(found))
@@ -160,12 +154,6 @@ def sign_story(found: codebooks.Pick) -> str:
     return story + (
         "Here that happened: the underlined sign." if found.flipped else "Here the signs could all be kept."
     )
-
-
-def candidate_to_address(token: str) -> None:
-    said = address.reported("pick", "candidate", token)
-    if said:
-        st.query_params["candidate"] = str(said["candidate"])
 
 
 @st.fragment

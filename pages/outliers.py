@@ -92,19 +92,13 @@ def show_hand(grown: outliers.Grown, message: dict) -> None:
         key="grown",
         message=message,
         start=address.whole(address.about(token, "size")["size"], 0, last, grown.sizes.index(TWENTY)),
-        on_change=lambda: size_to_address(token),
+        on_change=lambda: address.keep("grown", "size", token, part="step"),
     )
     captions.receipt(
         "measured",
         "real weights; only the one in the middle is made up. Rings: weights, dots: what is stored, lines: levels, "
         "red: errors. INT4, symmetric, every size quantized by the code below.",
     )
-
-
-def size_to_address(token: str) -> None:
-    said = address.reported("grown", "size", token)
-    if said:
-        st.query_params["size"] = str(said["step"])
 
 
 @st.cache_resource(show_spinner=False, max_entries=256)

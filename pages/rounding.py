@@ -121,18 +121,12 @@ def show_film(layer: Layer, bits: int, act_order: bool, film: smarter.Film) -> N
         shape=film.shape,
         picture=f"What has changed of the weights of {film.shape[0]} outputs; columns in the order of rounding",
         start=address.whole(address.about(token, "column")["column"], 0, len(film.labels) - 1, len(film.labels) // 3),
-        on_change=lambda: step_to_address(token),
+        on_change=lambda: address.keep("replay", "step", token, under="column"),
     )
     captions.receipt(
         "measured",
         "left of the front, weights lie on their levels; right of it they have moved, which is the method's whole idea",
     )
-
-
-def step_to_address(token: str) -> None:
-    said = address.reported("replay", "step", token)
-    if said:
-        st.query_params["column"] = str(said["step"])
 
 
 @st.fragment

@@ -113,7 +113,10 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
     token = f"{tensor.name}/{block.format.name}/{index}"
     weight = weight_from_address(token, block.format.values)
     component.block_brush(
-        key="brush", block=blocks.message(block, token), start=weight, on_change=lambda: weight_to_address(token)
+        key="brush",
+        block=blocks.message(block, token),
+        start=weight,
+        on_change=lambda: address.keep("brush", "weight", token),
     )
     loss = compare(block.weights, block.decoded)
     captions.receipt(
@@ -135,12 +138,6 @@ def show_block(tensor: Tensor, block: blocks.StoredBlock, index: int) -> None:
 def weight_from_address(token: str, values: int) -> int:
     """The weight that `?weight=` names, unless it was about another block; else the first."""
     return address.whole(address.about(token, "weight")["weight"], 0, values - 1, 0)
-
-
-def weight_to_address(token: str) -> None:
-    said = address.reported("brush", "weight", token)
-    if said:
-        st.query_params["weight"] = str(said["weight"])
 
 
 def show_group(block: blocks.StoredBlock, group: int, about: tuple) -> None:

@@ -36,6 +36,16 @@ def reported(key: str, name: str, token: str) -> dict | None:
     return said if said and said.get("token") == token else None
 
 
+def keep(key: str, name: str, token: str, *, part: str = "", under: str = "") -> None:
+    """Put what the component `key` last reported under `name` into the address, if it was about that thing.
+
+    part: the part of the report that is kept; under: what the address calls it. Both are `name` where nothing is said.
+    """
+    said = reported(key, name, token)
+    if said:
+        st.query_params[under or name] = str(said[part or name])
+
+
 def flag(name: str) -> bool:
     """Whether the address says `?name=1`."""
     return st.query_params.get(name) == "1"
