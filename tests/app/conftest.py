@@ -28,6 +28,7 @@ def settle(page) -> None:
     """Wait until the page's script has run to its end; it may not have failed."""
     page.locator(SETTLED).wait_for(timeout=2 * PATIENCE)
     assert page.locator("[data-testid=stException]").count() == 0
+    assert not page.get_by_text("Page not found").count()
 
 
 def settle_chapter(page) -> None:

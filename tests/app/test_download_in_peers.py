@@ -2,8 +2,7 @@
 
 import pytest
 from conftest import settle
-from test_open import FOLDER, bring, opened
-from test_quantize import DOWNLOAD, quantize
+from test_quantize import quantize_upload
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
@@ -17,12 +16,7 @@ def llama_cpp(peer):
 
 
 def test_llama_cpp_runs_the_download(llama_cpp, server, page, demo_model, tmp_path):
-    bring(page, server, *[demo_model / name for name in FOLDER])
-    opened(page)
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
-    quantize(page)
-    link = page.get_by_role("link", name=DOWNLOAD)
-    link.wait_for(timeout=60_000)
+    link = quantize_upload(page, server, demo_model)
     settle(page)
     with page.expect_download() as download:
         link.click()

@@ -27,6 +27,17 @@ def quantize(page) -> None:
     page.get_by_role("button", **BUTTON).click()
 
 
+def quantize_upload(page, server: str, folder: Path):
+    """Bring a model's folder and quantize it; gives the link to the file."""
+    bring(page, server, *[folder / name for name in FOLDER])
+    opened(page)
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
+    quantize(page)
+    link = page.get_by_role("link", name=DOWNLOAD)
+    link.wait_for(timeout=60_000)
+    return link
+
+
 def test_quantize_the_demo_model(server, page, shoot, tmp_path):
     page.goto(f"{server}/quantize?recipe=Q8_0")
     page.get_by_role("button", **BUTTON).wait_for()
@@ -53,12 +64,7 @@ def test_quantize_the_demo_model(server, page, shoot, tmp_path):
 
 
 def test_quantize_an_upload(server, page, demo_model, tmp_path):
-    bring(page, server, *[demo_model / name for name in FOLDER])
-    opened(page)
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Quantize").click()
-    quantize(page)
-    link = page.get_by_role("link", name=DOWNLOAD)
-    link.wait_for(timeout=60_000)
+    link = quantize_upload(page, server, demo_model)
     out = tmp_path / "out.gguf"
     out.write_bytes(page.request.get(link.evaluate("a => a.href")).body())
     with ql.open_checkpoint(out) as written:
