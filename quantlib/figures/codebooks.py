@@ -258,7 +258,10 @@ def but(found: list[Steered]) -> str:
         if up
         else "there the columns that count had to be paid for by the others"
     )
-    return f"Not so in {' and '.join(others)}: {why if len(others) == 1 else why.replace('its', 'their')}."
+    way = "shrinks" if up else "grows"
+    return (
+        f"In {' and '.join(others)} the plain error {way}: {why if len(others) == 1 else why.replace('its', 'their')}."
+    )
 
 
 def steered_csv(found: list[Steered]) -> str:
