@@ -27,6 +27,11 @@ def _signed_zeros(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarra
     return np.where(rng.random(shape) < 0.5, -x, x)
 
 
+def _bf16(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    x = (rng.standard_normal(shape) * 0.02).astype(np.float32)
+    return (x.view(np.uint32) & 0xFFFF0000).view(np.float32)
+
+
 def _alternating(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return np.where(np.arange(shape[1]) % 2, -1, 1) * (1 + rng.random(shape) * 1e-3)
 
@@ -36,6 +41,9 @@ FAMILIES: dict[str, Draw] = {
     "llm": lambda rng, shape: rng.standard_normal(shape) * 0.02,
     "heavy tail": lambda rng, shape: rng.standard_t(2, shape),
     "very heavy tail": lambda rng, shape: rng.standard_cauchy(shape),
+    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
+    "shifted": lambda rng, shape: rng.standard_normal(shape) * 0.02 + 0.05,
+    "bf16": _bf16,
     "positive": lambda rng, shape: rng.random(shape) + 1,
     "negative": lambda rng, shape: -rng.random(shape) - 1,
     "one outlier": _one_outlier,
