@@ -1,15 +1,14 @@
 """The compiled sums behind `quantlib.metrics.compare`."""
 
-import quantlib.formats.kernels  # noqa: F401, I001  (says where compiled code is cached, before numba is imported)
-
 import numpy as np
-from numba import njit
+
+from quantlib.formats.kernels.kept import kept
 
 BLOCK = 512
 
 
 # Sums of float64 may be taken in any order, so that they run in vector registers; nothing else is relaxed.
-@njit(nogil=True, cache=True, fastmath={"reassoc"})
+@kept(fastmath={"reassoc"})
 def sums(x, xhat):
     """sum x², sum (x - x̂)², max |x - x̂|, max |x|, sum x̂² over two float arrays (n,); NaN in either spreads.
 

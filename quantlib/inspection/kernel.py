@@ -1,12 +1,11 @@
 """The compiled sums behind `quantlib.inspection.statistics`."""
 
-import quantlib.formats.kernels  # noqa: F401, I001  (says where compiled code is cached, before numba is imported)
-
 import numpy as np
-from numba import njit
+
+from quantlib.formats.kernels.kept import kept
 
 
-@njit(nogil=True, cache=True)
+@kept()
 def moments(x):
     """(finite, zeros, sum x, sum x², sum x³, sum x⁴, smallest, largest) of the finite values of float32 x (n,)."""
     finite, zeros = 0, 0
