@@ -10,8 +10,8 @@ from numba.core.runtime import rtsys
 class _Quick(FunctionCache):
     """numba's cache, without its readiness to compile.
 
-    Before numba loads a function it registers how each of its own is compiled, which takes the first in a process 0.2 s.
-    Machine code needs only the memory routines of numba's runtime; the compiler registers the rest should it be called.
+    Before numba loads a function it registers how each of its own is compiled; for the first in a process that takes
+    0.2 s. Machine code needs only the memory routines of numba's runtime, and the compiler registers the rest itself.
     """
 
     def load_overload(self, sig, target_context):
