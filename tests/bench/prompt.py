@@ -6,6 +6,7 @@ turns. Printed are medians of wall time and of processor time, tokens a second, 
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import quantlib as ql
 from quantlib.lm import load, perplexity_of
