@@ -3,7 +3,7 @@
 Both make the same file from the same BF16 GGUF of about 300 million weights, with two threads, each in a process of its
 own from start to end (ours: Python's start, the plan, per-tensor errors, reading the file back). The rounds alternate;
 what is printed are the medians of the wall time and of the processor time, their ratios, and our peak memory. llama.cpp
-is what the package llama_cpp brings along. The outputs must be the same bytes.
+is what the package llama_cpp brings along. Every run makes a new file; the outputs must be the same bytes.
 """
 
 import argparse
@@ -111,7 +111,11 @@ def main() -> None:
             mine += ["--threads", str(THREADS)]
             peer = [sys.executable, "-c", THEIRS, str(source), str(theirs), str(RECIPES[name].file_type), str(THREADS)]
             timed([*mine[:4], str(source), str(ours), "--recipe", name])  # kernels are compiled and cached
-            pairs = [(timed(mine), timed(peer)) for _ in range(chosen.rounds)]
+            pairs = []
+            for _ in range(chosen.rounds):
+                ours.unlink(missing_ok=True)
+                theirs.unlink(missing_ok=True)
+                pairs.append((timed(mine), timed(peer)))
             if not filecmp.cmp(ours, theirs, shallow=False):
                 raise SystemExit(f"{name}: the files differ")
             wall = [statistics.median(pair[side][0] for pair in pairs) for side in (0, 1)]

@@ -43,6 +43,21 @@ def test_no_block_gets_worse_and_all_together_get_better(form, importance):
 
 @every_searched
 @pytest.mark.parametrize("importance", ["none", "ordinary"])
+def test_blocks_are_not_too_small(form, importance):
+    """The least error alone has Σ w · x · x̂ < Σ w · x², by the error itself. Stretched, half precision's 2⁻¹¹ is left,
+    but for blocks where ggml's error is so low already that it leaves no room.
+    """
+    x, important = draw("normal", importance, (32, 512), seed=25)
+    data = form.quantize(x, important, effort="best")
+    best = form.dequantize(data).astype(float)
+    weights = np.ones(512) if important is None else important.astype(float)
+    squares, products = ((weights * x * y).reshape(-1, form.values).sum(axis=-1) for y in (x.astype(float), best))
+    assert (np.abs(products / squares - 1) < 2**-10).mean() > 0.6
+    assert abs(squares.sum() - products.sum()) < error(form, data, x, important).sum() / 2
+
+
+@every_searched
+@pytest.mark.parametrize("importance", ["none", "ordinary"])
 def test_kernel_equals_reference(form, importance):
     x = np.concatenate([draw(f, "none", (1, 256), seed=22)[0] for f in FAMILIES if f not in OVERFLOWING])
     _, important = draw("normal", importance, (1, 256), seed=22)

@@ -3,7 +3,7 @@
 A block fixes what can be stored, not how it is found. Rounding to the nearest level is the best that codes can do for a
 scale and a minimum, so that only these are searched: the error as a function of a scale falls and rises wherever a code
 changes, dozens of times within a few percent, and ggml looks at a few places of it. Here many are tried, and what
-they lead to is fitted once more. A block keeps ggml's bytes where nothing better is found.
+they lead to is fitted once more. A block keeps ggml's bytes where nothing better is found. The end is in `stretch`.
 
 x̂ = scale · level − minimum; the weighted squared error is Σ w · (x − x̂)², with x̂ in float32 as a decoder has it.
 """

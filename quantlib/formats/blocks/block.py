@@ -9,6 +9,7 @@ import numpy as np
 from quantlib.errors import FormatError
 from quantlib.formats.blocks.best_scale import OneScale
 from quantlib.formats.blocks.best_super import SuperBlock
+from quantlib.formats.blocks.stretch import moments, stretched
 from quantlib.formats.finite import HALF_MAX, check_finite, check_scales
 from quantlib.formats.layout import Layout
 from quantlib.formats.rows import check_importance, check_row, check_rows, check_stored_rows, read_only
@@ -174,8 +175,8 @@ class BlockFormat:
         """Quantize rows: (..., n) -> uint8 (..., row_bytes(n)), ggml's bytes.
 
         x: any float type, worked on as float32. importance: float32 (n,), not negative, or None. effort: "best"
-        searches on from ggml's choice to a lower error Σ importance · (x − x̂)², in formats that have such a
-        search (`better`); the bytes of others stay ggml's.
+        searches on from ggml's choice to a lower error Σ importance · (x − x̂)², and takes out what makes all weights
+        too small (`stretch`), in formats that have such a search (`better`); the bytes of others stay ggml's.
         Raises FormatError on a row that blocks do not divide, NaN, infinity, a wrong importance and another effort;
         ScaleError, with the row, where a scale is beyond FP16's range.
         """
@@ -186,15 +187,15 @@ class BlockFormat:
             check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
         if effort == "standard" or self.better is None:
             return data
+        from quantlib.formats.kernels import stretch
         from quantlib.formats.kernels.packing import pack, unpack
 
-        return self._better(
-            data, x, importance, self.better.load_kernel(), partial(unpack, self.layout), partial(pack, self.layout)
-        )
+        kernels = partial(unpack, self.layout), partial(pack, self.layout), self.dequantize, stretch.moments
+        return self._better(data, x, importance, self.better.load_kernel(), *kernels)
 
-    def _better(self, data, x, importance, improve: Callable, unpack: Callable, pack: Callable) -> np.ndarray:
+    def _better(self, data, x, importance, improve, unpack, pack, decode, moments) -> np.ndarray:
         """Stored rows of a lower error than data, by kernels or by the reference: improve(x, weights, codes, weighed)
-        of `better`, and what unpacks and packs blocks.
+        of `better`, what unpacks, packs and decodes blocks, and the sums of `blocks.stretch`.
         """
         weighed = importance is not None
         blocks, importance, _ = self._blocks(x, importance)
@@ -205,8 +206,9 @@ class BlockFormat:
         better = np.empty_like(stored)
         for start in range(0, len(blocks), len(tiled)):
             some = slice(start, start + len(tiled))
-            codes = improve(blocks[some], tiled[: len(blocks) - start], unpack(stored[some]), weighed)
-            better[some] = pack(codes)
+            given, x, weights = stored[some], blocks[some], tiled[: len(blocks) - start]
+            found = pack(improve(x, weights, unpack(given), weighed))
+            better[some] = stretched(x, weights, given, found, self.layout, decode, moments)
         return better.reshape(data.shape)
 
     def ggml_bytes(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
@@ -240,7 +242,8 @@ class BlockFormat:
         if effort == "standard" or self.better is None:
             return data
         with np.errstate(all="ignore"):
-            return self._better(data, x, importance, self.better.improve, self.unpack, self.pack)
+            reference = self.unpack, self.pack, lambda data: self.decode(self.unpack(data)), moments
+            return self._better(data, x, importance, self.better.improve, *reference)
 
     def ggml_bytes_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
         """As `ggml_bytes`, by the readable reference."""
