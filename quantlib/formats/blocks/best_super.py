@@ -26,6 +26,7 @@ class SuperBlock(NamedTuple):
 
     groups: of a block. Sub-scales are sub_low … sub_top, stored with sub_zero added. minima: whether there are any,
     with sub-codes 0 … sub_top. plain, weighed: the reach without and with importance, whose errors vary more.
+    emphasis: large weights count more in the search than in the error that must not rise.
     """
 
     groups: int
@@ -36,10 +37,20 @@ class SuperBlock(NamedTuple):
     minima: bool
     plain: Reach
     weighed: Reach
+    emphasis: bool = False
+
+    def counted(self, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """What squared errors count in the search: w, or with emphasis w · sqrt(mean x² + x²) as in ggml's own.
+
+        Of Q3_K's eight levels the outermost holds the large weights, and the least error alone cuts these short: with
+        emphasis the demo model's divergence is 2 to 3 % lower. Other formats gained less, or lost.
+        """
+        squares = x * x
+        return weights * np.sqrt(squares.mean(axis=-1, keepdims=True) + squares) if self.emphasis else weights
 
     def improve(self, x: np.ndarray, weights: np.ndarray, codes: Mapping[str, np.ndarray], weighed: bool) -> dict:
         """The readable search: see `improve`."""
-        return improve(x, weights, codes, self, weighed)
+        return improve(x, self.counted(x, weights), codes, self, weighed)
 
     def load_kernel(self) -> Callable:
         """The compiled search, of the same meaning."""

@@ -43,19 +43,21 @@ def stretched(
     decode: Callable[[np.ndarray], np.ndarray],
     sums: Sums = moments,
 ) -> np.ndarray:
-    """Found blocks with longer scales, where the error stays below that of the given ones; uint8 (blocks, nbytes).
+    """Found blocks with longer scales; blocks whose error would pass that of the given ones stay as found, or as given.
 
-    x, weights: float32 (blocks, values). decode: of such bytes, float32 like x. Every weight is a sum of terms that are
-    proportional to one of the half-precision fields, so that multiplying all of these multiplies the weights.
+    given, found: uint8 (blocks, nbytes). x, weights: float32 (blocks, values). decode: of such bytes, float32 like x.
+    Every weight is a sum of terms that are proportional to one of the half-precision fields, so that multiplying all of
+    these multiplies the weights.
     """
-    squares, products, _ = sums(x, weights, decode(found))
+    squares, products, found_error = sums(x, weights, decode(found))
     factor = np.divide(squares, products, out=np.ones_like(squares), where=products > 0).astype(np.float32)[:, None]
     trial = found.copy()
     for first in (field.bits[0, 0] // 8 for field in layout.fields if field.dtype == "f2"):
         scale = np.ascontiguousarray(found[:, first : first + 2]).view(np.float16).astype(np.float32)
         trial[:, first : first + 2] = half(scale * factor).astype(np.float16).view(np.uint8)
     limit, error = (sums(x, weights, decode(data))[2] for data in (given, trial))
-    longer = np.flatnonzero(error <= limit)  # NaN is not
-    out = found.copy()
-    out[longer] = trial[longer]
+    out = given.copy()
+    for data, its_error in ((found, found_error), (trial, error)):
+        kept = np.flatnonzero(its_error <= limit)  # NaN is not
+        out[kept] = data[kept]
     return out

@@ -157,7 +157,7 @@ def improve_codes(x, weights, codes, weighed, form) -> dict[str, np.ndarray]:
     reach = form.weighed if weighed else form.plain
     steps = reach.minima if form.minima else 0
     improve(
-        x, weights, d, dmin, sc, mn, q, grid, form.sub_low, form.sub_top, form.minima,
+        x, form.counted(x, weights), d, dmin, sc, mn, q, grid, form.sub_low, form.sub_top, form.minima,
         reach.scales, steps, reach.mirrored,
     )  # fmt: skip
     better = {"d": d[:, None], "sc": sc + np.float32(form.sub_zero), "q": q}
