@@ -1,5 +1,6 @@
 """python -m quantlib"""
 
+import contextlib
 import gc
 import os
 import sys
@@ -10,6 +11,6 @@ from quantlib.cli import main  # noqa: E402
 
 status = main()
 for stream in (sys.stdout, sys.stderr):
-    if not stream.closed:
+    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more: `main` has said so
         stream.flush()
 os._exit(status)  # the compiler takes half a second to tear itself down, and the system frees its memory anyway

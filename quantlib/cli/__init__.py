@@ -1,6 +1,7 @@
 """The command line: python -m quantlib COMMAND. Each command is a module with its arguments and its run."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,13 +17,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(arguments).parse_args(arguments)
     try:
-        return options.command(options)
+        status = options.command(options)
+        sys.stdout.flush()
+        return status
     except QuantlibError as error:
         print(f"quantlib: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("quantlib: stopped; nothing was written.", file=sys.stderr)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("quantlib: the output could not be written: its disk is full.", file=sys.stderr)
     return 1
 
 
