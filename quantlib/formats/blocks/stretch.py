@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantlib.formats.blocks.best import half
 from quantlib.formats.layout import Layout
 
 Sums = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
@@ -54,7 +53,8 @@ def stretched(
     trial = found.copy()
     for first in (field.bits[0, 0] // 8 for field in layout.fields if field.dtype == "f2"):
         scale = np.ascontiguousarray(found[:, first : first + 2]).view(np.float16).astype(np.float32)
-        trial[:, first : first + 2] = half(scale * factor).astype(np.float16).view(np.uint8)
+        with np.errstate(over="ignore"):  # an infinite scale has an infinite error, and is not taken
+            trial[:, first : first + 2] = (scale * factor).astype(np.float16).view(np.uint8)
     limit, error = (sums(x, weights, decode(data))[2] for data in (given, trial))
     out = given.copy()
     for data, its_error in ((found, found_error), (trial, error)):

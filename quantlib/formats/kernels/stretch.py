@@ -31,8 +31,8 @@ def sum_moments(x, weights, stored, out):
         out[0, b], out[1, b], out[2, b] = across(squares), across(products), across(misses)
 
 
-def moments(x: np.ndarray, weights: np.ndarray, stored: np.ndarray) -> np.ndarray:
+def moments(x: np.ndarray, weights: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, ...]:
     """See `blocks.stretch.moments`."""
     out = np.empty((3, len(x)))
     sum_moments(*(read_only(np.ascontiguousarray(a)) for a in (x, weights, stored)), out)
-    return out
+    return tuple(out)
