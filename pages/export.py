@@ -92,7 +92,7 @@ def show_commands(opened: Opened, scheme: Kind) -> None:
     text = f" --calibration {shown}" if calibrated else ""
     prepared = (
         "from quantlib import lm\n\n"
-        "model, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)\n"
+        "model, tokenizer = lm.load(checkpoint, decoded=False), lm.Tokenizer.of(checkpoint)\n"
         f'tokens = tokenizer.encode(open("{shown}", encoding="utf-8").read())\n'
         f"windows = lm.cut(model, tokens, min({CONTEXT}, model.shape.context), tokenizer.bos)\n"
         "prepared = prepare(checkpoint, scheme, model, windows)\n"

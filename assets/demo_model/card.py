@@ -47,27 +47,41 @@ that gradient descent made. It writes English-looking sentences; it knows nothin
 | weights | {parameters:,} in BF16 |
 | tokenizer | byte-level BPE of {vocab_size:,} tokens with the GPT-2 pre-tokenizer, trained on the same books |
 | data | {training_books} public-domain English books (children's tales, classic novels, plain non-fiction), {corpus_tokens:,} tokens |
-| training | {steps:,} steps of {batch_tokens:,} tokens, {trained_tokens:,} in all ({epochs:.2f} passes), AdamW, peak learning rate {peak_learning_rate:g} |
-| hardware | {threads} threads of one {machine} processor ({device}), {minutes:.0f} minutes, bfloat16 autocast, torch {torch} |
+| training | {trained_tokens:,} tokens in all ({epochs:.2f} passes), AdamW, in {minutes:.0f} minutes: {stages} |
 | held-out books | {held_out_bits_per_byte:.3f} bits per byte ({held_out_nats_per_token:.3f} nats per token over {held_out_tokens:,} tokens, {held_out_bytes:,} bytes) |
 
 ![Loss over training tokens](loss.svg)
 
 The figures are in `training.json`, measured on the weights as stored. The training was cut by time, not by convergence:
-the model is undertrained. What a model of this size shows about rounding, scales and file layouts is true of any model;
+the model is undertrained. Each stage starts from the stored weights of the one before, with a learning rate that rises
+and falls again. What a model of this size shows about rounding, scales and file layouts is true of any model;
 how many outliers it has and how well it stands quantization is not that of a model a thousand times larger.
 
-Train it again from a folder of books with `python train.py BOOKS`; `python train.py --help` says what that folder holds.
+Train it again from a folder of books with `python train.py BOOKS`, further with `python train.py BOOKS --onward`;
+`python train.py --help` says what that folder holds.
 The books themselves are not part of this project. The weights are under the project's licence.
 """
+
+
+STAGE = (
+    "{steps:,} steps of {batch_tokens:,} tokens, peak learning rate {peak_learning_rate:g}, {precision} on {device} "
+    "({threads} threads, {machine}, torch {torch}), {minutes:.0f} minutes"
+)
 
 
 def write_card(folder):
     """The model card and its picture, from training.json and config.json of that folder."""
     report = json.loads((folder / "training.json").read_text())
     config = json.loads((folder / "config.json").read_text())
-    epochs = report["trained_tokens"] / report["corpus_tokens"]
-    (folder / "README.md").write_text(CARD.format(**config, **report, epochs=epochs), encoding="utf-8")
+    stages = report.pop("stages")
+    trained = sum(stage["tokens"] for stage in stages)
+    words = dict(
+        trained_tokens=trained,
+        epochs=trained / report["corpus_tokens"],
+        minutes=sum(stage["minutes"] for stage in stages),
+        stages="; then ".join(STAGE.format(**stage) for stage in stages),
+    )
+    (folder / "README.md").write_text(CARD.format(**config, **report, **words), encoding="utf-8")
     (folder / "loss.svg").write_text(curve_svg(report["log"]), encoding="utf-8")
 
 

@@ -1,10 +1,12 @@
 """Train the demo model from a folder of books: tokenizer, weights, and the figures of the model card.
 
-    python assets/demo_model/train.py BOOKS [--out assets/demo_model] [--work FOLDER] [--minutes 110]
+    python assets/demo_model/train.py BOOKS [--out assets/demo_model] [--work FOLDER] [--minutes 110] [--onward]
 
 BOOKS holds MANIFEST.tsv (columns `file`, `tier` and `split`, among others) and text/, one UTF-8 file per book,
 a blank line between paragraphs, two at a chapter boundary. Needs torch, tokenizers, safetensors and numpy.
 --work keeps the tokenized corpus and the last checkpoint; a second call with the same folder goes on from there.
+--onward starts from the weights and the tokenizer in --out instead of from scratch: one more stage of training, with a
+learning rate that rises and falls again. The model card lists all stages.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from card import write_card
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 
@@ -141,18 +143,21 @@ def train_tokenizer(texts):
     return tokenizer
 
 
-def corpus(books, work, out):
+def corpus(books, work, tokenizer_file, keep_tokenizer):
     """Token streams of the training and of the held-out books, and the bytes of the latter."""
     cache = work / "corpus.npz"
-    if not (cache.exists() and (out / "tokenizer.json").exists()):
+    if not (cache.exists() and tokenizer_file.exists()):
         with open(books / "MANIFEST.tsv", encoding="utf-8") as manifest:
             rows = list(csv.DictReader(manifest, delimiter="\t", quoting=csv.QUOTE_NONE))
         texts = {
             split: [c for r in rows if r["split"] == split for c in chapters(books / "text" / r["file"])]
             for split in ("train", "valid")
         }
-        tokenizer = train_tokenizer(texts["train"])
-        tokenizer.save(str(out / "tokenizer.json"))
+        if keep_tokenizer:
+            tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        else:
+            tokenizer = train_tokenizer(texts["train"])
+            tokenizer.save(str(tokenizer_file))
         streams = {
             split: np.concatenate([np.array(e.ids, np.uint16) for e in tokenizer.encode_batch(chapter_list)])
             for split, chapter_list in texts.items()
@@ -162,20 +167,20 @@ def corpus(books, work, out):
     return dict(np.load(cache))
 
 
-def windows(stream, seed):
-    """Shuffled windows of CONTEXT + 1 tokens, for ever; each pass cuts the stream at another place."""
+def windows(stream, length, seed):
+    """Shuffled windows of length + 1 tokens, for ever; each pass cuts the stream at another place."""
     rng = np.random.default_rng(seed)
     while True:
-        shift = rng.integers(CONTEXT)
-        starts = np.arange(shift, len(stream) - CONTEXT - 1, CONTEXT)
+        shift = rng.integers(length)
+        starts = np.arange(shift, len(stream) - length - 1, length)
         for start in rng.permutation(starts):
-            yield stream[start : start + CONTEXT + 1].astype(np.int64)
+            yield stream[start : start + length + 1].astype(np.int64)
 
 
-def batches(stream, size, seed):
-    source = windows(stream, seed)
+def batches(stream, tokens, length, seed):
+    source = windows(stream, length, seed)
     while True:
-        block = torch.from_numpy(np.stack([next(source) for _ in range(size)]))
+        block = torch.from_numpy(np.stack([next(source) for _ in range(tokens // length)]))
         yield block[:, :-1], block[:, 1:]
 
 
@@ -190,14 +195,16 @@ def held_out_nats(model, stream, device, limit=None):
         block = torch.from_numpy(
             np.stack([stream[s : s + CONTEXT + 1].astype(np.int64) for s in starts[i : i + 8]])
         ).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            total += model(block[:, :-1], block[:, 1:]).item() * len(block)
+        total += model(block[:, :-1], block[:, 1:]).item() * len(block)
     return total / len(starts)
+
+
+FALL = 0.4  # the last part of the schedule, in which the learning rate falls
 
 
 def learning_rate(progress, peak):
     """Warm up over 2 %, hold, then fall linearly to zero over the last 40 %."""
-    return peak * min(1.0, progress / 0.02 + 1e-3, (1.0 - progress) / 0.4)
+    return peak * min(1.0, progress / 0.02 + 1e-3, (1.0 - progress) / FALL)
 
 
 def optimizer_for(model):
@@ -217,8 +224,11 @@ def train(model, data, args, work):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         log, step, tokens, spent = state["log"], state["step"], state["tokens"], state["spent"]
-    compiled = torch.compile(model)
-    source, began, running = batches(data["train"], args.batch, seed=step), time.monotonic(), []
+    compiled = torch.compile(model, dynamic=False)  # compiled once for each length of windows
+    # Half as long windows cost a fifth less; those of full length, for the far positions, while the rate falls.
+    long, short = (batches(data["train"], args.batch, n, args.seed + step) for n in (CONTEXT, CONTEXT // 2))
+    bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bfloat16")
+    began, running = time.monotonic(), []
     while True:
         minutes = spent + (time.monotonic() - began) / 60
         progress = max(tokens / args.tokens, minutes / args.minutes)
@@ -251,8 +261,8 @@ def train(model, data, args, work):
             return log
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, args.lr)
-        inputs, targets = (t.to(device) for t in next(source))
-        with torch.autocast(device.type, torch.bfloat16):
+        inputs, targets = (t.to(device) for t in next(short if progress < 1 - FALL else long))
+        with bfloat16:
             loss = compiled(inputs, targets)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -260,6 +270,16 @@ def train(model, data, args, work):
         optimizer.zero_grad(set_to_none=True)
         running.append(loss.item())
         step, tokens = step + 1, tokens + targets.numel()
+
+
+def after(stages, log):
+    """The rows of a stage's log, counted on from the stages before it."""
+    steps, tokens, minutes = (sum(stage[unit] for stage in stages) for unit in ("steps", "tokens", "minutes"))
+    return [
+        row | dict(step=row["step"] + steps, tokens=row["tokens"] + tokens, minutes=round(row["minutes"] + minutes, 2))
+        for row in log
+        if row["step"] or not stages
+    ]
 
 
 def export(model, out):
@@ -289,31 +309,43 @@ def main():
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="or after this much time, whichever comes first"
     )
-    parser.add_argument("--batch", type=int, default=8, help=f"windows of {CONTEXT} tokens a step")
+    parser.add_argument("--batch", type=int, default=8 * CONTEXT, help="tokens a step")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--every", type=int, default=200, help="steps between evaluations and checkpoints")
+    parser.add_argument("--onward", action="store_true", help="start from the weights in --out")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--precision", choices=["bfloat16", "float32"], default="bfloat16" if device.type == "cuda" else "float32"
+    )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
+    earlier = json.loads((args.out / "training.json").read_text()) if args.onward else {"stages": [], "log": []}
+    args.seed = sum(stage["steps"] for stage in earlier["stages"])  # no stage sees the windows in the same order
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = corpus(args.books, args.work, args.out)
+    data = corpus(args.books, args.work, args.out / "tokenizer.json", keep_tokenizer=args.onward)
     print(
         f"{len(data['train']):,} training tokens, {len(data['valid']):,} held out ({int(data['valid_bytes']):,} bytes)",
         flush=True,
     )
     model = Llama().to(device)
+    if args.onward:
+        model.load_state_dict(load_file(args.out / "model.safetensors"))
     log = train(model, data, args, args.work)
     export(model, args.out)
     model.bfloat16().float()  # the figures are those of the weights as stored
     nats = held_out_nats(model, data["valid"], device)
     tokens, valid_bytes = len(data["valid"]), int(data["valid_bytes"])
+    stage = dict(
+        steps=log[-1]["step"], tokens=log[-1]["tokens"], minutes=log[-1]["minutes"], batch_tokens=args.batch,
+        peak_learning_rate=args.lr, precision=args.precision, device=str(device), threads=torch.get_num_threads(),
+        machine=platform.machine(), torch=torch.__version__,
+    )  # fmt: skip
     report = dict(
         parameters=sum(p.numel() for p in model.parameters()), training_books=int(data["books"]), corpus_tokens=len(data["train"]),
-        trained_tokens=log[-1]["tokens"], steps=log[-1]["step"], minutes=log[-1]["minutes"], peak_learning_rate=args.lr,
-        batch_tokens=args.batch * CONTEXT, device=str(device), threads=torch.get_num_threads(), machine=platform.machine(),
-        torch=torch.__version__, held_out_tokens=tokens, held_out_bytes=valid_bytes, held_out_nats_per_token=round(nats, 4),
-        held_out_bits_per_byte=round(nats / math.log(2) * tokens / valid_bytes, 4), log=log,
+        held_out_tokens=tokens, held_out_bytes=valid_bytes, held_out_nats_per_token=round(nats, 4),
+        held_out_bits_per_byte=round(nats / math.log(2) * tokens / valid_bytes, 4),
+        stages=[*earlier["stages"], stage], log=[*earlier["log"], *after(earlier["stages"], log)],
     )  # fmt: skip
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n")
     write_card(args.out)

@@ -26,7 +26,7 @@ def export_folder(job: Job, opened: Opened, scheme: Kind, texts: Mapping[str, st
     if scheme in CALIBRATED:
         measuring.check_runnable(checkpoint)
         job.show(0.0, "Loading the model")
-        model, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
+        model, tokenizer = lm.load(checkpoint, decoded=False), lm.Tokenizer.of(checkpoint)
         tokens = tokenizer.encode("\n\n".join(texts.values()))
         windows = lm.cut(model, tokens, min(context, model.shape.context), tokenizer.bos)
         prepared = prepare(checkpoint, scheme, model, windows, measuring.step(job, 0.05, 0.85, "Choosing codes"))

@@ -55,7 +55,7 @@ def _prepared(checkpoint, scheme, options):
 
     if options.calibration is None:
         raise ql.MethodError(f"{scheme.name} chooses codes by what a text puts through the model: give --calibration.")
-    model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
+    model, tokenizer = load(checkpoint, decoded=False), Tokenizer.of(checkpoint)
     context = min(options.context, model.shape.context)
     windows = cut(model, tokenizer.encode(read_text(options.calibration)), context, tokenizer.bos)
     for note in calibration_notes(model, windows):

@@ -7,7 +7,8 @@ import numpy as np
 from quantlib.exports import awq as awq_layout
 from quantlib.exports import compressed
 from quantlib.exports import gptq as gptq_layout
-from quantlib.exports.calibrated import MAKERS, CalibratedScheme, Scaled
+from quantlib.exports.calibrated import CalibratedScheme, Scaled
+from quantlib.exports.folding import MAKERS
 from quantlib.exports.schemes import GROUP, SCALE_FORMATS, TRANSFORMERS, VLLM
 from quantlib.exports.stored import Stored
 from quantlib.formats.granularity import PerChannel

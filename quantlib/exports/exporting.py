@@ -10,23 +10,41 @@ import numpy as np
 from quantlib.checkpoints import Checkpoint
 from quantlib.errors import Cancelled, MethodError
 from quantlib.exports.folder import SHARD_BYTES, ShardWriter, new_folder, write_beside
+from quantlib.exports.folding import Folding
 from quantlib.exports.linears import Linear, linears_of, stored
 from quantlib.exports.schemes import Kind
 from quantlib.exports.stored import Stored
 from quantlib.metrics import Loss, compare
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What a calibrated method leaves for storing.
-
-    store(matrix) -> Stored. wanted(matrix) -> the weight that it approximates, with what was folded into it, float32.
-    replaced: norms and biases that changed with it, by name.
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """What is held of a matrix until it is written: its tensors, by what follows the module's name in the file, and
+    their loss.
     """
 
-    store: Callable[[Linear], Stored]
-    wanted: Callable[[Linear], np.ndarray]
+    tensors: Mapping[str, np.ndarray]
+    loss: Loss
+
+    @classmethod
+    def of(cls, weight: np.ndarray, stored: Stored) -> "Packed":
+        """weight: what the stored one approximates, float32 (outputs, inputs)."""
+        return cls(stored.tensors, compare(weight, stored.decoded))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.tensors.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a calibrated method leaves for writing, by the tensors' names: the matrices, and norms and biases that
+    changed with them. folding: the scales that moved.
+    """
+
+    matrices: Mapping[str, Packed]
     replaced: Mapping[str, np.ndarray]
+    folding: Folding
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,6 @@ def export(
     out, started = Path(out), time.monotonic()
     linears = linears_of(checkpoint)
     _check_widths(linears, scheme)
-    prepared = prepared or Prepared(lambda linear: scheme.store(linear.weight(), linear.dtype), Linear.weight, {})
     layers, done = [], 0
     with new_folder(out) as folder:
         writer = ShardWriter(folder, shard_bytes)
@@ -88,12 +105,13 @@ def export(
             if progress:
                 progress(done / checkpoint.size, name)
             if name in linears:
-                linear, kept = linears[name], prepared.store(linears[name])
-                writer.add({f"{linear.module}.{suffix}": array for suffix, array in kept.tensors.items()})
-                loss = compare(prepared.wanted(linear), kept.decoded)
-                layers.append(Layer(linear.module, tensor.shape, kept.nbytes, loss))
+                module = linears[name].module
+                packed = prepared.matrices[name] if prepared else _packed(linears[name], scheme)
+                writer.add({f"{module}.{suffix}": array for suffix, array in packed.tensors.items()})
+                layers.append(Layer(module, tensor.shape, packed.nbytes, packed.loss))
             else:
-                writer.add({name: prepared.replaced.get(name, stored(tensor))})
+                changed = prepared.replaced.get(name) if prepared else None
+                writer.add({name: stored(tensor) if changed is None else changed})
             done += tensor.size
             checkpoint.forget()
         writer.finish()
@@ -102,6 +120,11 @@ def export(
         config = dict(checkpoint.metadata["config"]) | {"quantization_config": dict(scheme.config(dtype))}
         write_beside(source if source.is_dir() else source.parent, folder, config)
     return Exported(out, scheme.name, writer.nbytes, time.monotonic() - started, tuple(layers))
+
+
+def _packed(linear: Linear, scheme: Kind) -> Packed:
+    weight = linear.weight()
+    return Packed.of(weight, scheme.store(weight, linear.dtype))
 
 
 def _check_widths(linears: Mapping[str, Linear], scheme: Kind) -> None:

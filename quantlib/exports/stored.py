@@ -12,7 +12,3 @@ class Stored:
 
     tensors: Mapping[str, np.ndarray]
     decoded: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        return sum(array.nbytes for array in self.tensors.values())

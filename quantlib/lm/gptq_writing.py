@@ -55,7 +55,7 @@ def write_gptq(
     left under the final name.
     """
     out, started, show = Path(out), monotonic(), progress or (lambda fraction, what: None)
-    model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
+    model, tokenizer = load(checkpoint, decoded=False), Tokenizer.of(checkpoint)
     windows = cut(model, tokenizer.encode(text), context, tokenizer.bos)
     check_calibration(windows)
     show(0.0, "importance matrix")

@@ -64,15 +64,17 @@ def nearest(bits: int, group: int | None = None) -> Method:
     return Method(f"round to nearest, {granularity}", "round to nearest", bits, False, _each(choose))
 
 
-def block(name: str, important: bool = False) -> Method:
-    """A ggml block format, encoded as llama-quantize does; with importance from the calibration text if so."""
+def block(name: str, important: bool = False, effort: str = "standard") -> Method:
+    """A ggml block format, encoded as llama-quantize does, or with best effort; with importance from the calibration
+    text if so.
+    """
     form = _block_format(name)
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
-        data = form.quantize(weight, gram.mean_squares if important else None)
+        data = form.quantize(weight, gram.mean_squares if important else None, effort)
         return Chosen(form.dequantize(data), form.bpw, data)
 
-    label = f"{name} + imatrix" if important else name
+    label = name + " + imatrix" * important + f", {effort} effort" * (effort != "standard")
     return Method(label, "imatrix" if important else "block format", _bits(form), important, _each(choose))
 
 
@@ -152,6 +154,7 @@ def compared(bits: int, group: int = 64) -> Iterator[Method]:
         yield block(form.name)
         if form.uses_importance:
             yield block(form.name, important=True)
+            yield block(form.name, important=True, effort="best")
             yield gptq_block(form.name)
 
 

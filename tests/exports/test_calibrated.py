@@ -1,5 +1,7 @@
 """Exports whose codes a text decides: read back, they are the model that the method left, scales folded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,13 +34,20 @@ def windows(source, model):
 
 @pytest.mark.parametrize("scheme", CALIBRATED, ids=lambda s: s.name)
 def test_the_folder_holds_the_model_that_the_method_left(source, model, windows, tmp_path, scheme):
-    prepared = prepare(source, scheme, model, windows)
+    decoded = []
+
+    def store(*arguments):
+        kept = scheme.store(*arguments)
+        decoded.append(kept.decoded)
+        return kept
+
+    prepared = prepare(source, replace(scheme, store=store), model, windows)
     result = export(source, tmp_path / "out", scheme, prepared)
     linears = linears_of(source)
     assert {f"{layer.module}.weight" for layer in result.layers} == set(linears)
     with ql.open_checkpoint(tmp_path / "out") as written:
-        for name in linears:
-            np.testing.assert_array_equal(written.tensors[name].rows(), prepared.store(linears[name]).decoded)
+        for name, values in zip(prepared.matrices, decoded, strict=True):
+            np.testing.assert_array_equal(written.tensors[name].rows(), values)
         tokens = windows.tokens[0][:64]
         before, after = model(tokens), load(written)(tokens)
     # Folding moves scales, not meaning: what is left is the rounding of codes and of norms to 16 bits.
@@ -51,7 +60,7 @@ def test_folded_scales_cancel(source, model, windows, scheme):
     """Before rounding the folded model computes what the original does."""
     prepared = prepare(source, scheme, model, windows)
     norms = {f"blk.{n}.{kind}": array for n, kind, array in _norms(prepared)}
-    wanted = {linear.gguf: prepared.wanted(linear) for linear in linears_of(source).values()}
+    wanted = {linear.gguf: prepared.folding.folded(linear) for linear in linears_of(source).values()}
     for layer in range(model.shape.layers):
         w = f"blk.{layer}."
         for norm, readers in (("attn_norm", ("attn_v",)), ("ffn_norm", ("ffn_gate", "ffn_up"))):

@@ -9,14 +9,13 @@ import numpy as np
 from quantlib.errors import FormatError
 from quantlib.formats.blocks.best_scale import OneScale
 from quantlib.formats.blocks.best_super import SuperBlock
-from quantlib.formats.blocks.stretch import moments, stretched
+from quantlib.formats.blocks.improving import Codes, Steps, improved
+from quantlib.formats.blocks.stretch import moments
 from quantlib.formats.finite import HALF_MAX, check_finite, check_scales
 from quantlib.formats.layout import Layout
 from quantlib.formats.rows import check_importance, check_row, check_rows, check_stored_rows, read_only
 
-Codes = Mapping[str, np.ndarray]
 EFFORTS = ("standard", "best")
-TOGETHER = 1 << 18  # weights that a longer search unpacks at once, in whole rows
 
 
 @dataclass(frozen=True)
@@ -187,29 +186,17 @@ class BlockFormat:
             check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
         if effort == "standard" or self.better is None:
             return data
-        from quantlib.formats.kernels import stretch
-        from quantlib.formats.kernels.packing import pack, unpack
+        return self._improved(data, x, importance, self._compiled_steps())
 
-        kernels = partial(unpack, self.layout), partial(pack, self.layout), self.dequantize, stretch.moments
-        return self._better(data, x, importance, self.better.load_kernel(), *kernels)
+    def _improved(self, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None, steps: Steps) -> np.ndarray:
+        blocks, importance, shape = self._blocks(x, importance)
+        return improved(data.reshape(-1, self.nbytes), blocks, importance, self.layout, steps).reshape(shape)
 
-    def _better(self, data, x, importance, improve, unpack, pack, decode, moments) -> np.ndarray:
-        """Stored rows of a lower error than data, by kernels or by the reference: improve(x, weights, codes, weighed)
-        of `better`, what unpacks, packs and decodes blocks, and the sums of `blocks.stretch`.
-        """
-        weighed = importance is not None
-        blocks, importance, _ = self._blocks(x, importance)
-        stored = data.reshape(-1, self.nbytes)
-        weights = np.ones((1, self.values), np.float32) if importance is None else importance
-        times = max(1, TOGETHER // weights.size)
-        tiled = np.tile(weights, (times, 1))  # (blocks of some rows, values)
-        better = np.empty_like(stored)
-        for start in range(0, len(blocks), len(tiled)):
-            some = slice(start, start + len(tiled))
-            given, x, weights = stored[some], blocks[some], tiled[: len(blocks) - start]
-            found = pack(improve(x, weights, unpack(given), weighed))
-            better[some] = stretched(x, weights, given, found, self.layout, decode, moments)
-        return better.reshape(data.shape)
+    def _compiled_steps(self) -> Steps:
+        from quantlib.formats.kernels import packing, stretch
+
+        unpack, pack = partial(packing.unpack, self.layout), partial(packing.pack, self.layout)
+        return Steps(self.better.load_kernel(), unpack, pack, self.dequantize, stretch.moments)
 
     def ggml_bytes(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
         """As `quantize`, and as ggml also where a scale is beyond FP16's range: infinite."""
@@ -242,8 +229,8 @@ class BlockFormat:
         if effort == "standard" or self.better is None:
             return data
         with np.errstate(all="ignore"):
-            reference = self.unpack, self.pack, lambda data: self.decode(self.unpack(data)), moments
-            return self._better(data, x, importance, self.better.improve, *reference)
+            steps = Steps(self.better.improve, self.unpack, self.pack, self._decoded, moments)
+            return self._improved(data, x, importance, steps)
 
     def ggml_bytes_reference(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
         """As `ggml_bytes`, by the readable reference."""
@@ -274,6 +261,10 @@ class BlockFormat:
     def unpack(self, data: np.ndarray) -> dict[str, np.ndarray]:
         """Codes of bytes: uint8 (..., nbytes) -> {field: (..., count)}."""
         return self.layout.unpack(data)
+
+    def _decoded(self, data: np.ndarray) -> np.ndarray:
+        """Weights of blocks, by the reference: uint8 (blocks, nbytes) -> float32 (blocks, values)."""
+        return self.decode(self.unpack(data))
 
     def trace(self, x: np.ndarray, importance: np.ndarray | None = None) -> Trace:
         """How one block x (values,) is quantized: every candidate tried, its error, the winner, and the codes."""

@@ -4,13 +4,17 @@ import numpy as np
 from numba import njit
 
 from quantlib.formats.kernels.kept import kept
+from quantlib.formats.kernels.parts import PartCompiler
 
 # No fastmath: every operation rounds to float32 on its own and in the order written, which makes ggml's bytes.
 # The error model is C's: a division by zero gives infinity or NaN. nogil: other threads run meanwhile.
 kernel = kept(error_model="numpy")  # what `quantize` and `dequantize` call, kept on disk
 # What kernels call, compiled into them: without a way in from Python, which would take as long again to compile.
-part = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inlined = njit(nogil=True, error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+WITHIN = dict(
+    nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=PartCompiler
+)
+part = njit(**WITHIN)
+inlined = njit(forceinline=True, **WITHIN)
 
 ZERO = np.float32(0)
 ONE = np.float32(1)
