@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from formats import Ggml, seconds
+from formats import seconds
+from ggml_library import Ggml
 
 import quantlib as ql
 from quantlib.formats import FORMATS, BlockFormat, get

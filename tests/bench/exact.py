@@ -13,13 +13,17 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
+
 from families import FAMILIES, draw
-from formats import COLUMNS, Ggml  # the benchmark beside this file, which puts quantlib on the path
+from ggml_library import Ggml
 
 from quantlib.formats import FORMATS, get
 
-ROWS = 512
+COLUMNS = 4096
+ROWS = 512  # at once
 
 
 def differing(ggml: str | None, name: str, family: str, importance: str, rows: int) -> int:

@@ -7,7 +7,6 @@ weights a second. Beside them stands auto-round's encoder, where that package is
 """
 
 import argparse
-import ctypes
 import importlib.util
 import statistics
 import sys
@@ -21,47 +20,16 @@ import gguf
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ggml_library import Ggml
 
 from quantlib.formats import FORMATS, BlockFormat, get
 
 COLUMNS = 4096
 ROUNDS = 7
 SECONDS = 1.5  # about what a format may take in all
-POINTER = ctypes.POINTER(ctypes.c_float)
 GGUF_DECODES = {int(kind) for kind in gguf.quants._type_traits}
-
-
-class Ggml:
-    """ggml's own encoder and decoders, called without Python's share in it."""
-
-    def __init__(self, path: str | None) -> None:
-        self.shared = ctypes.CDLL(path or self._installed())
-        quantize = self.shared.ggml_quantize_chunk
-        quantize.argtypes = [ctypes.c_int, POINTER, ctypes.c_void_p, *[ctypes.c_int64] * 3, POINTER]
-        quantize.restype = ctypes.c_size_t
-
-    @staticmethod
-    def _installed() -> str:
-        spec = importlib.util.find_spec("llama_cpp")
-        if spec is None:
-            raise SystemExit("Install llama-cpp-python, or name a ggml-base library with --ggml.")
-        folder = Path(next(iter(spec.submodule_search_locations))) / "lib"
-        return str(next(folder.glob("*ggml-base*")))
-
-    def encode(self, form: BlockFormat, x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
-        out = np.empty((len(x), form.row_bytes(x.shape[1])), np.uint8)
-        steering = None if importance is None else importance.ctypes.data_as(POINTER)
-        start = x.ctypes.data_as(POINTER)
-        self.shared.ggml_quantize_chunk(form.ggml_type, start, out.ctypes.data, 0, len(x), x.shape[1], steering)
-        return out
-
-    def decode(self, form: BlockFormat, data: np.ndarray) -> np.ndarray:
-        name = form.name.lower().removesuffix("_k") + "_K" * form.name.endswith("_K")
-        work = getattr(self.shared, f"dequantize_row_{name}")
-        work.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-        out = np.empty((len(data), data.shape[1] // form.nbytes * form.values), np.float32)
-        work(data.ctypes.data, out.ctypes.data, out.size)
-        return out
 
 
 def seconds(work: Callable, clock: Callable[[], float] = time.thread_time) -> float:

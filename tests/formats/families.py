@@ -93,11 +93,6 @@ def draw(family: str, importance: str, shape: tuple[int, int], seed: int) -> tup
     return x, None if important is None else important.astype(np.float32)
 
 
-def ggml_name(form) -> str:
-    """A format's name as ggml's functions and the golden data spell it: q4_K, iq2_xxs."""
-    return form.name.lower().removesuffix("_k") + "_K" * form.name.endswith("_K")
-
-
 def needed(form, importance: np.ndarray | None, n: int) -> np.ndarray | None:
     """The importance; where there is none, an even one for formats that store nothing without."""
     return np.ones(n, np.float32) if importance is None and form.requires_importance else importance

@@ -7,7 +7,8 @@ import gguf
 import ml_dtypes
 import numpy as np
 import pytest
-from families import FAMILIES, IMPORTANCE, draw, ggml_name, needed
+from families import FAMILIES, IMPORTANCE, draw, needed
+from ggml_library import ggml_name
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

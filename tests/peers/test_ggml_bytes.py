@@ -1,6 +1,5 @@
 """Our bytes against ggml's own, by calling the library that llama-cpp-python brings along."""
 
-import ctypes
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ import pytest
 from quantlib.formats import FORMATS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
-from families import FAMILIES, IMPORTANCE, draw, ggml_name, needed
+from families import FAMILIES, IMPORTANCE, draw, needed
+from ggml_library import Ggml
 
 pytestmark = pytest.mark.peer
 BLOCKS = [name for name, form in FORMATS.items() if form.kind == "block"]
@@ -24,25 +24,8 @@ COMMON = ("normal", "llm", "heavy tail", "mixed scale")
 
 @pytest.fixture(scope="module")
 def ggml(peer):
-    folder = Path(peer("llama_cpp").__file__).parent / "lib"
-    library = next(path for path in sorted(folder.glob("*ggml-base*")) if path.is_file())
-    ggml = ctypes.CDLL(str(library))
-    pointer = ctypes.POINTER(ctypes.c_float)
-    sizes = [ctypes.c_int64] * 3
-    ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, pointer, ctypes.c_void_p, *sizes, pointer]
-    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-    return ggml
-
-
-def theirs(ggml, form, x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
-    out = np.zeros((len(x), form.row_bytes(x.shape[1])), np.uint8)
-    pointer = ctypes.POINTER(ctypes.c_float)
-    steering = None if importance is None else importance.ctypes.data_as(pointer)
-    written = ggml.ggml_quantize_chunk(
-        form.ggml_type, x.ctypes.data_as(pointer), out.ctypes.data, 0, len(x), x.shape[1], steering
-    )
-    assert written == out.nbytes
-    return out
+    peer("llama_cpp")
+    return Ggml()
 
 
 def assert_same(form, ours: np.ndarray, ggmls: np.ndarray) -> None:
@@ -60,7 +43,7 @@ def test_many_weights_of_each_common_family(ggml, name, family, importance):
     for seed, start in enumerate(range(0, left, 256)):
         x, important = draw(family, importance, (min(256, left - start), COLUMNS), seed)
         important = needed(form, important, COLUMNS)
-        assert_same(form, form.ggml_bytes(x, important), theirs(ggml, form, x, important))
+        assert_same(form, form.ggml_bytes(x, important), ggml.encode(form, x, important))
 
 
 @pytest.mark.parametrize("importance", IMPORTANCE)
@@ -73,7 +56,7 @@ def test_every_family_and_importance(ggml, name, importance):
         x, important = draw(family, importance, (16, 2048), 1)
         important = needed(form, important, 2048)
         try:
-            assert_same(form, form.ggml_bytes(x, important), theirs(ggml, form, x, important))
+            assert_same(form, form.ggml_bytes(x, important), ggml.encode(form, x, important))
         except AssertionError as error:
             raise AssertionError(f"{family}: {error}") from None
 
@@ -82,11 +65,8 @@ def test_every_family_and_importance(ggml, name, importance):
 def test_decoding_any_bytes(ggml, name):
     """Random blocks, with every kind of scale, infinities and NaN included."""
     form = FORMATS[name]
-    decode = getattr(ggml, f"dequantize_row_{ggml_name(form)}")
-    decode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     data = np.random.default_rng(2).integers(0, 256, (20_000, form.nbytes), np.uint8)
-    out = np.empty((len(data), form.values), np.float32)
-    decode(data.ctypes.data, out.ctypes.data, out.size)
+    out = ggml.decode(form, data)
     ours = form.dequantize(data.reshape(-1)).reshape(out.shape)
     same = (ours.view(np.uint32) == out.view(np.uint32)) | (np.isnan(ours) & np.isnan(out))
     assert same.all()
@@ -95,13 +75,9 @@ def test_decoding_any_bytes(ggml, name):
 @pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.kind == "activation"])
 def test_activations_of_every_family(ggml, name):
     form = FORMATS[name]
-    encode = getattr(ggml, f"quantize_row_{ggml_name(form)}_ref")
-    encode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     for family in FAMILIES:
         x, _ = draw(family, "none", (ROWS, 2048), 1)
-        out = np.zeros((len(x), form.row_bytes(2048)), np.uint8)
-        encode(x.ctypes.data, out.ctypes.data, x.size)
         try:
-            assert_same(form, form.ggml_bytes(x), out)
+            assert_same(form, form.ggml_bytes(x), ggml.encode_activations(form, x))
         except AssertionError as error:
             raise AssertionError(f"{family}: {error}") from None
