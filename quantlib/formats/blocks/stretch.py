@@ -18,7 +18,7 @@ import numpy as np
 from quantlib.formats.layout import Layout
 
 Sums = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
-LANES = 4  # sums run side by side
+LANES = 8  # sums run side by side
 
 
 def moments(x: np.ndarray, weights: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -30,7 +30,9 @@ def moments(x: np.ndarray, weights: np.ndarray, stored: np.ndarray) -> tuple[np.
 
 def _total(terms: np.ndarray) -> np.ndarray:
     lanes = np.cumsum(terms.reshape(len(terms), -1, LANES), axis=1)[:, -1]  # (blocks, LANES), each from left to right
-    return (lanes[:, 0] + lanes[:, 1]) + (lanes[:, 2] + lanes[:, 3])
+    while lanes.shape[1] > 1:
+        lanes = lanes[:, ::2] + lanes[:, 1::2]
+    return lanes[:, 0]
 
 
 def stretched(
@@ -58,6 +60,5 @@ def stretched(
     limit, error = (sums(x, weights, decode(data))[2] for data in (given, trial))
     out = given.copy()
     for data, its_error in ((found, found_error), (trial, error)):
-        kept = np.flatnonzero(its_error <= limit)  # NaN is not
-        out[kept] = data[kept]
+        np.copyto(out, data, where=(its_error <= limit)[:, None])  # NaN is not
     return out

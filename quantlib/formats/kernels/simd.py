@@ -1,9 +1,9 @@
 """Eight or sixteen numbers as one value, for kernels whose loops are too short for the compiler to vectorize by itself.
 
-A vector has float32, int32 or booleans. Operators work lane by lane, with a scalar on the right too; every float32
-operation rounds on its own, as a scalar one does. The code is LLVM's own vector code, the same on every processor:
-eight lanes are one instruction each with AVX2, two with SSE or NEON. Sixteen lanes, two instructions or one with
-AVX-512, are for searches, whose sums would else wait for each other.
+A vector has float32, int32, booleans or, for sums that must be exact, float64. Operators work lane by lane, with a
+scalar on the right too; every operation on floats rounds on its own, as a scalar one does. The code is LLVM's own
+vector code, the same on every processor: eight lanes are one instruction each with AVX2, two with SSE or NEON. Sixteen
+lanes, two instructions or one with AVX-512, are for searches, whose sums would else wait for each other.
 
 Places in arrays count their numbers in order, through all rows.
 """
@@ -21,7 +21,12 @@ WIDTH = 8
 WIDE = 16
 BYTE = ir.IntType(8)
 WORD = ir.IntType(32)
-_SCALARS = {types.float32: ir.FloatType(), types.int32: WORD, types.boolean: ir.IntType(1)}
+_SCALARS = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.int32: WORD,
+    types.boolean: ir.IntType(1),
+}
 
 
 class Vector(types.Type):
@@ -120,7 +125,7 @@ load, load_wide = _loading(WIDTH), _loading(WIDE)
 
 @intrinsic
 def store(typingctx, array, index, value):
-    """Put numbers from `index` on into a float32 or int32 array; of whole numbers the low bytes into bytes."""
+    """Put numbers from `index` on into an array of their type; of whole numbers the low bytes into bytes."""
     narrow = array.dtype == types.uint8
 
     def code(context, builder, signature, arguments):
@@ -270,14 +275,14 @@ def _define(symbol, emit, result=None) -> None:
 
 def _comparison(sign: str):
     def emit(builder, a, b, vector):
-        return (builder.fcmp_ordered if vector.dtype == types.float32 else builder.icmp_signed)(sign, a, b)
+        return (builder.fcmp_ordered if isinstance(vector.dtype, types.Float) else builder.icmp_signed)(sign, a, b)
 
     return emit
 
 
 def _by_kind(name: str):
     def emit(builder, a, b, vector):
-        return getattr(builder, "f" + name if vector.dtype == types.float32 else name)(a, b)
+        return getattr(builder, "f" + name if isinstance(vector.dtype, types.Float) else name)(a, b)
 
     return emit
 
@@ -347,6 +352,7 @@ root = _function_of("sqrt")
 truncated = _function_of("trunc")
 as_ints = _conversion("fptosi", types.int32)  # towards zero; within their range
 as_floats = _conversion("sitofp", types.float32)
+as_doubles = _conversion("fpext", types.float64)
 bits_of = _conversion("bitcast", types.int32)
 floats_of = _conversion("bitcast", types.float32)
 largest_of = _reduction("smax")  # of whole numbers

@@ -3,32 +3,35 @@
 import numpy as np
 
 from quantlib.formats.blocks.stretch import LANES
-from quantlib.formats.kernels.scalar import kernel, part
+from quantlib.formats.kernels.scalar import ZERO, kernel, part
+from quantlib.formats.kernels.simd import WIDTH, as_doubles, load, splat, store
 from quantlib.formats.rows import read_only
+
+assert LANES == WIDTH
 
 
 @part
-def across(sums):
-    """The sum of all lanes."""
-    return (sums[0] + sums[1]) + (sums[2] + sums[3])
+def across(lanes, room):
+    """The sum of all lanes. room: float64 (8,)."""
+    store(room, 0, lanes)
+    return ((room[0] + room[1]) + (room[2] + room[3])) + ((room[4] + room[5]) + (room[6] + room[7]))
 
 
 @kernel
 def sum_moments(x, weights, stored, out):
     """Fill out (3, blocks), see `blocks.stretch.moments`."""
-    squares, products, misses = np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    room = np.empty(WIDTH)
+    nothing = as_doubles(splat(ZERO))
+    n = x.shape[1]
     for b in range(x.shape[0]):
-        squares[:] = 0.0
-        products[:] = 0.0
-        misses[:] = 0.0
-        for i in range(0, x.shape[1], LANES):
-            for k in range(LANES):
-                w, v, s = np.float64(weights[b, i + k]), np.float64(x[b, i + k]), np.float64(stored[b, i + k])
-                miss = v - s
-                squares[k] += w * v * v
-                products[k] += w * v * s
-                misses[k] += w * miss * miss
-        out[0, b], out[1, b], out[2, b] = across(squares), across(products), across(misses)
+        squares, products, misses = nothing, nothing, nothing
+        for at in range(b * n, (b + 1) * n, WIDTH):
+            w, v, s = as_doubles(load(weights, at)), as_doubles(load(x, at)), as_doubles(load(stored, at))
+            miss = v - s
+            squares = squares + w * v * v
+            products = products + w * v * s
+            misses = misses + w * miss * miss
+        out[0, b], out[1, b], out[2, b] = across(squares, room), across(products, room), across(misses, room)
 
 
 def moments(x: np.ndarray, weights: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, ...]:
