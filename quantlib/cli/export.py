@@ -1,7 +1,9 @@
 """export: a Hugging Face folder to a quantized one that transformers and vLLM load."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import quantlib as ql
 from quantlib import tables
@@ -31,12 +33,13 @@ def add(commands) -> None:
 def run(options) -> int:
     from quantlib.exports import export
 
-    scheme = SCHEMES[options.scheme]
+    scheme, started = SCHEMES[options.scheme], monotonic()
     with ql.open_checkpoint(options.source) as checkpoint:
         prepared = _prepared(checkpoint, scheme, options) if scheme in CALIBRATED else None
         line = progress_line(f"writing {options.out}")
         show = (lambda fraction, name: line(fraction)) if line else None
         result = export(checkpoint, options.out, scheme, prepared, show)
+    result = replace(result, seconds=monotonic() - started)  # choosing the codes takes longer than writing them
     if options.json:
         return print_json(tables.exported(result))
     loaders = " and ".join(scheme.loaders)
