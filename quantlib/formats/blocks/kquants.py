@@ -311,5 +311,5 @@ Q6_K = BlockFormat(
     decode=decode_q6_k,
     load_kernels=_load_q6_k,
     reference=(choose_q6_k, search.symmetric_scale, nearest_int, total),
-    better=SuperBlock(16, Levels(-32, 31), -128, 127, 0, False, Reach(10), Reach(12)),
+    better=SuperBlock(16, Levels(-32, 31), -128, 127, 0, False, Reach(6), Reach(8)),
 )
