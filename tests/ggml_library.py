@@ -12,7 +12,7 @@ POINTER = ctypes.POINTER(ctypes.c_float)
 
 
 class Ggml:
-    """path: of a ggml-base library; the installed one if None. Raises FileNotFoundError where there is none."""
+    """path: of a ggml-base library; the installed one if None. Ends the program with a sentence where there is none."""
 
     def __init__(self, path: str | None = None) -> None:
         self.shared = ctypes.CDLL(path or self._installed())
@@ -26,7 +26,7 @@ class Ggml:
         folders = list(spec.submodule_search_locations) if spec else []
         found = [path for folder in folders for path in sorted((Path(folder) / "lib").glob("*ggml-base*"))]
         if not found:
-            raise FileNotFoundError("There is no ggml-base library: install llama-cpp-python, or name one.")
+            raise SystemExit("Install llama-cpp-python, or name a ggml-base library with --ggml.")
         return str(found[0])
 
     def encode(self, form: BlockFormat, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:

@@ -29,7 +29,8 @@ class _PartLowering(NativeLowering):
     _name = "part_lowering"
 
     def run_pass(self, state) -> bool:
-        whole, state.library = state.targetctx, _Linkable(state.targetctx.codegen(), state.func_id.func_qualname)
+        whole = state.targetctx
+        state["library"] = _Linkable(whole.codegen(), state.func_id.func_qualname)
         state.targetctx = copy.copy(whole)
         state.targetctx.get_executable = _no_executable
         try:
