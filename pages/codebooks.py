@@ -116,7 +116,7 @@ def show_pick(tensor: Tensor) -> None:
     if fmt.requires_importance and steering is None:
         st.info(f"{name} needs an importance matrix, and this model cannot be run here to make one.", icon="🧭")
         return
-    found = codebooks.pick(fmt, weights.block_at(tensor, SUPER, 0), steering, at)
+    found = the_pick(source(), tensor.name, name, at, tensor)
     token = f"{tensor.name}/{name}/{at}"
     start = address.whole(address.about(token, "candidate")["candidate"], 0, len(found.points) - 1, 0)
     component.pick(
@@ -205,6 +205,12 @@ def shares(source: str, name: str, _tensor: Tensor) -> codebooks.Shares:
 
 def rulers_message(source: str, name: str, start: int, tensor: Tensor) -> dict:
     return codebooks.rulers_message(codebooks.rulers(), shares(source, name, tensor), name, start)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def the_pick(source: str, name: str, format_name: str, at: int, _tensor: Tensor) -> codebooks.Pick:
+    block, steering = weights.block_at(_tensor, SUPER, 0), importance.of_block(_tensor, SUPER, 0)
+    return codebooks.pick(FORMATS[format_name], block, steering, at)
 
 
 @st.cache_data(max_entries=256, show_spinner="Storing the tensor twice in five formats …")

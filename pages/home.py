@@ -115,10 +115,10 @@ def show_row() -> None:
     picture = levels.rest(row, name)
     title = f"{SHOWN} weights stored as {name}"
     drawing.draw(levels.levels_svg(picture.first(SHOWN), title) + levels.LEGEND, key="levels")
-    columns = st.columns(3, gap="small")
-    columns[0].metric(f"Bits for each weight in {name}", f"{picture.format.bpw:g}")
-    columns[1].metric(f"Bytes for {WEIGHTS} weights", f"{picture.nbytes:,}")
-    columns[2].metric("Typical error", f"{picture.loss.relative:.2%}", help="rmse / rms of these weights")
+    with st.container(horizontal=True):
+        st.metric(f"Bits for each weight in {name}", f"{picture.format.bpw:g}")
+        st.metric(f"Bytes for {WEIGHTS} weights", f"{picture.nbytes:,}")
+        st.metric("Typical error", f"{picture.loss.relative:.2%}", help="rmse / rms of these weights")
     captions.receipt("measured", f"on the first {WEIGHTS} weights of `{TENSOR}`; {SHOWN} are drawn")
     captions.show_python(
         "import quantlib as ql\nfrom quantlib.metrics import compare\n\n"
@@ -138,16 +138,14 @@ def show_sizes() -> None:
 
 def show_map() -> None:
     """Every chapter with its promise, in two columns."""
-    chapters = menu.SECTIONS["Learn"][1:]
-    for pair in zip(chapters[::2], [*chapters[1::2], None], strict=False):
-        for column, entry in zip(st.columns(2), pair, strict=True):
-            if entry:
-                with column, st.container(border=True, key=f"card-{entry.address}"):
-                    entry.link(f"**{menu.number(entry)}. {entry.title}**")
-                    st.markdown(f"{entry.promise} :small[{entry.minutes} minutes]")
+    with st.container(key="map"):
+        for entry in menu.SECTIONS["Learn"][1:]:
+            promise = f"{entry.promise} :small[{entry.minutes} minutes]"
+            entry.link(f"**{menu.number(entry)}. {entry.title}** {promise}")
     st.markdown("Then do it to a model of your own:")
     for entry in menu.SECTIONS["Use"]:
         entry.link()
+
 
 
 main()

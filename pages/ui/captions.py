@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -37,15 +38,24 @@ def data(csv: str | Callable[[], str], file_name: str, key: str | None = None) -
 
 
 def show_python(snippet: str, *sources: Callable, shell: str | None = None) -> None:
-    """The snippet that reproduces a page's numbers, the same from a shell, and the code that ran."""
+    """The snippet that reproduces a page's numbers, the same from a shell, and the code that ran.
+
+    One element for all of it: the browser draws every element anew at each interaction.
+    """
+    parts = [_fenced(snippet, "python")]
+    if shell:
+        parts += ["From a shell:", _fenced(shell, "bash")]
+    for source in dict.fromkeys(map(_function, sources)):
+        named = f"The code that ran, `{source.__module__}.{source.__qualname__}`:"
+        parts += [named, _fenced(_text_of(source), "python")]
     with st.expander("Show the Python"):
-        st.code(snippet, language="python")
-        if shell:
-            st.markdown("From a shell:")
-            st.code(shell, language="bash")
-        for source in dict.fromkeys(map(_function, sources)):
-            st.markdown(f"The code that ran, `{source.__module__}.{source.__qualname__}`:")
-            st.code(_text_of(source), language="python")
+        st.markdown("\n\n".join(parts))
+
+
+def _fenced(code: str, language: str) -> str:
+    """The code as a block of Markdown, whatever the code holds."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", code)), default=0) + 3)
+    return f"{fence}{language}\n{code.rstrip()}\n{fence}"
 
 
 @functools.cache

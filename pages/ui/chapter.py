@@ -57,13 +57,10 @@ def foot(page: Chapter) -> None:
     before, after = menu.around(page.entry)
     with st.container(key="chapter-foot"):
         st.divider()
-        left, right = st.columns(2)
         if before:
-            with left:
-                before.link(f"Previous: **{before.title}**")
+            before.link(f"Previous: **{before.title}**")
         if after:
-            with right:
-                after.link(f"Next: **{after.title}**")
+            after.link(f"Next: **{after.title}**")
     component.presenter(
         key="presenter",
         title=page.entry.title,

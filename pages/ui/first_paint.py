@@ -23,10 +23,11 @@ CHANGED = (b"content-length", b"etag", b"last-modified")  # no longer those of t
 
 @cache
 def known() -> bytes:
-    """The style sheets of every page, and the server's address."""
+    """The style sheets of every page, the script that says when its frame is there, and the server's address."""
     sheets = "".join((ASSETS / name).read_text(encoding="utf-8") for name in SHEETS)
+    framed = (ASSETS / "first.js").read_text(encoding="utf-8")
     server = f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {json.dumps(prefix() + '/')} }};"
-    return f"<style>{palette.css()}{sheets}</style><script>{server}</script>".encode()
+    return f"<style>{palette.css()}{sheets}</style><script>{server}{framed}</script>".encode()
 
 
 class FirstPaint:

@@ -54,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("formats", nargs="*", metavar="FORMAT")
     parser.add_argument("--weights", type=float, default=10e6, help="of each family, 10e6 unless told")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES, metavar="FAMILY", help="only these")
     parser.add_argument("--ggml", metavar="PATH", help="the ggml-base library to compare with")
     args = parser.parse_args()
     os.environ["GGML_NO_BACKTRACE"] = "1"
@@ -61,7 +62,7 @@ def main() -> None:
     for name in args.formats or [name for name, form in FORMATS.items() if form.kind == "block"]:
         for importance in ["ordinary"] if get(name).requires_importance else ["none", "ordinary"]:
             start = time.perf_counter()
-            found = {family: apart.differing(args.ggml, name, family, importance, rows) for family in FAMILIES}
+            found = {family: apart.differing(args.ggml, name, family, importance, rows) for family in args.families}
             wrong = {family: count for family, count in found.items() if count}
             ended = [family for family, count in found.items() if count is None]
             anywhere += sum(wrong.values())
