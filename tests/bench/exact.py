@@ -54,7 +54,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("formats", nargs="*", metavar="FORMAT")
     parser.add_argument("--weights", type=float, default=10e6, help="of each family, 10e6 unless told")
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES, metavar="FAMILY", help="only these")
+    parser.add_argument(
+        "--families", nargs="+", choices=FAMILIES, default=FAMILIES, metavar="FAMILY", help="only these"
+    )
     parser.add_argument("--ggml", metavar="PATH", help="the ggml-base library to compare with")
     args = parser.parse_args()
     os.environ["GGML_NO_BACKTRACE"] = "1"
