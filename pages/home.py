@@ -147,5 +147,4 @@ def show_map() -> None:
         entry.link()
 
 
-
 main()
