@@ -48,7 +48,8 @@ class SuperBlock(NamedTuple):
         if not self.emphasis:
             return weights
         squares = x * x
-        return weights * np.sqrt(squares.mean(axis=-1, keepdims=True) + squares)
+        power = total(total(squares.reshape(len(x), self.groups, -1))) / F32(x.shape[1])
+        return weights * np.sqrt(power[:, None] + squares)
 
     def improve(self, x: np.ndarray, weights: np.ndarray, codes: Mapping[str, np.ndarray], weighed: bool) -> dict:
         """The readable search: see `improve`."""

@@ -16,8 +16,8 @@ from quantlib.formats.kernels.best import (
     totals,
     whole,
 )
-from quantlib.formats.kernels.scalar import ONE, kernel, part
-from quantlib.formats.kernels.simd import WIDTH, load, select, store
+from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, part
+from quantlib.formats.kernels.simd import WIDTH, load, pick, put, root, select, splat, store, turn
 
 
 @part
@@ -45,7 +45,7 @@ def around(x, weights, d, dmin, sc, mn, error, grid, low, top, reach, steps, mir
         for ds in range(-reach, reach + 1):
             for dm in range(-steps, steps + 1):
                 m = clamp(first_mn + np.float32(dm), 0, top)
-                for side in range(2 if mirrored else 1):
+                for side in range(ds == 0 and dm == 0, 2 if mirrored else 1):  # without its own, which is measured
                     s = clamp((first_sc + np.float32(ds)) * np.float32(1 - 2 * side), low, top)
                     trial = error_of(x, weights, g, s * d, m * dmin, grid)
                     better = trial < best
@@ -77,7 +77,7 @@ def fit(x, weights, d, dmin, sc, mn, error, grid, low, top, minima):
 
 
 @part
-def refitted(x, weights, d, dmin, sc, mn, room, grid):
+def refitted(x, weights, d, dmin, sc, mn, room, grid, minima):
     """The super-scales that fit all levels best, as they are stored (`_refitted`). room: float32 (40,)."""
     aa, ab, bb, ax, bx = 0.0, 0.0, 0.0, 0.0, 0.0
     for g in range(0, grid.groups, WIDTH):
@@ -85,13 +85,17 @@ def refitted(x, weights, d, dmin, sc, mn, room, grid):
         store(room, 0, sums[0])
         store(room, WIDTH, sums[1])
         store(room, 2 * WIDTH, sums[2])
+        for k in range(WIDTH):
+            s = np.float64(sc[g + k])
+            aa += s * s * np.float64(room[WIDTH + k])
+            ax += s * np.float64(room[2 * WIDTH + k])
+        if not minima:
+            continue
         both = totals(x, weights, g, grid)
         store(room, 3 * WIDTH, both[0])
         store(room, 4 * WIDTH, both[1])
         for k in range(WIDTH):
             s, m = np.float64(sc[g + k]), np.float64(mn[g + k])
-            aa += s * s * np.float64(room[WIDTH + k])
-            ax += s * np.float64(room[2 * WIDTH + k])
             ab += s * m * np.float64(room[k])
             bb += m * m * np.float64(room[3 * WIDTH + k])
             bx += m * np.float64(room[4 * WIDTH + k])
@@ -104,20 +108,48 @@ def refitted(x, weights, d, dmin, sc, mn, room, grid):
     return half(np.float32(new_d)), half(np.float32(new_dmin))
 
 
+@part
+def turned(source, first, columns, grid):
+    """Lay a block's groups side by side: 256 numbers from `first` on."""
+    for g in range(0, grid.groups, WIDTH):
+        for i in range(0, grid.n, WIDTH):
+            turn(source, first + g * grid.n + i, grid.n, columns, i * grid.groups + g, grid.groups)
+
+
+@part
+def emphasize(x, weights, room, grid):
+    """Let large weights count more (`SuperBlock.counted`). room: float32 (8,) and more."""
+    power = ZERO
+    for g in range(0, grid.groups, WIDTH):
+        squares = splat(ZERO)
+        for at in range(g, g + grid.n * grid.groups, grid.groups):
+            squares = squares + load(x, at) * load(x, at)
+        store(room, 0, squares)
+        for k in range(WIDTH):
+            power += room[k]
+    power /= np.float32(grid.n * grid.groups)
+    for at in range(0, grid.n * grid.groups, WIDTH):
+        v = load(x, at)
+        store(weights, at, load(weights, at) * root(v * v + power))
+
+
 @kernel
-def improve(x, weights, d, dmin, sc, mn, q, grid, low, top, minima, reach, steps, mirrored):
-    """x, weights: float32 (blocks, 256). d, dmin: float32 (blocks,), as stored; sc, mn: float32 (blocks, groups); q:
-    uint8 (blocks, 256): ggml's choice, replaced in blocks where there is a better one. low, top: of sub-scales.
+def improve(x, weights, d, dmin, sc, mn, q, grid, low, top, minima, reach, steps, mirrored, emphasis):
+    """x, weights: float32 (blocks · 256,). d, dmin: float32 (blocks,), as stored; sc, mn: float32 (blocks, groups); q:
+    uint8 (blocks · 256,): ggml's choice, replaced in blocks where there is a better one. low, top: of sub-scales.
     """
     groups, n = grid.groups, grid.n
-    columns, weighing, level = np.empty((3, 256), np.float32)
+    columns, weighing, level, levels = np.empty((4, 256), np.float32)
     error, other, try_sc, try_mn = np.empty((4, groups), np.float32)
     room = np.empty(5 * WIDTH, np.float32)
-    for b in range(x.shape[0]):
-        for g in range(groups):
-            for i in range(n):
-                columns[i * groups + g], weighing[i * groups + g] = x[b, g * n + i], weights[b, g * n + i]
-                level[i * groups + g] = level_of(q[b, g * n + i], grid)
+    for b in range(d.shape[0]):
+        for i in range(256):
+            put(levels, i, level_of(pick(q, 256 * b + i), grid))
+        turned(x, 256 * b, columns, grid)
+        turned(weights, 256 * b, weighing, grid)
+        turned(levels, 0, level, grid)
+        if emphasis:
+            emphasize(columns, weighing, room, grid)
         for g in range(0, groups, WIDTH):
             scale, minimum = load(sc[b], g) * d[b], load(mn[b], g) * dmin[b]
             store(error, g, error_with(columns, weighing, level, g, scale, minimum, grid))
@@ -128,7 +160,7 @@ def improve(x, weights, d, dmin, sc, mn, q, grid, low, top, minima, reach, steps
         measure(columns, weighing, block_d, block_dmin, try_sc, try_mn, error, grid)
         around(columns, weighing, block_d, block_dmin, try_sc, try_mn, error, grid, low, top, reach, steps, mirrored)
         fit(columns, weighing, block_d, block_dmin, try_sc, try_mn, error, grid, low, top, minima)
-        new_d, new_dmin = refitted(columns, weighing, block_d, block_dmin, try_sc, try_mn, room, grid)
+        new_d, new_dmin = refitted(columns, weighing, block_d, block_dmin, try_sc, try_mn, room, grid, minima)
         measure(columns, weighing, new_d, new_dmin, try_sc, try_mn, other, grid)
         if block_error(other) < block_error(error):
             block_d, block_dmin = new_d, new_dmin
@@ -141,9 +173,13 @@ def improve(x, weights, d, dmin, sc, mn, q, grid, low, top, minima, reach, steps
             sc[b], mn[b] = try_sc, try_mn
             for g in range(0, groups, WIDTH):
                 keep_levels(columns, g, load(try_sc, g) * block_d, load(try_mn, g) * block_dmin, grid, level)
-            for g in range(groups):
-                for i in range(n):
-                    q[b, g * n + i] = code_of(level[i * groups + g], grid)
+            turned(level, 0, levels, Grid(groups, n, 0, 0, False))  # back
+            if grid.uneven:
+                for i in range(256):
+                    put(q, 256 * b + i, code_of(pick(levels, i), grid))
+            else:
+                for i in range(256):
+                    put(q, 256 * b + i, np.uint8(np.int32(pick(levels, i)) - np.int32(grid.low)))
 
 
 def improve_codes(x, weights, codes, weighed, form) -> dict[str, np.ndarray]:
@@ -157,8 +193,8 @@ def improve_codes(x, weights, codes, weighed, form) -> dict[str, np.ndarray]:
     reach = form.weighed if weighed else form.plain
     steps = reach.minima if form.minima else 0
     improve(
-        x, form.counted(x, weights), d, dmin, sc, mn, q, grid, form.sub_low, form.sub_top, form.minima,
-        reach.scales, steps, reach.mirrored,
+        x.reshape(-1), weights.reshape(-1), d, dmin, sc, mn, q.reshape(-1), grid, form.sub_low, form.sub_top,
+        form.minima, reach.scales, steps, reach.mirrored, form.emphasis,
     )  # fmt: skip
     better = {"d": d[:, None], "sc": sc + np.float32(form.sub_zero), "q": q}
     better |= {"dmin": dmin[:, None], "mn": mn} if form.minima else {}

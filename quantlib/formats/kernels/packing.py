@@ -5,70 +5,89 @@ from functools import cache
 
 import numpy as np
 
-from quantlib.formats.kernels.bits import pieces, read_code
-from quantlib.formats.kernels.scalar import kernel
-from quantlib.formats.kernels.simd import pick
+from quantlib.formats.kernels.scalar import inlined, kernel
+from quantlib.formats.kernels.simd import pick, put
 from quantlib.formats.layout import Field, Layout
 from quantlib.formats.rows import read_only
 
-
-@cache
-def pieces_of(layout: Layout) -> dict[str, np.ndarray]:
-    """The pieces of every field's codes by name."""
-    names = [field.name for field in layout.fields]
-    return dict(zip(names, pieces(layout, *names), strict=True))
-
-
-@kernel
-def read_field(data, nbytes, parts, out):
-    """The codes of one field. data: uint8, blocks of nbytes one after the other. out: (blocks, count)."""
-    for b in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            out[b, k] = read_code(data, b * nbytes, parts, k)
+RUN = 6  # numbers that say where a run lies
 
 
 @cache
-def shares_of(field: Field) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The bytes that have bits of a field, int32 (bytes,), and what they take of its codes: int32 (bytes, shares, 4) of
-    code, shift in the code, mask, shift in the byte; bytes of as many shares together.
+def runs_of(field: Field) -> np.ndarray:
+    """Where the bits of a field lie, in runs.
 
-    Made byte by byte, no code waits for its neighbour in the same byte, as it does when codes are put one by one.
+    int32 (runs · 6,): first code, first byte, number of codes, shift in a code, mask, shift in a byte. The codes of a
+    run follow each other, and so do the bytes that hold the same bits of them: the layouts were made for processors
+    that take many at once, and so these loops are.
     """
-    taken: dict[int, list[list[int]]] = {}
-    for number, code in enumerate(field.bits):
-        for place, bit in enumerate(map(int, code)):
-            shares = taken.setdefault(bit // 8, [])
-            last = shares[-1] if shares else None
-            if last and last[0] == number and place - last[1] == bit % 8 - last[3] == last[2].bit_length():
-                last[2] = 2 * last[2] + 1
-            else:
-                shares.append([number, place, 1, bit % 8])
-    together: dict[int, list[int]] = {}
-    for byte, shares in taken.items():
-        together.setdefault(len(shares), []).append(byte)
-    tables = ((places, [taken[byte] for byte in places]) for places in together.values())
-    return [tuple(read_only(np.array(part, np.int32)) for part in table) for table in tables]
+    shares = [(*share[1:], number, share[0]) for number, code in enumerate(field.bits) for share in _shares(code)]
+    runs: list[list[int]] = []
+    for place, mask, shift, number, byte in sorted(shares):
+        last = runs[-1] if runs else None
+        follows = last and (last[0] + last[2], last[1] + last[2], *last[3:]) == (number, byte, place, mask, shift)
+        if follows:
+            last[2] += 1
+        else:
+            runs.append([number, byte, 1, place, mask, shift])
+    return read_only(np.array(runs, np.int32).reshape(-1))
+
+
+def _shares(code: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """The bytes that have neighbouring bits of one code: byte, shift in the code, mask, shift in the byte."""
+    starts = [
+        place
+        for place, bit in enumerate(code)
+        if place == 0 or bit != code[place - 1] + 1 or bit // 8 != code[place - 1] // 8
+    ]
+    return [
+        (int(code[first]) // 8, first, (1 << (end - first)) - 1, int(code[first]) % 8)
+        for first, end in zip(starts, [*starts[1:], len(code)], strict=True)
+    ]
+
+
+@inlined
+def move(source, first, down, mask, up, target, to, count):
+    """Add some bits of `count` numbers, one after the other, to as many others."""
+    for i in range(count):
+        bits = (np.uint32(pick(source, first + i)) >> down & mask) << up
+        put(target, to + i, np.uint32(pick(target, to + i)) | bits)
 
 
 @kernel
-def write_field(codes, nbytes, places, shares, out):
-    """Undo `read_field` in blocks whose bits of this field are zero."""
-    size = 4 * shares.shape[1]
-    for b in range(codes.shape[0]):
-        for i in range(places.shape[0]):
-            byte = np.uint32(0)
-            for at in range(i * size, (i + 1) * size, 4):
-                code = np.uint32(codes[b, pick(shares, at)])
-                byte |= (code >> pick(shares, at + 1) & pick(shares, at + 2)) << pick(shares, at + 3)
-            out[b * nbytes + pick(places, i)] |= np.uint8(byte)
+def read_field(data, nbytes, runs, count, out):
+    """Add the codes of one field. data: uint8, blocks of nbytes one after the other. out: (blocks · count,), zeros."""
+    for b in range(out.size // count):
+        for at in range(0, runs.size, RUN):
+            code, byte = b * count + pick(runs, at), b * nbytes + pick(runs, at + 1)
+            place, mask, shift = (
+                np.uint32(pick(runs, at + 3)),
+                np.uint32(pick(runs, at + 4)),
+                np.uint32(pick(runs, at + 5)),
+            )
+            move(data, byte, shift, mask, place, out, code, pick(runs, at + 2))
+
+
+@kernel
+def write_field(codes, count, runs, nbytes, out):
+    """Undo `read_field` in blocks whose bits of this field are zero. codes: (blocks · count,)."""
+    for b in range(codes.size // count):
+        for at in range(0, runs.size, RUN):
+            code, byte = b * count + pick(runs, at), b * nbytes + pick(runs, at + 1)
+            place, mask, shift = (
+                np.uint32(pick(runs, at + 3)),
+                np.uint32(pick(runs, at + 4)),
+                np.uint32(pick(runs, at + 5)),
+            )
+            move(codes, code, place, mask, shift, out, byte, pick(runs, at + 2))
 
 
 def unpack(layout: Layout, data: np.ndarray) -> dict[str, np.ndarray]:
     """uint8 (blocks, nbytes) -> {field: (blocks, count)}."""
     codes, stored = {}, read_only(np.ascontiguousarray(data).reshape(-1))
     for field in layout.fields:
-        out = np.empty((len(data), field.count), field.unsigned)
-        read_field(stored, layout.nbytes, pieces_of(layout)[field.name], out)
+        out = np.zeros((len(data), field.count), field.unsigned)
+        read_field(stored, layout.nbytes, runs_of(field), field.count, out.reshape(-1))
         codes[field.name] = out.view(field.stored)
     return codes
 
@@ -78,6 +97,5 @@ def pack(layout: Layout, codes: Mapping[str, np.ndarray]) -> np.ndarray:
     out = np.zeros((len(codes[layout.fields[0].name]), layout.nbytes), np.uint8)
     for field in layout.fields:
         code = np.ascontiguousarray(codes[field.name], field.stored).view(field.unsigned)
-        for places, shares in shares_of(field):
-            write_field(read_only(code), layout.nbytes, places, shares, out.reshape(-1))
+        write_field(read_only(code).reshape(-1), field.count, runs_of(field), layout.nbytes, out.reshape(-1))
     return out
