@@ -189,7 +189,7 @@ class BlockFormat:
         return self._improved(data, x, importance, self._compiled_steps())
 
     def _improved(self, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None, steps: Steps) -> np.ndarray:
-        blocks, importance, shape = self._blocks(x, importance)
+        blocks, importance, shape = self._blocks(x, importance, finite=False)  # the first encoder has looked
         return improved(data.reshape(-1, self.nbytes), blocks, importance, self.layout, steps).reshape(shape)
 
     def _compiled_steps(self) -> Steps:

@@ -199,5 +199,5 @@ Q3_K = BlockFormat(
         nearest_int,
         total,
     ),
-    better=SuperBlock(16, Levels(-4, 3), -32, 31, 32, False, Reach(4), Reach(8, 0, True), emphasis=True),
+    better=SuperBlock(16, Levels(-4, 3), -32, 31, 32, False, Reach(3), Reach(8, 0, True), emphasis=True),
 )

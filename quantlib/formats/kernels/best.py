@@ -9,7 +9,7 @@ import numpy as np
 
 from quantlib.formats.blocks.search import MIDPOINTS, VALUES
 from quantlib.formats.kernels.scalar import MAGIC, ONE, ZERO, float_from_half, half_from_float, inlined, part
-from quantlib.formats.kernels.simd import WIDTH, load, magnitude, select, splat, store
+from quantlib.formats.kernels.simd import WIDTH, load, magnitude, pick, put, select, splat, store, turn
 
 LOWEST = np.float32(VALUES[0])
 STEPS = np.diff(VALUES.astype(np.float32))  # from each value to the next
@@ -113,20 +113,36 @@ def keep_levels(x, first, scale, minimum, grid, level):
 
 
 @part
-def level_of(code, grid):
-    """What a code stands for."""
-    return np.float32(VALUES[code]) if grid.uneven else np.float32(np.int32(code) + grid.low)
+def turned(source, first, columns, count, size):
+    """Lay `count` groups of `size` numbers each side by side, from source[first] on; both are multiples of eight."""
+    for k in range(0, count, WIDTH):
+        for i in range(0, size, WIDTH):
+            turn(source, first + k * size + i, size, columns, i * count + k, count)
 
 
 @part
-def code_of(level, grid):
-    """The code of a level."""
+def levels_from(codes, first, levels, count, grid):
+    """What `count` codes from codes[first] on stand for."""
     if grid.uneven:
-        code = np.uint8(0)
-        for k in range(TOP):
-            code += np.uint8(0) if level < MIDPOINTS[k] else np.uint8(1)
-        return code
-    return np.uint8(np.int32(level) - grid.low)
+        for i in range(count):
+            put(levels, i, np.float32(pick(VALUES, pick(codes, first + i))))
+    else:
+        for i in range(count):
+            put(levels, i, np.float32(np.int32(pick(codes, first + i)) + np.int32(grid.low)))
+
+
+@part
+def codes_from(levels, first, codes, at, count, grid):
+    """The codes of `count` levels from levels[first] on, to codes[at] and on."""
+    if grid.uneven:
+        for i in range(count):
+            code = np.uint8(0)
+            for k in range(TOP):
+                code += np.uint8(0) if pick(levels, first + i) < MIDPOINTS[k] else np.uint8(1)
+            put(codes, at + i, code)
+    else:
+        for i in range(count):
+            put(codes, at + i, np.uint8(np.int32(pick(levels, first + i)) - np.int32(grid.low)))
 
 
 @part

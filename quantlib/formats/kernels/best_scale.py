@@ -5,17 +5,18 @@ import numpy as np
 from quantlib.formats.blocks.best_scale import FITS, MINIMUM_STEP
 from quantlib.formats.kernels.best import (
     Grid,
-    code_of,
+    codes_from,
     error_of,
     error_with,
     halves,
     keep_levels,
-    level_of,
+    levels_from,
     sums_of,
     totals,
+    turned,
 )
 from quantlib.formats.kernels.scalar import ONE, inlined, kernel
-from quantlib.formats.kernels.simd import WIDTH, load, select, splat, store
+from quantlib.formats.kernels.simd import WIDTH, load, pick, put, select, splat, store
 
 INFINITE = np.float32(np.inf)
 
@@ -49,22 +50,33 @@ def fitted(x, weights, scale, minimum, grid, minima, room):
     return halves(scale, room), minimum
 
 
+@inlined
+def take(source, block, count, n, room, columns):
+    """Lay eight blocks side by side, or the last ones and what lies in their room."""
+    if count == WIDTH:
+        turned(source, block * n, columns, WIDTH, n)
+        return
+    for i in range(count * n):
+        put(room, i, pick(source, block * n + i))
+    turned(room, 0, columns, WIDTH, n)
+
+
 @kernel
 def improve(x, weights, d, m, q, grid, per_step, minima, reach, steps, mirrored):
-    """x, weights: float32 (blocks, n). d, m: float32 (blocks,), as stored, m being the minimum that is subtracted; q:
-    uint8 (blocks, n): ggml's choice, replaced in blocks where there is a better one.
+    """x, weights: float32 (blocks · n,). d, m: float32 (blocks,), as stored, m being the minimum that is subtracted; q:
+    uint8 (blocks · n,): ggml's choice, replaced in blocks where there is a better one.
     """
     n = grid.n
-    columns, weighing, level = np.zeros((3, n * WIDTH), np.float32)
+    columns, weighing, level, stored = np.zeros((4, n * WIDTH), np.float32)
     first, lowest, errors, room = np.zeros((4, WIDTH), np.float32)
-    for start in range(0, x.shape[0], WIDTH):
-        count = min(WIDTH, x.shape[0] - start)
+    for start in range(0, d.shape[0], WIDTH):
+        count = min(WIDTH, d.shape[0] - start)
         for k in range(count):
-            b = start + k
-            first[k], lowest[k] = d[b], m[b]
-            for i in range(n):
-                columns[i * WIDTH + k], weighing[i * WIDTH + k] = x[b, i], weights[b, i]
-                level[i * WIDTH + k] = level_of(q[b, i], grid)
+            first[k], lowest[k] = d[start + k], m[start + k]
+        take(x, start, count, n, stored, columns)
+        take(weights, start, count, n, stored, weighing)
+        levels_from(q, start * n, stored, count * n, grid)
+        turned(stored, 0, level, WIDTH, n)
         given = error_with(columns, weighing, level, 0, load(first, 0), load(lowest, 0), grid)
 
         scale, minimum = around(
@@ -84,12 +96,12 @@ def improve(x, weights, d, m, q, grid, per_step, minima, reach, steps, mirrored)
         store(lowest, 0, minimum)
         store(errors, 0, error)
         store(room, 0, given)
+        turned(level, 0, stored, n, WIDTH)
         for k in range(count):
             b = start + k
             if errors[k] < room[k]:
                 d[b], m[b] = first[k], lowest[k]
-                for i in range(n):
-                    q[b, i] = code_of(level[i * WIDTH + k], grid)
+                codes_from(stored, k * n, q, b * n, n, grid)
 
 
 def improve_codes(x, weights, codes, weighed, form) -> dict[str, np.ndarray]:
@@ -100,6 +112,9 @@ def improve_codes(x, weights, codes, weighed, form) -> dict[str, np.ndarray]:
     grid = Grid(x.shape[1], WIDTH, *form.levels)
     reach = form.weighed if weighed else form.plain
     steps = reach.minima if form.minima else 0
-    improve(x, weights, d, m, q, grid, ONE / np.float32(form.steps), form.minima, reach.scales, steps, reach.mirrored)
+    improve(
+        x.reshape(-1), weights.reshape(-1), d, m, q.reshape(-1), grid, ONE / np.float32(form.steps), form.minima,
+        reach.scales, steps, reach.mirrored,
+    )  # fmt: skip
     better = {"d": d[:, None], "q": q} | ({"m": -m[:, None]} if form.minima else {})
     return {name: code.astype(codes[name].dtype) for name, code in better.items()}

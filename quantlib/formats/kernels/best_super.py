@@ -6,18 +6,19 @@ from quantlib.formats.blocks.best_super import BESIDE
 from quantlib.formats.kernels.best import (
     Grid,
     clamp,
-    code_of,
+    codes_from,
     error_of,
     error_with,
     half,
     keep_levels,
-    level_of,
+    levels_from,
     sums_of,
     totals,
+    turned,
     whole,
 )
 from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, part
-from quantlib.formats.kernels.simd import WIDTH, load, pick, put, root, select, splat, store, turn
+from quantlib.formats.kernels.simd import WIDTH, load, root, select, splat, store
 
 
 @part
@@ -109,14 +110,6 @@ def refitted(x, weights, d, dmin, sc, mn, room, grid, minima):
 
 
 @part
-def turned(source, first, columns, grid):
-    """Lay a block's groups side by side: 256 numbers from `first` on."""
-    for g in range(0, grid.groups, WIDTH):
-        for i in range(0, grid.n, WIDTH):
-            turn(source, first + g * grid.n + i, grid.n, columns, i * grid.groups + g, grid.groups)
-
-
-@part
 def emphasize(x, weights, room, grid):
     """Let large weights count more (`SuperBlock.counted`). room: float32 (8,) and more."""
     power = ZERO
@@ -139,15 +132,14 @@ def improve(x, weights, d, dmin, sc, mn, q, grid, low, top, minima, reach, steps
     uint8 (blocks · 256,): ggml's choice, replaced in blocks where there is a better one. low, top: of sub-scales.
     """
     groups, n = grid.groups, grid.n
-    columns, weighing, level, levels = np.empty((4, 256), np.float32)
+    columns, weighing, level, stored = np.empty((4, 256), np.float32)
     error, other, try_sc, try_mn = np.empty((4, groups), np.float32)
     room = np.empty(5 * WIDTH, np.float32)
     for b in range(d.shape[0]):
-        for i in range(256):
-            put(levels, i, level_of(pick(q, 256 * b + i), grid))
-        turned(x, 256 * b, columns, grid)
-        turned(weights, 256 * b, weighing, grid)
-        turned(levels, 0, level, grid)
+        turned(x, 256 * b, columns, groups, n)
+        turned(weights, 256 * b, weighing, groups, n)
+        levels_from(q, 256 * b, stored, 256, grid)
+        turned(stored, 0, level, groups, n)
         if emphasis:
             emphasize(columns, weighing, room, grid)
         for g in range(0, groups, WIDTH):
@@ -173,13 +165,8 @@ def improve(x, weights, d, dmin, sc, mn, q, grid, low, top, minima, reach, steps
             sc[b], mn[b] = try_sc, try_mn
             for g in range(0, groups, WIDTH):
                 keep_levels(columns, g, load(try_sc, g) * block_d, load(try_mn, g) * block_dmin, grid, level)
-            turned(level, 0, levels, Grid(groups, n, 0, 0, False))  # back
-            if grid.uneven:
-                for i in range(256):
-                    put(q, 256 * b + i, code_of(pick(levels, i), grid))
-            else:
-                for i in range(256):
-                    put(q, 256 * b + i, np.uint8(np.int32(pick(levels, i)) - np.int32(grid.low)))
+            turned(level, 0, stored, n, groups)
+            codes_from(stored, 0, q, 256 * b, 256, grid)
 
 
 def improve_codes(x, weights, codes, weighed, form) -> dict[str, np.ndarray]:
