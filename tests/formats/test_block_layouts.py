@@ -5,6 +5,7 @@ import pytest
 
 from quantlib.errors import FormatError
 from quantlib.formats import FORMATS
+from quantlib.formats.kernels import packing
 from quantlib.formats.layout import ROLES, Field, Layout, plane, run, word
 
 BLOCKS = [form for form in FORMATS.values() if form.kind == "block"]
@@ -34,6 +35,17 @@ def test_pack_undoes_unpack_on_random_bytes(form):
     codes = form.layout.unpack(data)
     assert {name: code.shape for name, code in codes.items()} == {f.name: (3, 50, f.count) for f in form.layout.fields}
     assert np.array_equal(form.layout.pack(codes), data)
+
+
+@every_block
+def test_the_kernels_unpack_and_pack_as_the_layout_says(form):
+    data = np.random.default_rng(3).integers(0, 256, (40, form.nbytes), np.uint8)
+    codes, found = form.layout.unpack(data), packing.unpack(form.layout, data)
+    assert list(found) == list(codes)
+    for name, code in codes.items():
+        assert found[name].dtype == code.dtype
+        assert found[name].tobytes() == code.tobytes()  # of floats too, whose NaN is unlike itself
+    assert np.array_equal(packing.pack(form.layout, codes), data)
 
 
 @every_block

@@ -10,26 +10,26 @@ from quantlib.formats.kernels.simd import pick, put
 from quantlib.formats.layout import Field, Layout
 from quantlib.formats.rows import read_only
 
-RUN = 6  # numbers that say where a run lies
+RUN = 7  # numbers that say where a run lies
 
 
 @cache
 def runs_of(field: Field) -> np.ndarray:
     """Where the bits of a field lie, in runs.
 
-    int32 (runs · 6,): first code, first byte, number of codes, shift in a code, mask, shift in a byte. The codes of a
-    run follow each other, and so do the bytes that hold the same bits of them: the layouts were made for processors
-    that take many at once, and so these loops are.
+    int32 (runs · 7,): first code, codes from one to the next, first byte, how many, shift in a code, mask, shift in a
+    byte. The bytes of a run follow each other and hold the same bits of codes that are equally far apart, mostly
+    neighbours: the layouts were made for processors that take many at once, and so these loops are.
     """
     shares = [(*share[1:], number, share[0]) for number, code in enumerate(field.bits) for share in _shares(code)]
     runs: list[list[int]] = []
     for place, mask, shift, number, byte in sorted(shares):
-        last = runs[-1] if runs else None
-        follows = last and (last[0] + last[2], last[1] + last[2], *last[3:]) == (number, byte, place, mask, shift)
-        if follows:
-            last[2] += 1
-        else:
-            runs.append([number, byte, 1, place, mask, shift])
+        if runs and runs[-1][4:] == [place, mask, shift] and runs[-1][2] + runs[-1][3] == byte:
+            first, apart, _, many, *_ = runs[-1]
+            if many == 1 or first + many * apart == number:
+                runs[-1][1], runs[-1][3] = (number - first) // many, many + 1
+                continue
+        runs.append([number, 1, byte, 1, place, mask, shift])
     return read_only(np.array(runs, np.int32).reshape(-1))
 
 
@@ -47,11 +47,9 @@ def _shares(code: np.ndarray) -> list[tuple[int, int, int, int]]:
 
 
 @inlined
-def move(source, first, down, mask, up, target, to, count):
-    """Add some bits of `count` numbers, one after the other, to as many others."""
-    for i in range(count):
-        bits = (np.uint32(pick(source, first + i)) >> down & mask) << up
-        put(target, to + i, np.uint32(pick(target, to + i)) | bits)
+def bits_of(runs, at):
+    """The shift in a code, the mask and the shift in a byte of a run."""
+    return np.uint32(pick(runs, at + 4)), np.uint32(pick(runs, at + 5)), np.uint32(pick(runs, at + 6))
 
 
 @kernel
@@ -59,13 +57,11 @@ def read_field(data, nbytes, runs, count, out):
     """Add the codes of one field. data: uint8, blocks of nbytes one after the other. out: (blocks · count,), zeros."""
     for b in range(out.size // count):
         for at in range(0, runs.size, RUN):
-            code, byte = b * count + pick(runs, at), b * nbytes + pick(runs, at + 1)
-            place, mask, shift = (
-                np.uint32(pick(runs, at + 3)),
-                np.uint32(pick(runs, at + 4)),
-                np.uint32(pick(runs, at + 5)),
-            )
-            move(data, byte, shift, mask, place, out, code, pick(runs, at + 2))
+            code, apart, byte = b * count + pick(runs, at), pick(runs, at + 1), b * nbytes + pick(runs, at + 2)
+            place, mask, shift = bits_of(runs, at)
+            for i in range(pick(runs, at + 3)):
+                bits = (np.uint32(pick(data, byte + i)) >> shift & mask) << place
+                put(out, code + i * apart, np.uint32(pick(out, code + i * apart)) | bits)
 
 
 @kernel
@@ -73,13 +69,11 @@ def write_field(codes, count, runs, nbytes, out):
     """Undo `read_field` in blocks whose bits of this field are zero. codes: (blocks · count,)."""
     for b in range(codes.size // count):
         for at in range(0, runs.size, RUN):
-            code, byte = b * count + pick(runs, at), b * nbytes + pick(runs, at + 1)
-            place, mask, shift = (
-                np.uint32(pick(runs, at + 3)),
-                np.uint32(pick(runs, at + 4)),
-                np.uint32(pick(runs, at + 5)),
-            )
-            move(codes, code, place, mask, shift, out, byte, pick(runs, at + 2))
+            code, apart, byte = b * count + pick(runs, at), pick(runs, at + 1), b * nbytes + pick(runs, at + 2)
+            place, mask, shift = bits_of(runs, at)
+            for i in range(pick(runs, at + 3)):
+                bits = (np.uint32(pick(codes, code + i * apart)) >> place & mask) << shift
+                put(out, byte + i, np.uint32(pick(out, byte + i)) | bits)
 
 
 def unpack(layout: Layout, data: np.ndarray) -> dict[str, np.ndarray]:
