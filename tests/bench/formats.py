@@ -149,11 +149,14 @@ def main() -> None:
     parser.add_argument("formats", nargs="*", help="block formats, all without")
     parser.add_argument("--ggml", help="path of a ggml-base library")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=256, help=f"at most so many rows of {COLUMNS} weights")
+    parser.add_argument(
+        "--rows", type=int, help=f"at most so many rows of {COLUMNS} weights; a whole matrix for threads, else 256"
+    )
     options = parser.parse_args()
+    rows = options.rows or (COLUMNS if options.threads > 1 else 256)
     named = [get(name) for name in options.formats] or [f for f in FORMATS.values() if f.kind == "block"]
     rng = np.random.default_rng(0)
-    x = (rng.standard_normal((options.rows, COLUMNS)) * 0.02).astype(np.float32)
+    x = (rng.standard_normal((rows, COLUMNS)) * 0.02).astype(np.float32)
     imatrix = (rng.standard_normal(COLUMNS) ** 2).astype(np.float32)
     if options.threads > 1:
         compare_threads(named, x, imatrix, options.threads)
