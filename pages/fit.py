@@ -4,7 +4,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui import captions, menu, model, stored
-from pages.ui.chapter import chapter
+from pages.ui.chapter import Chapter, chapter
 from pages.ui.charts import chart
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
@@ -30,20 +30,7 @@ def main() -> None:
                 "one token, all weights are read once."
             )
             ask_cache()
-        with page.step("Your machine, your model", printed=True):
-            found, machine, context, cache_format = choose()
-            if found is None:
-                return
-            needs = fit.needs(weighed(found.name, found), found.view, context, cache_format)
-            advice = fit.advise(needs, int(machine.memory))
-            show_advice(advice)
-            show_memory(needs, machine, advice)
-        with page.step("How fast, at most"):
-            show_speed(needs, machine, advice)
-        with page.step("What it costs"):
-            show_frontier(needs, machine, advice, about=(found.name, context, cache_format))
-        with page.step("The cache, layer by layer"):
-            show_cache(found, context, cache_format)
+        show_answer(page, page.steps)
         with page.step("Which program takes which file"):
             show_loaders()
         page.in_short(
@@ -51,6 +38,26 @@ def main() -> None:
             "Long contexts cost memory too: count the cache, and look whether key-value heads are shared.",
             "Below four bits a smaller model in more bits is often the better answer: compare the two.",
         )
+
+
+@st.fragment
+def show_answer(page: Chapter, before: int) -> None:
+    """The steps that answer to the choices, after `before` others; they run again by themselves."""
+    page.steps = before
+    with page.step("Your machine, your model", printed=True):
+        found, machine, context, cache_format = choose()
+        if found is None:
+            return
+        needs = fit.needs(weighed(found.name, found), found.view, context, cache_format)
+        advice = fit.advise(needs, int(machine.memory))
+        show_advice(advice)
+        show_memory(needs, machine, advice)
+    with page.step("How fast, at most"):
+        show_speed(needs, machine, advice)
+    with page.step("What it costs"):
+        show_frontier(needs, machine, advice, about=(found.name, context, cache_format))
+    with page.step("The cache, layer by layer"):
+        show_cache(found, context, cache_format)
 
 
 @st.fragment

@@ -62,6 +62,8 @@ CASES = {  # page, buttons that are pressed in turn, and what changes by it
         ".st-key-race-story",
     ),
     "codebooks, grid": ("codebooks", ["IQ2_S", "IQ2_XXS"], ".st-key-signs"),
+    "first page, text": ("", ["a ship", "a road", "a tale"], ".writings"),
+    "which one, cache": ("which-one-should-i-run", ["Q8_0", "FP16"], ".memory"),
 }
 
 DRAGS = {  # page, and what is pulled at
