@@ -15,6 +15,8 @@ from quantlib.figures.frontier import frontier_svg
 from quantlib.figures.ladder import ladder
 from quantlib.lm import (
     EVALUATION,
+    SEED,
+    TEMPERATURE,
     Bench,
     Comparison,
     Model,
@@ -223,7 +225,7 @@ def show_writing(found: running.Running, recipe: str) -> None:
             st.text(PROMPTS[prompt] + written(found.identity, name, PROMPTS[prompt], found))
     captions.receipt(
         "measured",
-        f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED}), so that texts "
+        f"drawn at temperature {TEMPERATURE} with the same random numbers (seed {SEED}), so that texts "
         "part only where the weights make them",
     )
 
@@ -233,7 +235,7 @@ def written(identity: str, recipe: str, prompt: str, _found: running.Running) ->
     """What the model writes after the prompt, with the weights of a recipe or its own."""
     used = changed(identity, recipe, _found) if recipe else _found.model
     tokenizer = _found.tokenizer
-    tokens = generate(used, tokenizer.encode(prompt), 48, model.TEMPERATURE, model.SEED, tokenizer.eos)
+    tokens = generate(used, tokenizer.encode(prompt), 48, TEMPERATURE, SEED, tokenizer.eos)
     return tokenizer.decode(list(tokens))
 
 

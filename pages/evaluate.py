@@ -92,9 +92,7 @@ def show_result(found: Evaluation) -> None:
         with column, st.container(border=True):
             st.markdown(f"**{title}**")
             st.text(found.prompt + text)
-    captions.receipt(
-        "measured", f"drawn at temperature {model.TEMPERATURE} with the same random numbers (seed {model.SEED})"
-    )
+    captions.receipt("measured", f"drawn at temperature {lm.TEMPERATURE} with the same random numbers (seed {lm.SEED})")
     st.subheader("Where the two part most", anchor=False)
     st.dataframe(
         [

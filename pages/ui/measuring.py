@@ -126,7 +126,7 @@ def evaluate(
     job.show(0.95, "Both go on with the sentence")
     ids = tokenizer.encode(prompt)
     written = tuple(
-        tokenizer.decode(list(lm.generate(used, ids, NEW_TOKENS, model.TEMPERATURE, model.SEED, tokenizer.eos)))
+        tokenizer.decode(list(lm.generate(used, ids, NEW_TOKENS, lm.TEMPERATURE, lm.SEED, tokenizer.eos)))
         for used in (first, second)
     )
     total = lm.together(list(found.values()))

@@ -20,7 +20,6 @@ LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 MOST_PLANS = 64
 # What Hugging Face and GGUF call the same matrix.
 SAME_WORK = (("down_proj", "ffn_down"), ("up_proj", "ffn_up"), ("q_proj", "attn_q"), ("embed_tokens", "token_embd"))
-TEMPERATURE, SEED = 0.6, 9  # of the texts that the demo model writes
 
 
 @cache

@@ -15,7 +15,7 @@ from quantlib.lm.comparison import (
     together,
     worst_tokens,
 )
-from quantlib.lm.generation import generate
+from quantlib.lm.generation import SEED, TEMPERATURE, generate
 from quantlib.lm.keeping import digest_of_model
 from quantlib.lm.model import Model, load
 from quantlib.lm.perplexity import Perplexity, overall, perplexity, perplexity_of
@@ -31,6 +31,8 @@ __all__ = [
     "EVALUATION",
     "GENERATED",
     "PARTS",
+    "SEED",
+    "TEMPERATURE",
     "Activations",
     "Architecture",
     "Baseline",

@@ -7,6 +7,8 @@ import numpy as np
 from quantlib.lm.cache import Cache
 from quantlib.lm.model import Model, softmax
 
+TEMPERATURE, SEED = 0.6, 9  # of texts that are to be compared: warm enough not to go in circles
+
 
 def generate(
     model: Model, tokens: Sequence[int], most: int, temperature: float = 0.0, seed: int = 0, stop: int | None = None

@@ -11,7 +11,7 @@ from quantlib.checkpoints import Checkpoint
 from quantlib.errors import CheckpointError
 from quantlib.jobs import plan
 from quantlib.lm.applied import applied
-from quantlib.lm.generation import generate
+from quantlib.lm.generation import SEED, TEMPERATURE, generate
 from quantlib.lm.keeping import digest_of, digest_of_model, kept
 from quantlib.lm.model import load
 from quantlib.lm.sweeping import sweep
@@ -85,8 +85,8 @@ def showcase(
     recipes: Sequence[str] = RECIPES,
     context: int = 256,
     most: int = 40,
-    temperature: float = 0.6,
-    seed: int = 9,
+    temperature: float = TEMPERATURE,
+    seed: int = SEED,
 ) -> Showcase:
     """Measure every recipe on the texts and let it write on from every prompt, with the same random numbers.
 
