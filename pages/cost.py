@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, menu, model, running, stored
+from pages.ui import captions, drawing, menu, running, stored
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.chrome import theme

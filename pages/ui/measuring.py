@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import files, jobs, model, uploads
+from pages.ui import files, jobs, uploads
 from pages.ui.jobs import Job
 from pages.ui.limits import LIMITS
 from pages.ui.uploader import uploader
