@@ -3,14 +3,15 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, menu, model, stored
+from pages.ui import captions, drawing, menu, model, stored
 from pages.ui.chapter import Chapter, chapter
-from pages.ui.charts import chart
+from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
 from quantlib import fit, tables
 from quantlib.checkpoints import gguf_view
 from quantlib.figures import fitting
+from quantlib.figures.fit_frontier import frontier_svg
 from quantlib.fit.memory import CACHE_FORMATS
 from quantlib.fit.published import MACHINES, MACHINES_SOURCE, QUALITY_SOURCE
 
@@ -55,7 +56,7 @@ def show_answer(page: Chapter, before: int) -> None:
     with page.step("How fast, at most"):
         show_speed(needs, machine, advice)
     with page.step("What it costs"):
-        show_frontier(needs, machine, advice, about=(found.name, context, cache_format))
+        show_frontier(needs, machine, advice)
     with page.step("The cache, layer by layer"):
         show_cache(found, context, cache_format)
 
@@ -175,14 +176,13 @@ def show_speed(needs: list, machine, advice: fit.Advice) -> None:
     )
 
 
-def show_frontier(needs: list, machine, advice: fit.Advice, about: tuple) -> None:
+def show_frontier(needs: list, machine, advice: fit.Advice) -> None:
     st.markdown(
         "Every recipe by the memory that it needs and by how far it moves the model's predictions. Filled points fit, "
         "the ringed one is the advice. Note how the cost climbs once the points leave four bits behind."
     )
-    memory, measured = int(machine.memory), fitting.divergences(stored.sweep())
-    about = (*about, memory, advice.recipe)
-    chart("frontier", fitting.frontier, needs, memory, advice.recipe, measured, about=about)
+    measured = fitting.divergences(stored.sweep())
+    drawing.draw(frontier_svg(needs, int(machine.memory), advice.recipe, measured, theme()), key="frontier")
     captions.receipt(
         "published",
         f"{QUALITY_SOURCE}. Where a recipe was measured with and without an importance matrix, without. "

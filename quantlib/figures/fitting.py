@@ -1,12 +1,8 @@
 """What fits: every recipe's memory to scale, the cache layer by layer, size against quality, the speed's formula."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
-import plotly.graph_objects as go
-
-from quantlib.figures import palette, style
-from quantlib.figures.frontier import MANY_BITS
 from quantlib.fit import CacheLayer, Need, cache_bytes
 from quantlib.fit.published import LOADERS, quality_of
 from quantlib.lm import Sweep
@@ -87,78 +83,6 @@ def divergences(sweep: Sweep | None) -> dict[str, float]:
     """KL divergence by recipe in a sweep, the plain one where both were measured; nothing without a sweep."""
     rows = sorted(sweep.measured, key=lambda m: not m.weighted) if sweep else []
     return {m.recipe: m.total.kl for m in rows}
-
-
-def frontier(
-    needs: Sequence[Need], memory: int, chosen: str | None, measured: Mapping[str, float], theme: str = "light"
-) -> go.Figure:
-    """Memory that each recipe needs against what it costs: KL divergence, published of Llama-3-8B and measured here.
-
-    measured: KL by recipe of the demo model; may be empty. Lower and further left is better.
-    """
-    figure = go.Figure()
-    published = [(need, row.kl) for need in needs if (row := quality_of(need.recipe))]
-    _points(figure, published, "Llama-3-8B, published", "circle", "code", memory, theme)
-    lossy = [(need, measured[need.recipe]) for need in needs if measured.get(need.recipe, 0) > 0]
-    here = [point for point in lossy if point[0].weighed.bpw < MANY_BITS]
-    if here:
-        _points(figure, here, "the demo model, measured", "diamond", "super-scale", memory, theme)
-    _ring(figure, [point for point in published if point[0].recipe == chosen], theme)
-    style.apply(figure, theme, height=400)
-    totals = [need.total / GB for need, _ in published]
-    wide = max(totals) - min(totals)
-    reach = min(totals) - 0.06 * wide, max(totals) + 0.12 * wide
-    if reach[0] <= memory / GB <= reach[1]:
-        muted = palette.MUTED[theme]
-        figure.add_vline(
-            x=memory / GB, line={"color": muted, "dash": "dash", "width": 1.5},
-            annotation={"text": size(memory), "font": {"color": muted}, "yanchor": "bottom"},
-        )  # fmt: skip
-    figure.update_xaxes(title="memory needed, GB", range=reach)
-    for need, kl in lossy:
-        if (need, kl) not in here and reach[0] <= need.total / GB <= reach[1]:
-            figure.add_annotation(
-                x=need.total / GB, y=0, yref="y domain", yanchor="bottom", showarrow=False,
-                text=f"{need.recipe}, the demo model: {kl:.0e} ↓", font={"size": 11, "color": palette.MUTED[theme]},
-            )  # fmt: skip
-    figure.update_yaxes(title="KL divergence from the original, nats", type="log", exponentformat="power", dtick=1)
-    return figure
-
-
-def _ring(figure: go.Figure, points, theme: str) -> None:
-    figure.add_scatter(
-        x=[need.total / GB for need, _ in points], y=[kl for _, kl in points], mode="markers", hoverinfo="skip",
-        showlegend=False,
-        marker={"symbol": "circle-open", "size": 22, "color": palette.INK[theme], "line": {"width": 2}},
-    )  # fmt: skip
-
-
-BESIDE = {  # points that carry their name, and where it stands
-    "Q8_0": "top left", "Q6_K": "top right", "Q5_K_M": "top right", "Q4_K_M": "top right", "IQ4_XS": "bottom left",
-    "Q3_K_M": "top right", "IQ3_XXS": "bottom left", "Q2_K": "top right", "IQ2_XXS": "top right", "IQ1_S": "top right",
-}  # fmt: skip
-
-
-def _points(figure: go.Figure, points, name: str, symbol: str, role: str, memory: int, theme: str) -> None:
-    colour = palette.ROLES[role].colour(theme)
-    fits = [need.fits(memory) for need, _ in points]
-    figure.add_scatter(
-        x=[need.total / GB for need, _ in points],
-        y=[kl for _, kl in points],
-        mode="markers+text",
-        name=name,
-        text=[need.recipe if need.recipe in BESIDE and symbol == "circle" else "" for need, _ in points],
-        textposition=[BESIDE.get(need.recipe, "top right") for need, _ in points],
-        textfont={"color": palette.MUTED[theme], "size": 11},
-        customdata=[[need.recipe, size(need.total)] for need, _ in points],
-        hovertemplate="%{customdata[0]}: %{customdata[1]}<br>KL %{y:.4g}<extra>" + name + "</extra>",
-        marker={
-            "symbol": [symbol if ok else f"{symbol}-open" for ok in fits],
-            "size": 9,
-            "color": colour,
-            "line": {"width": 1.5, "color": colour},
-        },
-    )
 
 
 def speed_lines(need: Need, bandwidth: float) -> tuple[str, str, str]:

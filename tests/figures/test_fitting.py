@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from quantlib import fit
+from quantlib import fit, tables
 from quantlib.figures import fitting
+from quantlib.figures.fit_frontier import frontier_svg
 from quantlib.fit.published import LLAMA_3_8B, LOADERS
 
 
@@ -37,10 +38,13 @@ def test_every_layer_has_its_bar_and_windows_are_marked(found):
 
 def test_the_frontier_shows_published_and_measured(found):
     _, needs = found
-    figure = fitting.frontier(needs, int(5e9), "Q4_K_M", {"Q4_K_M": 0.02, "Q2_K": 0.5})
-    published = next(t for t in figure.data if t.name == "Llama-3-8B, published")
-    assert published.y[1] == next(q.kl for q in LLAMA_3_8B if q.recipe == "Q4_K_M" and not q.imatrix)
-    assert len(next(t for t in figure.data if "measured" in (t.name or "")).y) == 2
+    svg = frontier_svg(needs, int(5e9), "Q4_K_M", {"Q4_K_M": 0.02, "Q2_K": 0.5})
+    need = next(n for n in needs if n.recipe == "Q4_K_M")
+    published = next(q.kl for q in LLAMA_3_8B if q.recipe == "Q4_K_M" and not q.imatrix)
+    fits = "fits" if need.fits(int(5e9)) else "does not fit"
+    assert f"<title>Q4_K_M: {tables.size(need.total)}, {fits}; KL {published:.4g}, Llama-3-8B, published" in svg
+    assert svg.count("the demo model, measured</title>") == 2
+    assert svg.count('r="11"') == 1  # the ring
 
 
 def test_the_speed_is_spelled_out(found):

@@ -1,0 +1,109 @@
+"""Points in a plane as SVG that stands alone: axes, their ticks, and names beside points."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from math import ceil, floor, log10
+
+from quantlib.figures import palette
+
+WIDTH, HEIGHT = 860, 480
+LEFT, RIGHT, TOP, BOTTOM = 76, 24, 34, 56
+
+
+class Axis:
+    """Values to places, by their logarithm or with `even` as they are, with a margin on both sides."""
+
+    def __init__(self, values: Sequence[float], start: float, stop: float, even: bool = False):
+        self.even = even
+        low, high = (self._at(f(values)) if values else e for f, e in ((min, 0.0), (max, 1.0)))
+        margin = 0.06 * (high - low) or 0.1
+        self.low, self.high, self.start, self.stop = low - margin, high + margin, start, stop
+
+    def _at(self, value: float) -> float:
+        return value if self.even else log10(value)
+
+    def __call__(self, value: float) -> float:
+        return self.start + (self._at(value) - self.low) / (self.high - self.low) * (self.stop - self.start)
+
+    def inside(self, value: float) -> bool:
+        return self.low <= self._at(value) <= self.high
+
+    def decades(self) -> list[float]:
+        """Powers of ten within, and 3 times those where there are few."""
+        powers = [float(f"1e{n}") for n in range(floor(self.low), ceil(self.high) + 1)]
+        ticks = [t for p in powers for t in ((p, 3 * p) if self.high - self.low < 4 else (p,))]
+        return [t for t in ticks if self.inside(t)]
+
+    def steps(self) -> list[float]:
+        """Four to ten equal steps of 1, 2 or 5 times a power of ten, on an even axis."""
+        rough = (self.high - self.low) / 9
+        power = 10.0 ** floor(log10(rough))
+        step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough)
+        return [n * step for n in range(ceil(self.low / step), floor(self.high / step) + 1)]
+
+
+def frame(x: Axis, y: Axis, across: Iterable[float], up: Iterable[float], labels: tuple[str, str], theme: str) -> list:
+    """The ground with a line at every tick, and what the axes are called."""
+    rule, panel = palette.RULE[theme], palette.PANEL[theme]
+    marks = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{panel}"/>']
+    marks += [
+        f'<path d="M{x(t):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{rule}"/>'
+        f'<text x="{x(t):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{t:g}</text>'
+        for t in across
+    ]
+    marks += [
+        f'<path d="M{LEFT} {y(t):.1f}H{WIDTH - RIGHT}" stroke="{rule}"/>'
+        f'<text x="{LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{plain(t)}</text>'
+        for t in up
+    ]
+    return [
+        *marks,
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(labels[0])}</text>',
+        f'<text transform="translate(18 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
+        f"{escape(labels[1])}</text>",
+    ]
+
+
+def names(places: Sequence[tuple[float, float, str]], ink: str, halo: str, points: Sequence[tuple] = ()) -> list[str]:
+    """Names beside their points; those that would cover one already written, or one of `points`, left out.
+
+    A name stands to the right and above, else to the left and below, and at the edge to the left and above.
+    """
+    written: list[tuple[float, float, float]] = []
+    marks = []
+    for x, y, name in places:
+        width = 7 * len(name)
+        for start, line in ((x + 10, y - 6), (x - 10 - width, y + 15), (x - 10 - width, y - 6)):
+            stop = start + width
+            if stop > WIDTH - RIGHT or start < LEFT:
+                continue
+            if any(abs(line - other) < 15 and start < b and a < stop for a, b, other in written):
+                continue
+            if any(start - 5 < a < stop + 5 and line - 15 < b < line + 5 for a, b in points):
+                continue
+            written.append((start, stop, line))
+            anchor, at = (' text-anchor="end"', stop) if start < x else ("", start)
+            marks.append(
+                f'<text x="{at:.1f}" y="{line:.1f}" fill="{ink}"{anchor} '
+                f'stroke="{halo}" stroke-width="4" paint-order="stroke">{escape(name)}</text>'
+            )
+            break
+    return marks
+
+
+def whole(marks: Sequence[str], title: str, theme: str) -> str:
+    """The picture, which is called `title`."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13" '
+        f'fill="{palette.MUTED[theme]}">{"".join(marks)}</svg>'
+    )
+
+
+def plain(value: float) -> str:
+    """A tick as people write it: 0.01, and 10⁻⁵ where zeros would fill the margin."""
+    if value >= 1e-4:
+        return f"{value:g}"
+    digits, power = f"{value:.0e}".split("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
