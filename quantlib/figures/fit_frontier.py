@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from quantlib.figures import palette
+from quantlib.figures.fitting import GB
 from quantlib.figures.frontier import BEYOND, MANY_BITS
 from quantlib.figures.plane import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, names, plain, whole
 from quantlib.fit import Need
 from quantlib.fit.published import quality_of
 from quantlib.tables import size
 
-GB = 1e9
 Point = tuple[Need, float]
 LABELS = "memory needed, GB", "KL divergence from the original, nats"
 NAMED = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "IQ4_XS", "IQ3_XXS", "IQ2_XXS", "IQ1_S")  # before others

@@ -52,6 +52,12 @@ def bits_of(runs, at):
     return np.uint32(pick(runs, at + 4)), np.uint32(pick(runs, at + 5)), np.uint32(pick(runs, at + 6))
 
 
+@inlined
+def add(source, first, down, mask, up, target, at):
+    """Add some bits of one number to another."""
+    put(target, at, np.uint32(pick(target, at)) | (np.uint32(pick(source, first)) >> down & mask) << up)
+
+
 @kernel
 def read_field(data, nbytes, runs, count, out):
     """Add the codes of one field. data: uint8, blocks of nbytes one after the other. out: (blocks · count,), zeros."""
@@ -60,8 +66,7 @@ def read_field(data, nbytes, runs, count, out):
             code, apart, byte = b * count + pick(runs, at), pick(runs, at + 1), b * nbytes + pick(runs, at + 2)
             place, mask, shift = bits_of(runs, at)
             for i in range(pick(runs, at + 3)):
-                bits = (np.uint32(pick(data, byte + i)) >> shift & mask) << place
-                put(out, code + i * apart, np.uint32(pick(out, code + i * apart)) | bits)
+                add(data, byte + i, shift, mask, place, out, code + i * apart)
 
 
 @kernel
@@ -72,8 +77,7 @@ def write_field(codes, count, runs, nbytes, out):
             code, apart, byte = b * count + pick(runs, at), pick(runs, at + 1), b * nbytes + pick(runs, at + 2)
             place, mask, shift = bits_of(runs, at)
             for i in range(pick(runs, at + 3)):
-                bits = (np.uint32(pick(codes, code + i * apart)) >> place & mask) << shift
-                put(out, byte + i, np.uint32(pick(out, byte + i)) | bits)
+                add(codes, code + i * apart, place, mask, shift, out, byte + i)
 
 
 def unpack(layout: Layout, data: np.ndarray) -> dict[str, np.ndarray]:
