@@ -56,8 +56,8 @@ def frontier_svg(
         for need, kl in beyond
     ]
     marks += [
-        *_legend(WIDTH - RIGHT - 200, TOP + 20, _shape("circle", brown, brown), PUBLISHED),
-        *(_legend(WIDTH - RIGHT - 200, TOP + 42, _shape("diamond", blue, blue), HERE) if here else ()),
+        *_legend(LEFT + 24, HEIGHT - BOTTOM - 66, _shape("circle", brown, brown), PUBLISHED),
+        *(_legend(LEFT + 24, HEIGHT - BOTTOM - 44, _shape("diamond", blue, blue), HERE) if here else ()),
     ]
     return whole(marks, f"{len(published)} recipes: {LABELS[0]}, and {LABELS[1]}", theme)
 
