@@ -18,11 +18,12 @@ def main() -> None:
                 "All of these are said, in forums, in articles, and by people who should know. Some are true. Decide "
                 "first; then see what the numbers say."
             )
-            board = st.empty()
+            board = st.container(key="score").empty()
+            show_score(board)  # in its place from the start: what follows shall not move down
         for number, claim in enumerate(CLAIMS, 1):
             with page.step():
                 show_claim(number, claim)
-        show_score(board)  # last: a guess from the address is known once its widget has run
+        show_score(board)  # again: a guess from the address is known once its widget has run
         page.in_short(
             "A name's number is the bits of a code; the letters are mixtures; scales come on top.",
             "Measure answers, not only averages; and measure the model that you will run.",

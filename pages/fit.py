@@ -182,7 +182,7 @@ def show_frontier(needs: list, machine, advice: fit.Advice) -> None:
         "the ringed one is the advice. Note how the cost climbs once the points leave four bits behind."
     )
     measured = fitting.divergences(stored.sweep())
-    drawing.draw(frontier_svg(needs, int(machine.memory), advice.recipe, measured, theme()), key="frontier")
+    drawing.draw(frontier_svg(needs, int(machine.memory), advice.recipe, measured, theme()), key="fit_frontier")
     captions.receipt(
         "published",
         f"{QUALITY_SOURCE}. Where a recipe was measured with and without an importance matrix, without. "
