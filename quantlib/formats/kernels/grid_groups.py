@@ -14,6 +14,8 @@ from quantlib.formats.kernels.simd import (
     floats_of,
     lanes,
     load,
+    pick,
+    put,
     root,
     splat,
     store,
@@ -26,7 +28,7 @@ PARITY = np.array([bits.bit_count() % 2 for bits in range(256)], np.uint8)
 def weigh(v, importance, row, power, floor):
     """What errors of eight weights v count (kernel of `blocks.iquants_search.weights_of`).
 
-    importance: of a row of blocks, flat, with the eight's at `row`, empty where there is none. power: the factor times
+    importance: of a row of blocks, with the eight's at `row`, empty where there is none. power: the factor times
     the block's mean square.
     """
     if importance.shape[0]:
@@ -39,7 +41,7 @@ def mean_square(x, at, factor):
     """factor · mean square of 256 weights from x[at] on, summed from left to right."""
     power = ZERO
     for i in range(at, at + 256):
-        power += x[i] * x[i]
+        power += pick(x, i) * pick(x, i)
     return factor * power / np.float32(256)
 
 
@@ -47,9 +49,9 @@ def mean_square(x, at, factor):
 def least_costly(x, at, apart):
     """Which of eight weights from x[at] on counts least, w · x², with w so far apart; the first among equals."""
     least = at
-    cost = x[at + apart] * x[at] * x[at]
+    cost = pick(x, at + apart) * pick(x, at) * pick(x, at)
     for i in range(at + 1, at + 8):
-        other = x[i + apart] * x[i] * x[i]
+        other = pick(x, i + apart) * pick(x, i) * pick(x, i)
         if other < cost:
             cost = other
             least = i
@@ -57,12 +59,12 @@ def least_costly(x, at, apart):
 
 
 @part
-def take_groups(x, at, importance, row, rule, own, lane, signs):
+def take_groups(x, at, importance, row, rule, own, lane, signs, to):
     """Magnitudes, weights and signs of eight groups of n weights from x[at] on.
 
     own: float32 (3 · 8n,), magnitudes, weights and their square roots, one group after the other. lane: float32
-    (4 · 8n,), magnitudes, weights and their product with a group in each lane; the rest is for `snap`. signs: a byte
-    for each eight weights.
+    (4 · 8n,), magnitudes, weights and their product with a group in each lane; the rest is for `snap`. signs: int32,
+    one for each eight weights from `to` on, their signs its bits.
     """
     power = mean_square(x, at // 256 * 256, rule.power)
     size = lane.shape[0] // 4
@@ -73,14 +75,14 @@ def take_groups(x, at, importance, row, rule, own, lane, signs):
         store(own, 2 * size + i, root(weights))
         minus = 255 ^ flag_bits(v >= ZERO)
         store(own, i, floats_of(bits_of(v) ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
-        if rule.even and PARITY[minus]:
+        if rule.even and pick(PARITY, minus):
             least = least_costly(own, i, size)
-            own[i + least] = -own[i + least]
+            put(own, i + least, -pick(own, i + least))
             minus ^= 1 << least
-        signs[i // 8] = np.uint8(minus & (127 if rule.even else 255))
+        put(signs, to + i // 8, minus & (127 if rule.even else 255))
     for k in range(WIDTH):
         for i in range(size // WIDTH):
-            lane[i * WIDTH + k] = own[k * size // WIDTH + i]
-            lane[size + i * WIDTH + k] = own[size + k * size // WIDTH + i]
+            put(lane, i * WIDTH + k, pick(own, k * size // WIDTH + i))
+            put(lane, size + i * WIDTH + k, pick(own, size + k * size // WIDTH + i))
     for i in range(0, size, WIDTH):
         store(lane, 2 * size + i, load(lane, size + i) * load(lane, i))

@@ -109,11 +109,11 @@ def fit(lane):
 
 
 @part
-def grid_scales(rule, near, own, lane, found, signs, scales, start):
+def grid_scales(rule, near, own, lane, found, signs, to, scales, start):
     """Search of eight groups (kernel of `blocks.iquants_search.grid_scale`), as `take_groups` left them.
 
-    Fills scales[start:start + 8], turns signs. found gets the winner's points, from 2 · 8 · points on (see `snap`).
-    Gives flags of the groups that are more than zeros, as bits.
+    Fills scales[start:start + 8], turns signs from `to` on. found gets the winner's points, from 2 · 8 · points on (see
+    `snap`). Gives flags of the groups that are more than zeros, as bits.
     """
     top = np.float32(2 * near.base - 1)
     size, count = lane.shape[0] // 4, found.shape[0] // 5
@@ -148,7 +148,7 @@ def grid_scales(rule, near, own, lane, found, signs, scales, start):
     turned = flag_bits(alive & (scale < ZERO))
     for i in range(size // 8 if turned else 0):
         if turned >> (8 * i // (size // WIDTH)) & 1:
-            signs[i] = ~signs[i] & np.uint8(127 if rule.even else 255)
+            put(signs, to + i, ~pick(signs, to + i) & (127 if rule.even else 255))
     scale = select(scale < ZERO, scale * -ONE, scale)
     store(scales, start, select(alive & (scale >= ZERO), scale, ZERO))
     return np.int64(flag_bits(alive))
@@ -159,7 +159,7 @@ def number_of(found, points):
     """The number of a grid point that `snap` found."""
     if found & UNSET:
         return NONE
-    return found & ~ON_GRID if found & ON_GRID else points[found]
+    return found & ~ON_GRID if found & ON_GRID else pick(points, found)
 
 
 @part
@@ -173,17 +173,17 @@ def settle(scale, usable, rule, near, own, lane, found):
     if not asked:
         return scale
     for at in range(count):
-        wanted = rule.again != OFF_GRID or not found[2 * count + at] & ON_GRID
-        found[3 * count + at] = asked >> (at % WIDTH) & np.int32(wanted)
+        wanted = rule.again != OFF_GRID or not pick(found, 2 * count + at) & ON_GRID
+        put(found, 3 * count + at, asked >> (at % WIDTH) & np.int32(wanted))
     snap(splat(ONE) / scale, scale, own, lane, found, near)
     for at in range(count):
-        if found[3 * count + at]:
-            found[2 * count + at] = found[count + at]
+        if pick(found, 3 * count + at):
+            put(found, 2 * count + at, pick(found, count + at))
         elif asked >> (at % WIDTH) & 1:
-            point = number_of(found[2 * count + at], near.points)
+            point = number_of(pick(found, 2 * count + at), near.points)
             for i in range(near.dim):
-                q = 2 * np.int32(near.levels[point * near.dim + i]) + 1
-                lane[3 * size + (at // WIDTH * near.dim + i) * WIDTH + at % WIDTH] = np.float32(q)
+                q = 2 * np.int32(pick(near.levels, point * near.dim + i)) + 1
+                put(lane, 3 * size + (at // WIDTH * near.dim + i) * WIDTH + at % WIDTH, np.float32(q))
     sum_xq, sum_q2 = fit(lane)
     changed = ((splat(np.int32(asked)) >> lanes(0, 1) & 1) == 1) & (sum_q2 > ZERO)
     return select(changed, sum_xq / sum_q2, scale)
@@ -196,87 +196,84 @@ def encode_by_grid(x, importance, rule, near, q_bits, sign_bits, sc_bits, out):
     The last tables are the pieces of the codes of the layout's fields.
     """
     n = rule.group
-    groups, points = 256 // n, n // near.dim
+    groups, points, eights = 256 // n, n // near.dim, n // 8
     own = np.empty(3 * WIDTH * n + WIDTH, np.float32)
     lane = np.empty(4 * WIDTH * n, np.float32)
     found = np.empty(5 * WIDTH * points, np.int32)
-    minuses = np.empty(n, np.uint8)
-    number = np.empty((groups, points), np.int64)
-    signs = np.empty((groups, n // 8), np.uint8)
+    number = np.empty(groups * points, np.int32)
+    signs = np.empty(groups * eights, np.int32)
     scale = np.empty(groups, np.float32)
-    weights, data, row = x.reshape(-1), out.reshape(-1), importance.reshape(-1)
     for b in range(x.shape[0]):
         used = np.int64(0)
         place = b % importance.shape[0] * 256 if importance.shape[0] else 0
         for g in range(0, groups, WIDTH):
-            take_groups(weights, 256 * b + g * n, row, place + g * n, rule, own, lane, minuses)
-            used |= grid_scales(rule, near, own, lane, found, minuses, scale, g) << g
+            take_groups(x, 256 * b + g * n, importance, place + g * n, rule, own, lane, signs, g * eights)
+            used |= grid_scales(rule, near, own, lane, found, signs, g * eights, scale, g) << g
             for k in range(WIDTH):
                 for p in range(points):
-                    number[g + k, p] = number_of(found[2 * WIDTH * points + p * WIDTH + k], near.points)
-                for i in range(n // 8):
-                    signs[g + k, i] = minuses[k * n // 8 + i]
-        write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, data, b * out.shape[1], out.shape[1])
+                    point = number_of(pick(found, (2 * points + p) * WIDTH + k), near.points)
+                    put(number, (g + k) * points + p, point)
+        for i in range(out.shape[1]):
+            put(out, b * out.shape[1] + i, 0)
+        write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, out, b * out.shape[1])
 
 
 @part
-def write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, data, to, nbytes):
-    """Store a block's grid points (groups, points), signs (groups, bytes) and scales (groups,) from data[to] on."""
-    data[to : to + nbytes] = 0
+def write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, data, to):
+    """Store a block's grid points (groups · points,), signs (32,) and scales (groups,) over zeros, from data[to] on."""
+    groups = scale.shape[0]
+    points, eights = number.shape[0] // groups, signs.shape[0] // groups
     largest = ZERO
-    for g in range(scale.shape[0]):
-        largest = scale[g] if scale[g] > largest else largest
+    for g in range(groups):
+        largest = max(largest, pick(scale, g))
     if largest == ZERO and rule.clears:
         return
-    points, eights = number.shape[1], signs.shape[1]
     place = 0
-    for g in range(scale.shape[0]):
+    for g in range(groups):
         zeros = not used >> g & 1
         if rule.slips and zeros:  # see `blocks.iquants.slip`
             continue
         for k in range(points if not zeros else 0):
-            if place == g:
-                write_code(number[g, k], data, to, q_bits, g * points + k)
-            else:
-                write_code(number[g, k] & 255, data, to, q_bits, place * points + k)
-                write_code(number[g, k] & ~255, data, to, q_bits, g * points + k)
+            code = pick(number, g * points + k)
+            write_code(code & (-1 if place == g else 255), data, to, q_bits, place * points + k)
+            if place != g:
+                write_code(code & ~255, data, to, q_bits, g * points + k)
         for k in range(eights if not zeros else 0):
-            write_code(np.int64(signs[g, k]), data, to, sign_bits, place * eights + k)
+            write_code(pick(signs, g * eights + k), data, to, sign_bits, place * eights + k)
         place += 1
     if largest == ZERO:
         return
     d = largest / np.float32(31)
     write_half(d * rule.fudge, data, to)
-    for g in range(scale.shape[0]):
-        sc = clamped_int(HALF * (ONE / d * scale[g] - ONE), np.int32(0), np.int32(15))
-        write_code(np.int64(sc), data, to, sc_bits, g)
+    for g in range(groups):
+        sc = clamped_int(HALF * (ONE / d * pick(scale, g) - ONE), np.int32(0), np.int32(15))
+        write_code(sc, data, to, sc_bits, g)
 
 
 @kernel
 def decode_by_grid(data, rule, dim, grid_values, share, q_bits, sign_bits, sc_bits, out):
     """data: uint8 (blocks, nbytes) -> out: float32 (blocks, 256)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     eight = np.empty(8, np.int8)
     words, at_once = grid_values.view(np.uint32), eight.view(np.int64)
     groups, eights = 256 // rule.group, rule.group // 8
     for b in range(data.shape[0]):
         at = b * data.shape[1]
-        d = read_half(stored, at)
+        d = read_half(data, at)
         for g in range(groups):
-            step = d * (np.float32(read_code(stored, at, sc_bits, g)) + HALF) * share
+            step = d * (np.float32(read_code(data, at, sc_bits, g)) + HALF) * share
             for k in range(g * eights, (g + 1) * eights):
                 if dim == 8:
-                    signless = as_floats(load(grid_values, 8 * read_code(stored, at, q_bits, k)))
+                    signless = as_floats(load(grid_values, 8 * read_code(data, at, q_bits, k)))
                 else:
-                    four = np.int64(pick(words, read_code(stored, at, q_bits, 2 * k)))
-                    more = np.int64(pick(words, read_code(stored, at, q_bits, 2 * k + 1)))
+                    four = np.int64(pick(words, read_code(data, at, q_bits, 2 * k)))
+                    more = np.int64(pick(words, read_code(data, at, q_bits, 2 * k + 1)))
                     put(at_once, 0, four | more << 32)
                     signless = as_floats(load(eight, 0))
-                minus = read_code(stored, at, sign_bits, k)
+                minus = read_code(data, at, sign_bits, k)
                 if rule.even:
                     minus |= np.int64(pick(PARITY, minus)) << 7
                 value = bits_of(signless * step)
-                store(values, 256 * b + 8 * k, floats_of(value ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
+                store(out, 256 * b + 8 * k, floats_of(value ^ ((splat(np.int32(minus)) << lanes(31, -1)) & SIGN)))
 
 
 def grid_kernels(rule, grid, share: float, layout) -> Kernels:

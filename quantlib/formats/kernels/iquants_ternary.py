@@ -24,7 +24,7 @@ from quantlib.formats.kernels.scalar import (
     kernel,
     part,
 )
-from quantlib.formats.kernels.simd import WIDTH, as_floats, flag_bits, load, pick, pick_word, select, splat, store
+from quantlib.formats.kernels.simd import WIDTH, as_floats, flag_bits, load, pick, pick_word, put, select, splat, store
 from quantlib.formats.rows import read_only
 
 TABLES = np.stack([UP, DOWN])  # (shifts, levels)
@@ -38,9 +38,9 @@ def sort_order(x, first, order, to, n):
     for j in range(n):
         at = to + j
         while at > to and pick(x, first + pick(order, at - 1)) > pick(x, first + j):
-            order[at] = order[at - 1]
+            put(order, at, pick(order, at - 1))
             at -= 1
-        order[at] = j
+        put(order, at, j)
 
 
 @part
@@ -54,15 +54,15 @@ def running_sums(x, at, apart, order, n, halves, sums):
     for k in range(WIDTH):
         sort_order(x, at + k * n, order, k * n, n)
         for h in range(4):
-            sums[h * part_of + k] = ZERO
+            put(sums, h * part_of + k, ZERO)
         for j in range(n):
-            i = order[k * n + j]
+            i = pick(order, k * n + j)
             w, v = pick(x, at + k * n + i + apart), pick(x, at + k * n + i)
             h = 1 if halves and i >= 8 else 0
             for other in range(4):
-                sums[other * part_of + (j + 1) * WIDTH + k] = sums[other * part_of + j * WIDTH + k]
-            sums[h * part_of + (j + 1) * WIDTH + k] += w * v
-            sums[(2 + h) * part_of + (j + 1) * WIDTH + k] += w
+                before = other * part_of + j * WIDTH + k
+                more = (w if other > 1 else w * v) if other & 1 == h else ZERO
+                put(sums, before + WIDTH, pick(sums, before) + more)
 
 
 @part
@@ -80,7 +80,7 @@ def best_splits_s(sums, n, scales):
             upto, w_upto = load(sums, j * WIDTH), load(sums, w + j * WIDTH)
             b, c, wb, wc = upto - a, all_x - upto, w_upto - wa, all_w - w_upto
             for s in range(2):
-                q0, q1, q2 = TABLES[s, 0], TABLES[s, 1], TABLES[s, 2]
+                q0, q1, q2 = pick(TABLES, 3 * s), pick(TABLES, 3 * s + 1), pick(TABLES, 3 * s + 2)
                 top = a * q0 + b * q1 + c * q2
                 square = wa * q0 * q0 + wb * q1 * q1 + wc * q2 * q2
                 better = (square > ZERO) & (top * top > best * square)
@@ -121,41 +121,44 @@ def best_splits_m(sums, n, scales):
 @inlined
 def half_top(everything, taken, s):
     """Σwxq of half a group with shift s."""
-    return everything * TABLES[s, 2] - taken
+    return everything * pick(TABLES, 3 * s + 2) - taken
 
 
 @inlined
 def half_square(sums, w, i, j, n, s):
     """Σwq² of half a group with shift s, its sums of weights from `w` on."""
-    q0, q1, q2 = TABLES[s, 0], TABLES[s, 1], TABLES[s, 2]
+    q0, q1, q2 = pick(TABLES, 3 * s), pick(TABLES, 3 * s + 1), pick(TABLES, 3 * s + 2)
     square = load(sums, w + n * WIDTH) * q2 * q2 + load(sums, w + i * WIDTH) * (q0 * q0 - q1 * q1)
     return square + load(sums, w + j * WIDTH) * (q1 * q1 - q2 * q2)
 
 
 @part
-def put_on_grid(x, at, apart, levels, scale, down, near, number):
-    """Grid points for levels, and the scale refitted (kernel of `blocks.iquants_ternary.put_on_grid`)."""
+def put_on_grid(x, at, apart, levels, scale, down, near, number, first, last):
+    """Grid points first … last − 1 for levels, and the scale refitted (kernel of `blocks.iquants_ternary.put_on_grid`).
+
+    x: their weights from `at` on. levels: from the eighth on; what stands before it is for notes.
+    """
     moved = False
-    for k in range(number.shape[0]):
+    for k in range(last - first):
         place = 0
         for i in range(7, -1, -1):
-            place = place * 3 + levels[8 * k + i]
+            place = place * 3 + pick(levels, 8 + 8 * k + i)
         entry = pick(near.entry, place)
         if entry < 0:
-            number[k] = -1 - entry
+            put(number, first + k, -1 - entry)
         else:
             moved = True
-            offset = TABLES[down[k], 0]
+            offset = pick(TABLES, 3 * pick(down, first + k))
             where = nearest_point(entry, x, at + 8 * k, apart, scale, offset, near.dim, near.steps)
-            number[k] = near.points[where]
+            put(number, first + k, pick(near.points, where))
     if moved:
         top = ZERO
         square = ZERO
-        for k in range(number.shape[0]):
+        for k in range(last - first):
             for i in range(8):
-                q = TABLES[down[k], near.levels[number[k] * 8 + i]]
-                w = x[at + apart + 8 * k + i]
-                top += w * q * x[at + 8 * k + i]
+                q = pick(TABLES, 3 * pick(down, first + k) + pick(near.levels, pick(number, first + k) * 8 + i))
+                w = pick(x, at + apart + 8 * k + i)
+                top += w * q * pick(x, at + 8 * k + i)
                 square += w * q * q
         if top > ZERO and square > ZERO:
             scale = top / square
@@ -166,32 +169,34 @@ def put_on_grid(x, at, apart, levels, scale, down, near, number):
 def search_groups(x, at, apart, n, near, order, sums, levels, scales, number, down, scale, first):
     """Search of eight groups of n (kernel of `blocks.iquants_ternary.search_groups`): groups `first` … of the block.
 
-    Fills number, down (groups, n / 8) and scale (groups,). The rest is scratch.
+    Fills number, down (groups · n / 8,) and scale (groups,). The rest is scratch.
     """
     halves = n == 16
     running_sums(x, at, apart, order, n, halves, sums)
     found = best_splits_m(sums, n, scales) if halves else best_splits_s(sums, n, scales)
     store(levels, 0, found)
+    eights = n // 8
     for k in range(WIDTH):
-        g = first + k
-        number[g] = 0
-        down[g] = 0
-        scale[g] = ZERO
-        cuts = levels[k]
+        begin, end = (first + k) * eights, (first + k + 1) * eights
+        for e in range(begin, end):
+            put(number, e, 0)
+            put(down, e, 0)
+        put(scale, first + k, ZERO)
+        cuts = pick(levels, k)
         if cuts < 0 or largest_magnitude(x, at + k * n, n) < (LEAST_M if halves else LEAST_S):
             continue
-        d = scales[k]
+        d = pick(scales, k)
         shift = cuts & 255
         for j in range(n):
             level = (1 if j >= cuts >> 16 else 0) + (1 if j >= cuts >> 8 & 255 else 0)
-            levels[8 + order[k * n + j]] = 2 - level if d < ZERO else level
+            put(levels, 8 + pick(order, k * n + j), 2 - level if d < ZERO else level)
         if d < ZERO:
             d = -d
             shift = (3 if halves else 1) - shift
-        for e in range(n // 8):
-            down[g, e] = (shift >> (1 - e)) & 1 if halves else shift
-        d = put_on_grid(x, at + k * n, apart, levels[8:], d, down[g], near, number[g])
-        scale[g] = d if d >= ZERO else ZERO
+        for e in range(eights):
+            put(down, begin + e, (shift >> (1 - e)) & 1 if halves else shift)
+        d = put_on_grid(x, at + k * n, apart, levels, d, down, near, number, begin, end)
+        put(scale, first + k, d if d >= ZERO else ZERO)
 
 
 @part
@@ -199,12 +204,12 @@ def fit_everything(x, apart, number, down, sc, near):
     """The super-scale of IQ1_M that fits all grid points and sub-scales best, and whether anything counts."""
     top = ZERO
     square = ZERO
-    for g in range(16):
-        step = np.float32(2 * sc[g] + 1)
-        for i in range(16):
-            q = TABLES[down[g, i // 8], near.levels[number[g, i // 8] * 8 + i % 8]] * step
-            w = x[apart + 16 * g + i]
-            top += w * q * x[16 * g + i]
+    for k in range(32):
+        step = np.float32(2 * pick(sc, k // 2) + 1)
+        for i in range(8):
+            q = pick(TABLES, 3 * pick(down, k) + pick(near.levels, pick(number, k) * 8 + i)) * step
+            w = pick(x, apart + 8 * k + i)
+            top += w * q * pick(x, 8 * k + i)
             square += w * q * q
     return top / square, square > ZERO
 
@@ -218,52 +223,52 @@ def encode_ternary_grid(x, importance, near, d_bits, q_bits, sc_bits, delta_bits
     groups = sc_bits.shape[0]
     n = 256 // groups
     own = np.empty(512, np.float32)
-    order = np.empty(WIDTH * n, np.int64)
+    order = np.empty(WIDTH * n, np.int32)
     sums = np.empty(4 * (n + 1) * WIDTH, np.float32)
     levels = np.empty(8 + n, np.int32)
     scales = np.empty(WIDTH, np.float32)
-    number = np.empty((groups, n // 8), np.int64)
-    down = np.empty((groups, n // 8), np.int64)
-    sc = np.empty(groups, np.int64)
+    number = np.empty(32, np.int32)
+    down = np.empty(32, np.int32)
+    sc = np.empty(groups, np.int32)
     scale = np.empty(groups, np.float32)
-    weights, data, row = x.reshape(-1), out.reshape(-1), importance.reshape(-1)
     for b in range(x.shape[0]):
-        power = mean_square(weights, 256 * b, np.float32(2))
+        power = mean_square(x, 256 * b, np.float32(2))
         place = b % importance.shape[0] * 256 if importance.shape[0] else 0
         for i in range(0, 256, WIDTH):
-            v = load(weights, 256 * b + i)
+            v = load(x, 256 * b + i)
             store(own, i, v)
-            store(own, 256 + i, weigh(v, row, place + i, power, ZERO))
+            store(own, 256 + i, weigh(v, importance, place + i, power, ZERO))
         for g in range(0, groups, WIDTH):
             search_groups(own, g * n, 256, n, near, order, sums, levels, scales, number, down, scale, g)
-        write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, delta_bits, data, b * out.shape[1])
+        for i in range(out.shape[1]):
+            put(out, b * out.shape[1] + i, 0)
+        write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, delta_bits, out, b * out.shape[1])
 
 
 @part
 def write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, delta_bits, data, to):
-    """Round a block's scales and store everything from data[to] on."""
-    groups, eights = number.shape
-    data[to : to + (50 if groups == 8 else 56)] = 0
+    """Round a block's scales and store everything over zeros, from data[to] on."""
+    groups = scale.shape[0]
     largest = ZERO
     for g in range(groups):
-        largest = scale[g] if scale[g] > largest else largest
+        largest = max(largest, pick(scale, g))
     for k in range(32):
-        write_code(number[k // eights, k % eights], data, to, q_bits, k)
+        write_code(pick(number, k), data, to, q_bits, k)
     if largest == ZERO:
         return
     d = largest / np.float32(15)
     for g in range(groups):
-        sc[g] = clamped_int(HALF * (ONE / d * scale[g] - ONE), np.int32(0), np.int32(7))
-        write_code(sc[g], data, to, sc_bits, g)
+        step = clamped_int(HALF * (ONE / d * pick(scale, g) - ONE), np.int32(0), np.int32(7))
+        put(sc, g, step)
+        write_code(step, data, to, sc_bits, g)
     for k in range(delta_bits.shape[0]):
-        at = k * 32 // delta_bits.shape[0]
-        write_code(down[at // eights, at % eights], data, to, delta_bits, k)
+        write_code(pick(down, k * 32 // delta_bits.shape[0]), data, to, delta_bits, k)
     if groups == 16:
         fitted, usable = fit_everything(own, 256, number, down, sc, near)
         d = (fitted if usable else d) * np.float32(1.1125)
     else:
         d *= np.float32(1.125)
-    write_code(np.int64(half_from_float(d)), data, to, d_bits, 0)
+    write_code(np.int32(half_from_float(d)), data, to, d_bits, 0)
 
 
 @kernel
@@ -272,20 +277,19 @@ def decode_ternary_grid(data, grid_values, d_bits, sc_bits, words, shifts, low, 
 
     words, shifts, low: see `group_words`.
     """
-    stored, values = data.reshape(-1), out.reshape(-1)
     groups, eights = words.shape[0], shifts.shape[0]
     for b in range(data.shape[0]):
         at = b * data.shape[1]
-        d = float_from_half(np.uint32(read_code(stored, at, d_bits, 0)))
+        d = float_from_half(np.uint32(read_code(data, at, d_bits, 0)))
         for g in range(groups):
-            step = d * np.float32(2 * read_code(stored, at, sc_bits, g) + 1)
-            word = np.int32(pick_word(stored, at + pick(words, 2 * g))) >> pick(words, 2 * g + 1)
+            step = d * np.float32(2 * read_code(data, at, sc_bits, g) + 1)
+            word = np.int32(pick_word(data, at + pick(words, 2 * g))) >> pick(words, 2 * g + 1)
             for k in range(eights):
                 high, delta = word >> pick(shifts, 2 * k) & 7, word >> pick(shifts, 2 * k + 1) & 1
                 place = g * eights + k
-                point = np.int32(pick(stored, at + low + place)) | high << 8
+                point = np.int32(pick(data, at + low + place)) | high << 8
                 shift = DELTA * np.float32(1 - 2 * delta)
-                store(values, 256 * b + 8 * place, (as_floats(load(grid_values, 8 * point)) + shift) * step)
+                store(out, 256 * b + 8 * place, (as_floats(load(grid_values, 8 * point)) + shift) * step)
 
 
 def group_words(layout) -> tuple[np.ndarray, np.ndarray, int]:

@@ -5,6 +5,10 @@ from numba import njit
 
 from quantlib.formats.kernels.kept import kept
 from quantlib.formats.kernels.parts import PartCompiler
+from quantlib.formats.kernels.simd import pick, put
+from quantlib.formats.kernels.undisturbed import compile_undisturbed
+
+compile_undisturbed()
 
 # No fastmath: every operation rounds to float32 on its own and in the order written, which makes ggml's bytes.
 # The error model is C's: a division by zero gives infinity or NaN. nogil: other threads run meanwhile.
@@ -74,13 +78,13 @@ def float_from_half(h):
 @part
 def read_half(data, at):
     """The half-precision float in bytes at, at+1."""
-    return float_from_half(np.uint32(data[at]) | (np.uint32(data[at + 1]) << np.uint32(8)))
+    return float_from_half(np.uint32(pick(data, at)) | (np.uint32(pick(data, at + 1)) << np.uint32(8)))
 
 
 @part
 def write_half(value, data, at):
     """Store a float in half precision at bytes at, at+1; gives back the value as stored."""
     h = half_from_float(value)
-    data[at] = np.uint8(h & np.uint16(0xFF))
-    data[at + 1] = np.uint8(h >> np.uint16(8))
+    put(data, at, h & np.uint16(0xFF))
+    put(data, at + 1, h >> np.uint16(8))
     return float_from_half(h)
