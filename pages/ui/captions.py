@@ -37,18 +37,24 @@ def data(csv: str | Callable[[], str], file_name: str, key: str | None = None) -
     st.download_button("Data (CSV)", csv, file_name, "text/csv", on_click="ignore", key=key or f"csv-{file_name}")
 
 
+@st.fragment
 def show_python(snippet: str, *sources: Callable, shell: str | None = None) -> None:
     """The snippet that reproduces a page's numbers, the same from a shell, and the code that ran.
 
+    It comes when somebody opens the box: what colours code is the largest of all scripts that a browser has to read.
     One element for all of it: the browser draws every element anew at each interaction.
     """
-    parts = [_fenced(snippet, "python")]
-    if shell:
-        parts += ["From a shell:", _fenced(shell, "bash")]
-    for source in dict.fromkeys(map(_function, sources)):
-        named = f"The code that ran, `{source.__module__}.{source.__qualname__}`:"
-        parts += [named, _fenced(_text_of(source), "python")]
-    with st.expander("Show the Python"):
+    functions = list(dict.fromkeys(map(_function, sources)))
+    about = functions[0].__qualname__ if functions else "all"
+    with st.expander("Show the Python", key=f"python-{about}", on_change="rerun") as box:
+        if not box.open:
+            return
+        parts = [_fenced(snippet, "python")]
+        if shell:
+            parts += ["From a shell:", _fenced(shell, "bash")]
+        for function in functions:
+            named = f"The code that ran, `{function.__module__}.{function.__qualname__}`:"
+            parts += [named, _fenced(_text_of(function), "python")]
         st.markdown("\n\n".join(parts))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pages.ui import warmup
 from pages.ui.routes import prefix
 from quantlib.figures import palette
 
@@ -41,6 +42,7 @@ class FirstPaint:
         if scope["type"] != "http" or b"text/html" not in asked.get(b"accept", b""):
             await self.app(scope, receive, send)
             return
+        warmup.page_asked(scope["path"].removeprefix(prefix()).strip("/"))
         scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in ASKED]}
         started: Message | None = None
         body = b""

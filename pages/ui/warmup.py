@@ -1,5 +1,6 @@
 """What the server does beside serving: warm up before anyone waits for it, and sweep what nobody needs any more."""
 
+import ast
 import asyncio
 import gc
 import importlib
@@ -9,9 +10,10 @@ import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 
-from pages.ui import files, jobs, rehearsal
+from pages.ui import files, jobs, menu, rehearsal
 from pages.ui.limits import LIMITS
 from pages.ui.visits import VISITS
 
@@ -35,6 +37,21 @@ def first_page():
         yield
     finally:
         shown.set()
+
+
+def import_ahead(address: str) -> None:
+    """Import what a page imports, while the browser that asked for it is still reading Streamlit's scripts."""
+    entries = {entry.address: entry for section in menu.SECTIONS.values() for entry in section}
+    source = Path(entries.get(address, menu.HOME).path)
+    imports = [node for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), source, "exec"), {})
+
+
+@cache
+def page_asked(address: str) -> None:
+    """Somebody's browser asks for a page by its address; the first time, its imports begin."""
+    if not shown.is_set():
+        threading.Thread(target=import_ahead, args=(address,), name="imports", daemon=True).start()
 
 
 def warm_up() -> None:
