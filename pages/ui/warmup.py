@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pages.ui import files, jobs, menu, rehearsal
 from pages.ui.limits import LIMITS
+from pages.ui.sending import send_at_once
 from pages.ui.visits import VISITS
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,8 @@ def first_page():
 
 def import_ahead(address: str) -> None:
     """Import what a page imports, while the browser that asked for it is still reading Streamlit's scripts."""
+    import streamlit.emojis  # noqa: F401, what checks the menu's icons
+
     entries = {entry.address: entry for section in menu.SECTIONS.values() for entry in section}
     source = Path(entries.get(address, menu.HOME).path)
     imports = [node for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -108,6 +111,7 @@ def sweep_until(stopped: threading.Event) -> None:
 
 @asynccontextmanager
 async def lifespan(app):
+    send_at_once()
     stopped = threading.Event()
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     threading.Thread(target=sweep_until, args=(stopped,), name="sweep", daemon=True).start()
