@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
 from pathlib import Path
 
 from pages.ui import files, jobs, menu, rehearsal
@@ -27,7 +26,8 @@ SWEEP_SECONDS = 15
 TIDY_SECONDS = 60
 
 
-asked, shown = threading.Event(), threading.Event()  # somebody has asked for a first page; it was shown
+importing = threading.Event()  # somebody's browser has asked for a page
+asked, shown = threading.Event(), threading.Event()  # the first page has begun; it was shown
 
 
 @contextmanager
@@ -50,10 +50,10 @@ def import_ahead(address: str) -> None:
     exec(compile(ast.Module(imports, []), source, "exec"), {})
 
 
-@cache
 def page_asked(address: str) -> None:
     """Somebody's browser asks for a page by its address; the first time, its imports begin."""
-    if not shown.is_set():
+    if not importing.is_set():
+        importing.set()
         threading.Thread(target=import_ahead, args=(address,), name="imports", daemon=True).start()
 
 

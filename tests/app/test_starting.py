@@ -1,0 +1,48 @@
+"""What the server does before a page is there: its sockets, and imports while the browser is still busy."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pages.ui import menu
+from pages.ui.sending import send_at_once
+
+ROOT = Path(__file__).parents[2]
+ENTRIES = [entry for section in menu.SECTIONS.values() for entry in section]
+
+
+async def delays(prepare) -> bool:
+    """Whether a connection to a server at a socket such as Streamlit's gathers what it sends."""
+    prepare()
+    taken = asyncio.get_running_loop().create_future()
+    listening = socket.socket(socket.AF_INET)  # says nothing of TCP, as Streamlit's does not
+    listening.bind(("127.0.0.1", 0))
+
+    def take(reader, writer) -> None:
+        connection = writer.get_extra_info("socket")
+        taken.set_result(not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with await asyncio.start_server(take, sock=listening):
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        found = await taken
+        writer.close()
+    return found
+
+
+def test_connections_send_at_once():
+    assert asyncio.run(delays(lambda: None)), "asyncio sees to it by itself now; send_at_once can go"
+    assert not asyncio.run(delays(send_at_once))
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.file)
+def test_a_page_s_imports_can_begin_without_it(entry):
+    """In a process of its own, where nothing of it is there yet; and no address, known or not, stops the server."""
+    code = f"from pages.ui.warmup import import_ahead; import_ahead({entry.address!r}); import_ahead('../nowhere')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
