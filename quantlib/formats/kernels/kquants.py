@@ -12,6 +12,7 @@ from quantlib.formats.kernels.simd import (
     load,
     load_wide,
     magnitude,
+    pick,
     root,
     splat,
     splat_wide,
@@ -179,7 +180,6 @@ def encode_sub_minima_important(x, importance, out, bits):
 @kernel
 def decode_sub_minima(data, out, bits):
     """Q4_K, Q5_K. data: uint8 (blocks, 16 + 32 * bits) -> out: float32 (blocks, 256)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
         at, to = b * data.shape[1], 256 * b
         block = data[b]
@@ -191,13 +191,13 @@ def decode_sub_minima(data, out, bits):
             high_scale = d * np.float32(sub_scale(block, 2 * pair + 1))
             high_minimum = dmin * np.float32(sub_minimum(block, 2 * pair + 1))
             for i in range(0, 32, WIDTH):
-                both = load(stored, at + data.shape[1] - 128 + 32 * pair + i)
+                both = load(data, at + data.shape[1] - 128 + 32 * pair + i)
                 low, high = both & 15, both >> 4
                 if bits == 5:
-                    fifth = load(stored, at + 16 + i) >> 2 * pair
+                    fifth = load(data, at + 16 + i) >> 2 * pair
                     low, high = low | (fifth & 1) << 4, high | (fifth & 2) << 3
-                store(values, to + 64 * pair + i, as_floats(low) * low_scale - low_minimum)
-                store(values, to + 64 * pair + 32 + i, as_floats(high) * high_scale - high_minimum)
+                store(out, to + 64 * pair + i, as_floats(low) * low_scale - low_minimum)
+                store(out, to + 64 * pair + 32 + i, as_floats(high) * high_scale - high_minimum)
 
 
 @part
@@ -268,20 +268,19 @@ def encode_q6_k_plain(x, out):
 @kernel
 def decode_q6_k(data, out):
     """data: uint8 (blocks, 210) -> out: float32 (blocks, 256)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     steps = np.empty(Q6_GROUPS, np.float32)
     for b in range(data.shape[0]):
         at = 210 * b
-        d = read_half(stored, at + 208)
+        d = read_half(data, at + 208)
         for j in range(Q6_GROUPS):
-            steps[j] = d * np.float32(np.int8(stored[at + 192 + j]))
+            steps[j] = d * np.float32(np.int8(pick(data, at + 192 + j)))
         for half in range(2):
             to = 256 * b + 128 * half
             for i in range(0, 32, WIDTH):
-                first, second = load(stored, at + 64 * half + i), load(stored, at + 64 * half + 32 + i)
-                high = load(stored, at + 128 + 32 * half + i)
+                first, second = load(data, at + 64 * half + i), load(data, at + 64 * half + 32 + i)
+                high = load(data, at + 128 + 32 * half + i)
                 j = 8 * half + i // 16
-                store(values, to + i, as_floats((first & 15 | (high & 3) << 4) - 32) * steps[j])
-                store(values, to + 32 + i, as_floats((second & 15 | (high & 12) << 2) - 32) * steps[j + 2])
-                store(values, to + 64 + i, as_floats((first >> 4 | (high & 48)) - 32) * steps[j + 4])
-                store(values, to + 96 + i, as_floats((second >> 4 | (high & 192) >> 2) - 32) * steps[j + 6])
+                store(out, to + i, as_floats((first & 15 | (high & 3) << 4) - 32) * steps[j])
+                store(out, to + 32 + i, as_floats((second & 15 | (high & 12) << 2) - 32) * steps[j + 2])
+                store(out, to + 64 + i, as_floats((first >> 4 | (high & 48)) - 32) * steps[j + 4])
+                store(out, to + 96 + i, as_floats((second >> 4 | (high & 192) >> 2) - 32) * steps[j + 6])

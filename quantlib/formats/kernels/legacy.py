@@ -31,6 +31,8 @@ from quantlib.formats.kernels.simd import (
     load,
     load_wide,
     magnitude,
+    pick,
+    put,
     put_word,
     select,
     smaller,
@@ -51,7 +53,7 @@ def take_blocks(x, at, count, lane):
         return
     for i in range(32):
         for k in range(WIDTH):
-            lane[WIDTH * i + k] = x[at + 32 * k + i] if k < count else ZERO
+            put(lane, WIDTH * i + k, pick(x, at + 32 * k + i) if k < count else ZERO)
 
 
 @inlined
@@ -64,10 +66,10 @@ def inverse_of(d):
 def write_codes(a, b, c, d, bits, out, at):
     """Thirty-two codes from byte `at` on: of five bits the highest first, in four bytes, then pairs of four bits."""
     if bits == 5:
-        out[at] = np.uint8(flag_bits(a > 15))
-        out[at + 1] = np.uint8(flag_bits(b > 15))
-        out[at + 2] = np.uint8(flag_bits(c > 15))
-        out[at + 3] = np.uint8(flag_bits(d > 15))
+        put(out, at, flag_bits(a > 15))
+        put(out, at + 1, flag_bits(b > 15))
+        put(out, at + 2, flag_bits(c > 15))
+        put(out, at + 3, flag_bits(d > 15))
         at += 4
     store(out, at, (a & 15) | (c << 4))
     store(out, at + 8, (b & 15) | (d << 4))
@@ -81,11 +83,10 @@ def read_codes(data, bits, at):
     a, b, c, d = first & 15, second & 15, first >> 4, second >> 4
     if bits == 5:
         nth = lanes(0, 1)
-        high = np.int32(data[at]), np.int32(data[at + 1]), np.int32(data[at + 2]), np.int32(data[at + 3])
-        a = a | ((nth * 0 + high[0]) >> nth & 1) << 4
-        b = b | ((nth * 0 + high[1]) >> nth & 1) << 4
-        c = c | ((nth * 0 + high[2]) >> nth & 1) << 4
-        d = d | ((nth * 0 + high[3]) >> nth & 1) << 4
+        a = a | (splat(pick(data, at)) >> nth & 1) << 4
+        b = b | (splat(pick(data, at + 1)) >> nth & 1) << 4
+        c = c | (splat(pick(data, at + 2)) >> nth & 1) << 4
+        d = d | (splat(pick(data, at + 3)) >> nth & 1) << 4
     return a, b, c, d
 
 
@@ -128,14 +129,13 @@ def keep_finite(inverse, offset, inverses, offsets):
 @kernel
 def encode_symmetric(x, out, bits):
     """Q4_0, Q5_0. x: float32 (blocks, 32) -> out: uint8 (blocks, 2 + 4 * bits)."""
-    weights, data = x.reshape(-1), out.reshape(-1)
     lane = np.empty(256, np.float32)
     inverses, offsets, halves = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.int32)
     levels = np.float32(1 << (bits - 1))
     sizes = splat(NONE)
     for start in range(0, x.shape[0], WIDTH):
         count = min(WIDTH, x.shape[0] - start)
-        take_blocks(weights, 32 * start, count, lane)
+        take_blocks(x, 32 * start, count, lane)
         largest = splat(ZERO)  # of equal magnitudes the first
         size = splat(NONE)
         for i in range(0, 256, WIDTH):
@@ -149,15 +149,14 @@ def encode_symmetric(x, out, bits):
         store(halves, 0, halves_of(d))
         for b in range(count):
             to = (start + b) * out.shape[1]
-            put_word(data, to, halves[b])  # and two bytes that the codes come over
-            write_rounded(weights, 32 * (start + b), inverses[b], ZERO, offsets[b], bits, data, to + 2)
+            put_word(out, to, halves[b])  # and two bytes that the codes come over
+            write_rounded(x, 32 * (start + b), inverses[b], ZERO, offsets[b], bits, out, to + 2)
     return np.int32(largest_of(sizes)).view(np.float32)
 
 
 @kernel
 def encode_symmetric_important(x, importance, out, bits):
     """Q4_0, Q5_0. importance: float32 (blocks of a row, 32)."""
-    data = out.reshape(-1)
     lane, weights, products = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
     scale, inverse, power = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     levels = np.int32(1 << (bits - 1))
@@ -174,40 +173,38 @@ def encode_symmetric_important(x, importance, out, bits):
         store(inverse, 0, found[1])
         for b in range(count):
             at, to, by = 32 * (start + b), (start + b) * out.shape[1], splat(inverse[b])
-            write_half(scale[b], data, to)
+            write_half(scale[b], out, to)
             first = symmetric_codes(by, load(x, at), levels) + levels
             second = symmetric_codes(by, load(x, at + 8), levels) + levels
             third = symmetric_codes(by, load(x, at + 16), levels) + levels
             fourth = symmetric_codes(by, load(x, at + 24), levels) + levels
-            write_codes(first, second, third, fourth, bits, data, to + 2)
+            write_codes(first, second, third, fourth, bits, out, to + 2)
 
 
 @kernel
 def decode_symmetric(data, out, bits):
     """Q4_0, Q5_0. data: uint8 (blocks, 2 + 4 * bits) -> out: float32 (blocks, 32)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     levels = np.int32(1 << (bits - 1))
     for b in range(data.shape[0]):
         at = b * data.shape[1]
-        d = read_half(stored, at)
-        codes = read_codes(stored, bits, at + 2)
-        store(values, 32 * b, as_floats(codes[0] - levels) * d)
-        store(values, 32 * b + 8, as_floats(codes[1] - levels) * d)
-        store(values, 32 * b + 16, as_floats(codes[2] - levels) * d)
-        store(values, 32 * b + 24, as_floats(codes[3] - levels) * d)
+        d = read_half(data, at)
+        codes = read_codes(data, bits, at + 2)
+        store(out, 32 * b, as_floats(codes[0] - levels) * d)
+        store(out, 32 * b + 8, as_floats(codes[1] - levels) * d)
+        store(out, 32 * b + 16, as_floats(codes[2] - levels) * d)
+        store(out, 32 * b + 24, as_floats(codes[3] - levels) * d)
 
 
 @kernel
 def encode_minimum(x, out, bits):
     """Q4_1, Q5_1. x: float32 (blocks, 32) -> out: uint8 (blocks, 4 + 4 * bits)."""
-    weights, data = x.reshape(-1), out.reshape(-1)
     lane = np.empty(256, np.float32)
     inverses, offsets, lows = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     halves = np.empty(WIDTH, np.int32)
     sizes = splat(NONE)
     for start in range(0, x.shape[0], WIDTH):
         count = min(WIDTH, x.shape[0] - start)
-        take_blocks(weights, 32 * start, count, lane)
+        take_blocks(x, 32 * start, count, lane)
         low = high = load(lane, 0)  # of zeros the first is the lowest
         for i in range(0, 256, WIDTH):
             v = load(lane, i)
@@ -220,15 +217,14 @@ def encode_minimum(x, out, bits):
         store(halves, 0, halves_of(d) | halves_of(low) << 16)
         for b in range(count):
             to = (start + b) * out.shape[1]
-            put_word(data, to, halves[b])
-            write_rounded(weights, 32 * (start + b), inverses[b], lows[b], offsets[b], bits, data, to + 4)
+            put_word(out, to, halves[b])
+            write_rounded(x, 32 * (start + b), inverses[b], lows[b], offsets[b], bits, out, to + 4)
     return np.int32(largest_of(sizes)).view(np.float32)
 
 
 @kernel
 def encode_minimum_important(x, importance, out, bits):
     """Q4_1, Q5_1. importance: float32 (blocks of a row, 32)."""
-    data = out.reshape(-1)
     lane, weights, trial = np.empty(512, np.float32), np.empty(512, np.float32), np.empty(512, np.float32)
     scale, minimum, inverse = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
     low, power = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
@@ -248,28 +244,27 @@ def encode_minimum_important(x, importance, out, bits):
         store(low, 0, found[3])
         for b in range(count):
             at, to, by, from_ = 32 * (start + b), (start + b) * out.shape[1], inverse[b], low[b]
-            write_half(scale[b], data, to)
-            write_half(-minimum[b], data, to + 2)
+            write_half(scale[b], out, to)
+            write_half(-minimum[b], out, to + 2)
             first = held_codes((load(x, at) - from_) * by, NONE, top)
             second = held_codes((load(x, at + 8) - from_) * by, NONE, top)
             third = held_codes((load(x, at + 16) - from_) * by, NONE, top)
             fourth = held_codes((load(x, at + 24) - from_) * by, NONE, top)
-            write_codes(first, second, third, fourth, bits, data, to + 4)
+            write_codes(first, second, third, fourth, bits, out, to + 4)
 
 
 @kernel
 def decode_minimum(data, out, bits):
     """Q4_1, Q5_1. data: uint8 (blocks, 4 + 4 * bits) -> out: float32 (blocks, 32)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
         at = b * data.shape[1]
-        d = read_half(stored, at)
-        m = read_half(stored, at + 2)
-        codes = read_codes(stored, bits, at + 4)
-        store(values, 32 * b, as_floats(codes[0]) * d + m)
-        store(values, 32 * b + 8, as_floats(codes[1]) * d + m)
-        store(values, 32 * b + 16, as_floats(codes[2]) * d + m)
-        store(values, 32 * b + 24, as_floats(codes[3]) * d + m)
+        d = read_half(data, at)
+        m = read_half(data, at + 2)
+        codes = read_codes(data, bits, at + 4)
+        store(out, 32 * b, as_floats(codes[0]) * d + m)
+        store(out, 32 * b + 8, as_floats(codes[1]) * d + m)
+        store(out, 32 * b + 16, as_floats(codes[2]) * d + m)
+        store(out, 32 * b + 24, as_floats(codes[3]) * d + m)
 
 
 @inlined
@@ -289,23 +284,21 @@ def write_bytes(x, at, out, to):
 @kernel
 def encode_q8_0(x, out):
     """x: float32 (blocks, 32) -> out: uint8 (blocks, 34)."""
-    weights, data = x.reshape(-1), out.reshape(-1)
     size = NONE
     for b in range(x.shape[0]):
         to = 34 * b
-        largest, d = write_bytes(weights, 32 * b, data, to + 2)
+        largest, d = write_bytes(x, 32 * b, out, to + 2)
         size = larger_size(size, largest)
-        write_half(d, data, to)
+        write_half(d, out, to)
     return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_q8_0(data, out):
     """data: uint8 (blocks, 34) -> out: float32 (blocks, 32)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
-    signed = stored.view(np.int8)
+    signed = data.view(np.int8)
     for b in range(data.shape[0]):
         at = 34 * b
-        d = read_half(stored, at)
+        d = read_half(data, at)
         for i in range(0, 32, 8):
-            store(values, 32 * b + i, as_floats(load(signed, at + 2 + i)) * d)
+            store(out, 32 * b + i, as_floats(load(signed, at + 2 + i)) * d)

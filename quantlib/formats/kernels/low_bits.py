@@ -4,7 +4,19 @@ import numpy as np
 
 from quantlib.formats.kernels.magnitudes import INFINITE, larger_size, largest_magnitude, rounded_away
 from quantlib.formats.kernels.scalar import ONE, ZERO, inlined, kernel, read_half, write_half
-from quantlib.formats.kernels.simd import as_floats, flag_bits, lanes, larger, load, select, smaller, splat, store
+from quantlib.formats.kernels.simd import (
+    as_floats,
+    flag_bits,
+    lanes,
+    larger,
+    load,
+    pick,
+    put,
+    select,
+    smaller,
+    splat,
+    store,
+)
 
 NONE = np.int32(0)
 
@@ -12,28 +24,26 @@ NONE = np.int32(0)
 @kernel
 def encode_q1_0(x, out):
     """x: float32 (blocks, 128) -> out: uint8 (blocks, 18)."""
-    weights, data = x.reshape(-1), out.reshape(-1)
     size = NONE
     for b in range(x.shape[0]):
         total = ZERO  # in order, which is what takes the time
         for i in range(128 * b, 128 * b + 128):
-            total += abs(weights[i])
-        size = larger_size(size, largest_magnitude(weights, 128 * b, 128))
-        write_half(total / np.float32(128), data, 18 * b)
+            total += abs(pick(x, i))
+        size = larger_size(size, largest_magnitude(x, 128 * b, 128))
+        write_half(total / np.float32(128), out, 18 * b)
         for byte in range(16):
-            data[18 * b + 2 + byte] = np.uint8(flag_bits(load(weights, 128 * b + 8 * byte) >= ZERO))
+            put(out, 18 * b + 2 + byte, flag_bits(load(x, 128 * b + 8 * byte) >= ZERO))
     return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_q1_0(data, out):
     """data: uint8 (blocks, 18) -> out: float32 (blocks, 128)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        d = splat(read_half(stored, 18 * b))
+        d = splat(read_half(data, 18 * b))
         for byte in range(16):
-            plus = (splat(np.int32(stored[18 * b + 2 + byte])) >> lanes(0, 1)) & 1
-            store(values, 128 * b + 8 * byte, select(plus == 1, d, d * -ONE))
+            plus = (splat(np.int32(pick(data, 18 * b + 2 + byte))) >> lanes(0, 1)) & 1
+            store(out, 128 * b + 8 * byte, select(plus == 1, d, d * -ONE))
 
 
 @inlined
@@ -46,34 +56,32 @@ def q2_codes(x, inverse):
 @kernel
 def encode_q2_0(x, out):
     """x: float32 (blocks, 64) -> out: uint8 (blocks, 18)."""
-    weights, data = x.reshape(-1), out.reshape(-1)
     placed = np.empty(8, np.int32)
     size = NONE
     for b in range(x.shape[0]):
-        d = largest_magnitude(weights, 64 * b, 64)
+        d = largest_magnitude(x, 64 * b, 64)
         size = larger_size(size, d)
         inverse = ONE / d
         usable = inverse < INFINITE  # below 2**-128 it is not, and ggml's codes are the lowest; for d = 0 they are 1
-        write_half(d, data, 18 * b)
+        write_half(d, out, 18 * b)
         for i in range(8):
-            store(placed, 0, q2_codes(load(weights, 64 * b + 8 * i), inverse if usable else ZERO))
+            store(placed, 0, q2_codes(load(x, 64 * b + 8 * i), inverse if usable else ZERO))
             low = placed[0] | placed[1] | placed[2] | placed[3]
             high = placed[4] | placed[5] | placed[6] | placed[7]
-            data[18 * b + 2 + 2 * i] = np.uint8(low)
-            data[18 * b + 3 + 2 * i] = np.uint8(high)
+            put(out, 18 * b + 2 + 2 * i, low)
+            put(out, 18 * b + 3 + 2 * i, high)
         if not usable and d != ZERO:
-            data[18 * b + 2 : 18 * b + 18] = 0
+            out[b, 2:] = 0
     return np.int32(size).view(np.float32)
 
 
 @kernel
 def decode_q2_0(data, out):
     """data: uint8 (blocks, 18) -> out: float32 (blocks, 64)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        d = read_half(stored, 18 * b)
+        d = read_half(data, 18 * b)
         for i in range(8):
             at = 18 * b + 2 + 2 * i
-            both = np.int32(stored[at]) | np.int32(stored[at + 1]) << np.int32(8)
+            both = np.int32(pick(data, at)) | np.int32(pick(data, at + 1)) << np.int32(8)
             codes = (splat(np.int32(both)) >> lanes(0, 2)) & 3
-            store(values, 64 * b + 8 * i, as_floats(codes - 1) * d)
+            store(out, 64 * b + 8 * i, as_floats(codes - 1) * d)

@@ -5,7 +5,7 @@ import numpy as np
 from quantlib.formats.blocks.microscaling import VALUES, power_of_two, small_float, whole_logarithm
 from quantlib.formats.kernels.magnitudes import larger_size, largest_magnitude
 from quantlib.formats.kernels.scalar import HALF, ZERO, inlined, kernel, part
-from quantlib.formats.kernels.simd import as_floats, load, magnitude, select, splat, store
+from quantlib.formats.kernels.simd import as_floats, load, magnitude, pick, put, select, splat, store
 
 TABLE = VALUES.astype(np.float32)
 POWERS = power_of_two(np.arange(256, dtype=np.uint8))
@@ -76,43 +76,41 @@ def power_for(largest):
 @kernel
 def encode_mxfp4(x, out):
     """x: float32 (blocks, 32) -> out: uint8 (blocks, 17)."""
-    weights, data = x.reshape(-1), out.reshape(-1)
     size = NONE
     for b in range(x.shape[0]):
         at, to = 32 * b, 17 * b
-        largest = largest_magnitude(weights, at, 32)
+        largest = largest_magnitude(x, at, 32)
         size = larger_size(size, largest)
         e = power_for(largest)
         scale = POWERS[e]
-        data[to] = e
+        put(out, to, e)
         for i in range(0, 16, 8):
-            first, second = load(weights, at + i), load(weights, at + 16 + i)
+            first, second = load(x, at + i), load(x, at + 16 + i)
             if e == OVERFLOWING:
                 low, high = scanned_codes(first, scale), scanned_codes(second, scale)
             else:
                 low, high = nearest_codes(first, scale), nearest_codes(second, scale)
-            store(data, to + 1 + i, low | high << 4)
+            store(out, to + 1 + i, low | high << 4)
     return np.int32(size).view(np.float32)
 
 
 @kernel
 def encode_nvfp4(x, out):
     """x: float32 (blocks, 64) -> out: uint8 (blocks, 36)."""
-    weights, data = x.reshape(-1), out.reshape(-1)
     size = NONE
     for b in range(x.shape[0]):
         for j in range(4):
             at, to = 64 * b + 16 * j, 36 * b
-            largest = largest_magnitude(weights, at, 16)
+            largest = largest_magnitude(x, at, 16)
             size = larger_size(size, largest)
             e = to_small_float(largest / np.float32(6))
-            data[to + j] = e
+            put(out, to + j, e)
             scale = SMALL[e] if e else np.float32(np.inf)  # under a scale of zero all values are the first
             if largest > LARGEST:
-                low, high = scanned_codes(load(weights, at), scale), scanned_codes(load(weights, at + 8), scale)
+                low, high = scanned_codes(load(x, at), scale), scanned_codes(load(x, at + 8), scale)
             else:
-                low, high = nearest_codes(load(weights, at), scale), nearest_codes(load(weights, at + 8), scale)
-            store(data, to + 4 + 8 * j, low | high << 4)
+                low, high = nearest_codes(load(x, at), scale), nearest_codes(load(x, at + 8), scale)
+            store(out, to + 4 + 8 * j, low | high << 4)
     return np.int32(size).view(np.float32)
 
 
@@ -127,22 +125,20 @@ def value_of(code):
 @kernel
 def decode_mxfp4(data, out):
     """data: uint8 (blocks, 17) -> out: float32 (blocks, 32)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
-        scale = POWERS[stored[17 * b]]
+        scale = POWERS[pick(data, 17 * b)]
         for i in range(0, 16, 8):
-            pairs = load(stored, 17 * b + 1 + i)
-            store(values, 32 * b + i, value_of(pairs & 15) * scale)
-            store(values, 32 * b + 16 + i, value_of(pairs >> 4) * scale)
+            pairs = load(data, 17 * b + 1 + i)
+            store(out, 32 * b + i, value_of(pairs & 15) * scale)
+            store(out, 32 * b + 16 + i, value_of(pairs >> 4) * scale)
 
 
 @kernel
 def decode_nvfp4(data, out):
     """data: uint8 (blocks, 36) -> out: float32 (blocks, 64)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
         for j in range(4):
-            scale = SMALL[stored[36 * b + j]]
-            pairs = load(stored, 36 * b + 4 + 8 * j)
-            store(values, 64 * b + 16 * j, value_of(pairs & 15) * scale)
-            store(values, 64 * b + 16 * j + 8, value_of(pairs >> 4) * scale)
+            scale = SMALL[pick(data, 36 * b + j)]
+            pairs = load(data, 36 * b + 4 + 8 * j)
+            store(out, 64 * b + 16 * j, value_of(pairs & 15) * scale)
+            store(out, 64 * b + 16 * j + 8, value_of(pairs >> 4) * scale)

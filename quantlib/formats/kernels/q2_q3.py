@@ -11,7 +11,7 @@ from quantlib.formats.kernels.searches import (
     symmetric_codes,
     symmetric_scale,
 )
-from quantlib.formats.kernels.simd import WIDE, WIDTH, as_floats, load, load_wide, magnitude, splat, store
+from quantlib.formats.kernels.simd import WIDE, WIDTH, as_floats, load, load_wide, magnitude, pick, splat, store
 from quantlib.formats.kernels.super_scales import nearest_sub_codes, positive_sub_codes, turn_groups
 
 GROUPS = 16
@@ -121,19 +121,18 @@ def encode_q2_k_important(x, importance, out):
 @kernel
 def decode_q2_k(data, out):
     """data: uint8 (blocks, 84) -> out: float32 (blocks, 256)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
         at = 84 * b
-        d = read_half(stored, at + 80)
-        dmin = read_half(stored, at + 82)
+        d = read_half(data, at + 80)
+        dmin = read_half(data, at + 82)
         for j in range(GROUPS):
-            scale = d * np.float32(stored[at + j] & 15)
-            minimum = dmin * np.float32(stored[at + j] >> 4)
+            scale = d * np.float32(pick(data, at + j) & 15)
+            minimum = dmin * np.float32(pick(data, at + j) >> 4)
             half, shift = j // 8, 2 * (j % 8 // 2)
             first = at + 16 + 32 * half + 16 * (j % 2)
             for i in range(0, GROUP, WIDTH):
-                code = load(stored, first + i) >> shift & 3
-                store(values, 256 * b + j * GROUP + i, as_floats(code) * scale - minimum)
+                code = load(data, first + i) >> shift & 3
+                store(out, 256 * b + j * GROUP + i, as_floats(code) * scale - minimum)
 
 
 @part
@@ -264,16 +263,15 @@ def write_q3_block(x, at, super_scale, sc, inverse, codes, out):
 @kernel
 def decode_q3_k(data, out):
     """data: uint8 (blocks, 110) -> out: float32 (blocks, 256)."""
-    stored, values = data.reshape(-1), out.reshape(-1)
     for b in range(data.shape[0]):
         at = 110 * b
-        d = read_half(stored, at + 108)
+        d = read_half(data, at + 108)
         for j in range(GROUPS):
-            low = stored[at + 96 + j % 8] >> (4 * (j // 8))
-            high = stored[at + 104 + j % 4] >> (2 * (j // 4))
+            low = pick(data, at + 96 + j % 8) >> (4 * (j // 8))
+            high = pick(data, at + 104 + j % 4) >> (2 * (j // 4))
             scale = d * np.float32(np.int32((low & 15) | ((high & 3) << 4)) - 32)
             half, shift = j // 8, 2 * (j % 8 // 2)
             for i in range(16 * (j % 2), 16 * (j % 2) + GROUP, WIDTH):
-                code = load(stored, at + 32 + 32 * half + i) >> shift & 3
-                code = code | (load(stored, at + i) >> j // 2 & 1) << 2
-                store(values, 256 * b + j * GROUP + i - 16 * (j % 2), as_floats(code - 4) * scale)
+                code = load(data, at + 32 + 32 * half + i) >> shift & 3
+                code = code | (load(data, at + i) >> j // 2 & 1) << 2
+                store(out, 256 * b + j * GROUP + i - 16 * (j % 2), as_floats(code - 4) * scale)
