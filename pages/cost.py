@@ -261,9 +261,7 @@ def show_sweep(recipe: str) -> None:
         f"the demo model, {sweep.measured[0].total.tokens:,} tokens of {' and '.join(sweep.texts)} in windows "
         f"of {sweep.context}; made by `{stored.SWEEP}`",
     )
-    with st.expander("Each step in words"):
-        for words in found.words:
-            st.markdown(words)
+    captions.folded("Each step in words", "steps-in-words", lambda: st.markdown("\n\n".join(found.words)))
 
 
 def show_sensitivity() -> None:

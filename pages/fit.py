@@ -163,9 +163,10 @@ def show_speed(needs: list, machine, advice: fit.Advice) -> None:
         f"prompt is another matter, there arithmetic is the limit. Bandwidth: {MACHINES_SOURCE}.",
     )
     rows = fitting.table(needs, int(machine.memory), machine.bandwidth)
-    with st.expander("Every recipe in numbers"):
-        sizes = {n: st.column_config.NumberColumn(format="localized") for n in ("weights", "keys and values", "total")}
-        st.dataframe(rows, column_config=sizes, hide_index=True)
+    sizes = {n: st.column_config.NumberColumn(format="localized") for n in ("weights", "keys and values", "total")}
+    captions.folded(
+        "Every recipe in numbers", "numbers", lambda: st.dataframe(rows, column_config=sizes, hide_index=True)
+    )
     captions.data(lambda: tables.as_csv(rows), "what-fits.csv")
     captions.show_python(
         snippet(machine),

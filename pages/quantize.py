@@ -161,13 +161,14 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
     st.markdown(f"Which matrix gets which format in **{plan.recipe.name}**. Point at one to read why.")
     drawing.draw(runs.format_map(plan), key="format-map")
     rows = tables.plan(plan)["tensors"]
-    with st.expander(f"All {len(rows)} tensors, and why each gets its format"):
-        st.dataframe(
-            rows,
-            column_order=["name", "shape", "source", "target", "bpw", "nbytes", "reason"],
-            column_config={"nbytes": st.column_config.NumberColumn("bytes", format="localized")},
-            hide_index=True,
-        )
+    table = partial(
+        st.dataframe,
+        rows,
+        column_order=["name", "shape", "source", "target", "bpw", "nbytes", "reason"],
+        column_config={"nbytes": st.column_config.NumberColumn("bytes", format="localized")},
+        hide_index=True,
+    )
+    captions.folded(f"All {len(rows)} tensors, and why each gets its format", "tensors", table)
 
 
 def show_job(opened: Opened, plan: ql.Plan, file_name: str) -> None:
@@ -217,19 +218,20 @@ def show_outcome(job: Job) -> None:
     )
     drawing.draw(runs.error_map(result.tensors), key="error-map")
     captions.receipt("measured", "on every weight of this run, decoded from the bytes in the file")
-    with st.expander("As a table"):
-        st.dataframe(
-            tables.result(result)["tensors"],
-            column_order=["name", "source", "target", "relative", "sqnr", "rmse", "largest_error", "nbytes"],
-            column_config={
-                "relative": st.column_config.NumberColumn("relative error", format="percent"),
-                "sqnr": st.column_config.NumberColumn("SQNR, dB", format="%.1f"),
-                "rmse": st.column_config.NumberColumn("rmse", format="%.2e"),
-                "largest_error": st.column_config.NumberColumn("largest error", format="%.2e"),
-                "nbytes": st.column_config.NumberColumn("bytes", format="localized"),
-            },
-            hide_index=True,
-        )
+    table = partial(
+        st.dataframe,
+        tables.result(result)["tensors"],
+        column_order=["name", "source", "target", "relative", "sqnr", "rmse", "largest_error", "nbytes"],
+        column_config={
+            "relative": st.column_config.NumberColumn("relative error", format="percent"),
+            "sqnr": st.column_config.NumberColumn("SQNR, dB", format="%.1f"),
+            "rmse": st.column_config.NumberColumn("rmse", format="%.2e"),
+            "largest_error": st.column_config.NumberColumn("largest error", format="%.2e"),
+            "nbytes": st.column_config.NumberColumn("bytes", format="localized"),
+        },
+        hide_index=True,
+    )
+    captions.folded("As a table", "table", table)
 
 
 def look_at_result(job: Job) -> None:

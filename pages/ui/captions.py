@@ -3,7 +3,7 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import streamlit as st
@@ -38,24 +38,31 @@ def data(csv: str | Callable[[], str], file_name: str, key: str | None = None) -
 
 
 @st.fragment
+def folded(label: str, key: str, draw: Callable[[], object]) -> None:
+    """A box whose content is drawn when somebody opens it: a browser works on what closed boxes hold, too."""
+    with st.expander(label, key=f"folded-{key}", on_change="rerun") as box:
+        if box.open:
+            draw()
+
+
 def show_python(snippet: str, *sources: Callable, shell: str | None = None) -> None:
     """The snippet that reproduces a page's numbers, the same from a shell, and the code that ran.
 
-    It comes when somebody opens the box: what colours code is the largest of all scripts that a browser has to read.
     One element for all of it: the browser draws every element anew at each interaction.
     """
     functions = list(dict.fromkeys(map(_function, sources)))
     about = functions[0].__qualname__ if functions else "all"
-    with st.expander("Show the Python", key=f"python-{about}", on_change="rerun") as box:
-        if not box.open:
-            return
-        parts = [_fenced(snippet, "python")]
-        if shell:
-            parts += ["From a shell:", _fenced(shell, "bash")]
-        for function in functions:
-            named = f"The code that ran, `{function.__module__}.{function.__qualname__}`:"
-            parts += [named, _fenced(_text_of(function), "python")]
-        st.markdown("\n\n".join(parts))
+    folded("Show the Python", f"python-{about}", lambda: st.markdown(_code(snippet, functions, shell)))
+
+
+def _code(snippet: str, functions: Iterable[Callable], shell: str | None) -> str:
+    parts = [_fenced(snippet, "python")]
+    if shell:
+        parts += ["From a shell:", _fenced(shell, "bash")]
+    for function in functions:
+        named = f"The code that ran, `{function.__module__}.{function.__qualname__}`:"
+        parts += [named, _fenced(_text_of(function), "python")]
+    return "\n\n".join(parts)
 
 
 def _fenced(code: str, language: str) -> str:
