@@ -232,7 +232,8 @@ def train(model, data, args, work):
     while True:
         minutes = spent + (time.monotonic() - began) / 60
         progress = max(tokens / args.tokens, minutes / args.minutes)
-        if step % args.every == 0 or progress >= 1:
+        logged = bool(log) and log[-1]["step"] == step  # by the run that this one goes on from
+        if not logged and (step % args.every == 0 or progress >= 1):
             held = held_out_nats(model, data["valid"], device, limit=64)
             log.append(
                 {
