@@ -1,5 +1,6 @@
 """A server for each module of browser tests, and a browser with a window of a chosen size and theme."""
 
+import asyncio
 import os
 import re
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -129,6 +131,12 @@ def shoot(request):
         page.set_viewport_size({"width": 1440, "height": 900})
 
     return take
+
+
+def finished(work):
+    """What a coroutine returns, run in a thread of its own: the browser's loop runs in this one."""
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(asyncio.run, work).result()
 
 
 def no_sideways_scroll(page) -> bool:

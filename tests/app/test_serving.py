@@ -1,25 +1,17 @@
 """The server as a whole: damaged files, and a kill in the middle of a job."""
 
-import asyncio
 import os
 import signal
 import time
 import urllib.error
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bringing import bring
-from conftest import free_port, running, start_server
+from conftest import finished, free_port, running, start_server
 from hostile import attack
 from person import Person
 from synthetic import write_gguf
-
-
-def finished(work):
-    """What a coroutine returns, run in a thread of its own: the browser's loop runs in this one."""
-    with ThreadPoolExecutor(1) as one:
-        return one.submit(asyncio.run, work).result()
 
 
 def test_damaged_files_are_refused_and_nobody_else_notices(tmp_path):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import finished
 
 from pages.ui import menu
 from pages.ui.sending import send_at_once
@@ -35,8 +36,8 @@ async def delays(prepare) -> bool:
 
 
 def test_connections_send_at_once():
-    assert asyncio.run(delays(lambda: None)), "asyncio sees to it by itself now; send_at_once can go"
-    assert not asyncio.run(delays(send_at_once))
+    assert finished(delays(lambda: None)), "asyncio sees to it by itself now; send_at_once can go"
+    assert not finished(delays(send_at_once))
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.file)
