@@ -93,6 +93,7 @@ SECTIONS = {
     "Learn": [chapter for chapter in CHAPTERS if chapter.written],
     "Use": [OPEN, INSPECT, QUANTIZE, EXPORT, EVALUATE],
 }
+ENTRIES = [entry for entries in SECTIONS.values() for entry in entries]
 
 
 def number(chapter: Entry) -> int:

@@ -23,12 +23,11 @@ async def rehearse() -> None:
     started = time.monotonic()
     try:
         async with Visitor(f"127.0.0.1:{st.get_option('server.port')}{routes.prefix()}", PATIENCE) as visitor:
-            for entries in menu.SECTIONS.values():
-                for entry in entries:
-                    began = time.monotonic()
-                    await visitor.visit(entry.address)
-                    await try_choices(visitor)
-                    LOG.info("Rehearsed %s in %.0f s.", entry.title, time.monotonic() - began)
+            for entry in menu.ENTRIES:
+                began = time.monotonic()
+                await visitor.visit(entry.address)
+                await try_choices(visitor)
+                LOG.info("Rehearsed %s in %.0f s.", entry.title, time.monotonic() - began)
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
         LOG.warning("The rehearsal ended early: %s. Is 127.0.0.1 among server.allowedHosts?", error)
         return

@@ -44,7 +44,7 @@ def import_ahead(address: str) -> None:
     """Import what a page imports, while the browser that asked for it is still reading Streamlit's scripts."""
     import streamlit.emojis  # noqa: F401, what checks the menu's icons
 
-    entries = {entry.address: entry for section in menu.SECTIONS.values() for entry in section}
+    entries = {entry.address: entry for entry in menu.ENTRIES}
     source = Path(entries.get(address, menu.HOME).path)
     imports = [node for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.Import | ast.ImportFrom)]
     exec(compile(ast.Module(imports, []), source, "exec"), {})

@@ -13,7 +13,6 @@ from pages.ui import menu
 from pages.ui.sending import send_at_once
 
 ROOT = Path(__file__).parents[2]
-ENTRIES = [entry for section in menu.SECTIONS.values() for entry in section]
 
 
 async def delays(prepare) -> bool:
@@ -40,7 +39,7 @@ def test_connections_send_at_once():
     assert not finished(delays(send_at_once))
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.file)
+@pytest.mark.parametrize("entry", menu.ENTRIES, ids=lambda entry: entry.file)
 def test_a_page_s_imports_can_begin_without_it(entry):
     """In a process of its own, where nothing of it is there yet; and no address, known or not, stops the server."""
     code = f"from pages.ui.warmup import import_ahead; import_ahead({entry.address!r}); import_ahead('../nowhere')"

@@ -12,10 +12,11 @@ from quantlib.formats.blocks.iquants_search import ALL, OFF_GRID
 from quantlib.formats.kernels.bits import pieces, read_code, write_code
 from quantlib.formats.kernels.grid_groups import PARITY, take_groups
 from quantlib.formats.kernels.lanes import NO_IMPORTANCE
-from quantlib.formats.kernels.magnitudes import nearest_ints
+from quantlib.formats.kernels.magnitudes import SIGN, nearest_ints
 from quantlib.formats.kernels.neighbours import nearest_point, neighbours
 from quantlib.formats.kernels.scalar import (
     HALF,
+    NONE,
     ONE,
     ZERO,
     clamped_int,
@@ -44,8 +45,6 @@ from quantlib.formats.kernels.simd import (
 from quantlib.formats.kernels.super_scales import positive_scale
 from quantlib.formats.rows import read_only
 
-NONE = np.int32(0)
-SIGN = np.int32(-0x80000000)
 ON_GRID = np.int32(1 << 24)  # added to the number of a point that rounding alone has found
 UNSET = np.int32(1 << 25)  # no point yet
 
@@ -213,8 +212,7 @@ def encode_by_grid(x, importance, rule, near, q_bits, sign_bits, sc_bits, out):
                 for p in range(points):
                     point = number_of(pick(found, (2 * points + p) * WIDTH + k), near.points)
                     put(number, (g + k) * points + p, point)
-        for i in range(out.shape[1]):
-            put(out, b * out.shape[1] + i, 0)
+        out[b, :] = 0
         write_block(number, signs, scale, used, rule, q_bits, sign_bits, sc_bits, out, b * out.shape[1])
 
 

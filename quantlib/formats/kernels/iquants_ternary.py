@@ -240,8 +240,7 @@ def encode_ternary_grid(x, importance, near, d_bits, q_bits, sc_bits, delta_bits
             store(own, 256 + i, weigh(v, importance, place + i, power, ZERO))
         for g in range(0, groups, WIDTH):
             search_groups(own, g * n, 256, n, near, order, sums, levels, scales, number, down, scale, g)
-        for i in range(out.shape[1]):
-            put(out, b * out.shape[1] + i, 0)
+        out[b, :] = 0
         write_block(own, number, down, scale, sc, near, d_bits, q_bits, sc_bits, delta_bits, out, b * out.shape[1])
 
 

@@ -16,7 +16,7 @@ from quantlib.formats.kernels.magnitudes import (
     largest_magnitude,
     rounded_away,
 )
-from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, inlined, kernel, part, read_half, write_half
+from quantlib.formats.kernels.scalar import HALF, NONE, ONE, ZERO, inlined, kernel, part, read_half, write_half
 from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, symmetric_codes, symmetric_scale
 from quantlib.formats.kernels.simd import (
     WIDE,
@@ -40,8 +40,6 @@ from quantlib.formats.kernels.simd import (
     store,
     turn,
 )
-
-NONE = np.int32(0)
 
 
 @part

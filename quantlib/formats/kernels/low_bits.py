@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantlib.formats.kernels.magnitudes import INFINITE, larger_size, largest_magnitude, rounded_away
-from quantlib.formats.kernels.scalar import ONE, ZERO, inlined, kernel, read_half, write_half
+from quantlib.formats.kernels.scalar import NONE, ONE, ZERO, inlined, kernel, read_half, write_half
 from quantlib.formats.kernels.simd import (
     as_floats,
     flag_bits,
@@ -17,8 +17,6 @@ from quantlib.formats.kernels.simd import (
     splat,
     store,
 )
-
-NONE = np.int32(0)
 
 
 @kernel

@@ -4,7 +4,7 @@ import numpy as np
 
 from quantlib.formats.blocks.microscaling import VALUES, power_of_two, small_float, whole_logarithm
 from quantlib.formats.kernels.magnitudes import larger_size, largest_magnitude
-from quantlib.formats.kernels.scalar import HALF, ZERO, inlined, kernel, part
+from quantlib.formats.kernels.scalar import HALF, NONE, ZERO, inlined, kernel, part
 from quantlib.formats.kernels.simd import as_floats, load, magnitude, pick, put, select, splat, store
 
 TABLE = VALUES.astype(np.float32)
@@ -14,7 +14,7 @@ SMALL = small_float(np.arange(256, dtype=np.uint8))
 EDGES = tuple((TABLE[:7] + TABLE[1:8]) / np.float32(2))
 LARGEST = np.float32(6 * 448)  # what the largest scale holds
 OVERFLOWING = np.uint8(253)  # the power of two under which the largest values are infinite
-NONE, ONE, MINUS = np.int32(0), np.int32(1), np.int32(8)
+ONE, MINUS = np.int32(1), np.int32(8)
 
 
 def _early() -> np.ndarray:

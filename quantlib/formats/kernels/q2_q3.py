@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantlib.formats.kernels.lanes import gather, important, sums_of_squares
-from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, nearest_int, part, read_half, write_half
+from quantlib.formats.kernels.scalar import NONE, ONE, ZERO, kernel, nearest_int, part, read_half, write_half
 from quantlib.formats.kernels.searches import (
     held_codes,
     refined_scale,
@@ -16,7 +16,6 @@ from quantlib.formats.kernels.super_scales import nearest_sub_codes, positive_su
 
 GROUPS = 16
 GROUP = 16
-NONE = np.int32(0)
 SIZE = np.float32(256)
 Q2_TOP = np.int32(3)
 Q3_LEVELS, Q3_LOWEST, Q3_TOP = np.int32(4), np.int32(-4), np.int32(3)

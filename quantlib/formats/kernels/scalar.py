@@ -23,6 +23,7 @@ inlined = njit(forceinline=True, **WITHIN)
 ZERO = np.float32(0)
 ONE = np.float32(1)
 HALF = np.float32(0.5)
+NONE = np.int32(0)
 MAGIC = np.float32(12582912)  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits
 LOW_23 = np.int32(0x7FFFFF)
 BIT_22 = np.int32(0x400000)

@@ -7,7 +7,7 @@ a vector, one of each group. codes: scratch (16n,), which holds what the docstri
 import numpy as np
 
 from quantlib.formats.kernels.magnitudes import nearest_ints
-from quantlib.formats.kernels.scalar import LEAST, MAGIC, ONE, ZERO, inlined, part
+from quantlib.formats.kernels.scalar import LEAST, MAGIC, NONE, ONE, ZERO, inlined, part
 from quantlib.formats.kernels.simd import (
     WIDE,
     as_floats,
@@ -23,7 +23,6 @@ from quantlib.formats.kernels.simd import (
     store,
 )
 
-NONE = np.int32(0)
 TENTH = np.float32(0.1)
 NAN = np.float32(np.nan)
 ORDINARY = np.float32(1 << 22)  # below it the magic number rounds without wrapping around
