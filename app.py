@@ -15,7 +15,7 @@ if str(ROOT) not in sys.path:
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from pages.ui import first_paint, routes, security, sharing, warmup  # noqa: E402
+from pages.server import first_paint, routes, security, sharing, warmup  # noqa: E402
 
 app = st.App(
     ROOT / "pages" / "ui" / "entry.py",

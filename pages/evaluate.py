@@ -5,10 +5,11 @@ from functools import partial
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, jobview, measuring, model, visits
-from pages.ui.jobs import Job
+from pages.server import visits
+from pages.server.jobs import Job
+from pages.server.opened import Opened, shelf
+from pages.ui import captions, jobview, measuring, model
 from pages.ui.measuring import Evaluation
-from pages.ui.opened import Opened, shelf
 from quantlib import lm
 from quantlib.recipes import RECIPES
 

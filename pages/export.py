@@ -5,9 +5,10 @@ from functools import partial
 
 import streamlit as st
 
-from pages.ui import captions, exporting, jobview, measuring, menu, model, routes, visits
-from pages.ui.jobs import Job
-from pages.ui.opened import Opened
+from pages.server import routes, visits
+from pages.server.jobs import Job
+from pages.server.opened import Opened
+from pages.ui import captions, exporting, jobview, measuring, menu, model
 from quantlib import lm, tables
 from quantlib.exports import CALIBRATED, SCHEMES, Exported, Kind, linears_of
 

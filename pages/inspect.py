@@ -3,9 +3,9 @@
 import streamlit as st
 
 import quantlib as ql
+from pages.server.opened import Opened
 from pages.ui import captions, comparing, drawing, model, tensorview
 from pages.ui.facts import show_facts
-from pages.ui.opened import Opened
 from quantlib import tables
 from quantlib.checkpoints import gguf_view
 from quantlib.figures import strip

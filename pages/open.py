@@ -3,10 +3,11 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import looking, menu, model, visits
+from pages.server import visits
+from pages.server.limits import LIMITS
+from pages.server.opened import Opened, listed, shelf
+from pages.ui import looking, menu, model
 from pages.ui.facts import show_facts
-from pages.ui.limits import LIMITS
-from pages.ui.opened import Opened, listed, shelf
 from pages.ui.uploader import uploader
 from quantlib import tables
 

@@ -6,9 +6,10 @@ from functools import partial
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, files, jobs, jobview, looking, measuring, menu, model, routes, uploads, visits
-from pages.ui.jobs import Job
-from pages.ui.opened import Opened, check_fetchable, shelf
+from pages.server import files, jobs, routes, uploads, visits
+from pages.server.jobs import Job
+from pages.server.opened import Opened, check_fetchable, shelf
+from pages.ui import captions, drawing, jobview, looking, measuring, menu, model
 from pages.ui.uploader import uploader
 from quantlib import lm, tables
 from quantlib.checkpoints import ImportanceMatrix, read_imatrix

@@ -5,9 +5,10 @@ from functools import partial
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, jobs, jobview, model, visits
-from pages.ui.jobs import Job
-from pages.ui.opened import Opened, check_fetchable, shelf
+from pages.server import jobs, visits
+from pages.server.jobs import Job
+from pages.server.opened import Opened, check_fetchable, shelf
+from pages.ui import captions, jobview, model
 from quantlib import inspection, tables
 from quantlib.errors import Cancelled
 from quantlib.figures.report import html_report

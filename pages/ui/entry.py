@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import chrome, looking, menu, warmup
+from pages.server import warmup
+from pages.ui import chrome, looking, menu
 
 with warmup.first_page():
     navigation = st.navigation(

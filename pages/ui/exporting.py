@@ -4,9 +4,9 @@ import tarfile
 from collections.abc import Mapping
 
 import quantlib as ql
+from pages.server.jobs import Job
+from pages.server.opened import Opened, check_fetchable
 from pages.ui import measuring
-from pages.ui.jobs import Job
-from pages.ui.opened import Opened, check_fetchable
 from quantlib import lm
 from quantlib.exports import CALIBRATED, Exported, Kind, export, prepare
 

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from pages.server.opened import Opened
 from pages.ui import model
-from pages.ui.opened import Opened
 from quantlib import tables
 
 

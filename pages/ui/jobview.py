@@ -5,8 +5,8 @@ from typing import Any
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import visits
-from pages.ui.jobs import Job, registry
+from pages.server import visits
+from pages.server.jobs import Job, registry
 from quantlib import tables
 
 

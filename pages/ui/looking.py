@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import model, visits
-from pages.ui.opened import Opened, shelf
+from pages.server import visits
+from pages.server.opened import Opened, shelf
+from pages.ui import model
 
 ADDRESS = "opened"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import files, jobs, uploads
-from pages.ui.jobs import Job
-from pages.ui.limits import LIMITS
+from pages.server import files, jobs, uploads
+from pages.server.jobs import Job
+from pages.server.limits import LIMITS
 from pages.ui.uploader import uploader
 from quantlib import jobs as runs
 from quantlib import lm, tables

@@ -7,8 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 import quantlib as ql
+from pages.server.opened import Opened, identity, shelf
 from pages.ui import captions
-from pages.ui.opened import Opened, identity, shelf
 from quantlib.checkpoints import ImportanceMatrix
 from quantlib.recipes import RECIPES
 

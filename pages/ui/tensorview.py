@@ -3,8 +3,8 @@
 import streamlit as st
 
 import quantlib as ql
+from pages.server.opened import Opened
 from pages.ui import captions, charts, looking, menu, model
-from pages.ui.opened import Opened
 from pages.ui.zooming import zoom
 from quantlib import tables
 from quantlib.figures import rounding, tensor, weights

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import routes, uploads, visits
+from pages.server import routes, uploads, visits
 from pages.ui.component import make
 
 _uploader = make("uploader", "dom.js", "uploader.js")

@@ -6,7 +6,8 @@ import re
 import pytest
 from conftest import settle_chapter
 
-from pages.ui import address, menu, sharing
+from pages.server import sharing
+from pages.ui import address, menu
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 

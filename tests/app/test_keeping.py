@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.ui import files, limits, opened, uploads
-from pages.ui.jobs import Job, Registry
-from pages.ui.limits import Limits
-from pages.ui.visits import Visits
+from pages.server import files, limits, opened, uploads
+from pages.server.jobs import Job, Registry
+from pages.server.limits import Limits
+from pages.server.visits import Visits
 from quantlib.errors import CheckpointError, JobError
 
 
@@ -288,4 +288,4 @@ def test_links_do_not_lead_out(allowed):
 
 def test_the_settings_that_are_documented_are_those_that_there_are():
     text = (Path(__file__).parents[2] / "SERVING.md").read_text(encoding="utf-8")
-    assert limits.table() in text, "SERVING.md: copy the table that pages.ui.limits.table() gives"
+    assert limits.table() in text, "SERVING.md: copy the table that pages.server.limits.table() gives"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import finished
 
+from pages.server.sending import send_at_once
 from pages.ui import menu
-from pages.ui.sending import send_at_once
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ def test_connections_send_at_once():
 @pytest.mark.parametrize("entry", menu.ENTRIES, ids=lambda entry: entry.file)
 def test_a_page_s_imports_can_begin_without_it(entry):
     """In a process of its own, where nothing of it is there yet; and no address, known or not, stops the server."""
-    code = f"from pages.ui.warmup import import_ahead; import_ahead({entry.address!r}); import_ahead('../nowhere')"
+    code = f"from pages.server.warmup import import_ahead; import_ahead({entry.address!r}); import_ahead('../nowhere')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

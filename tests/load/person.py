@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
-from pages.ui.visitor import Visitor, Widget
+from pages.server.visitor import Visitor, Widget
 
 UNEXPECTED = "did not expect"
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from pages.ui import files
-from pages.ui.limits import LIMITS
-from pages.ui.visits import VISITS
+from pages.server import files
+from pages.server.limits import LIMITS
+from pages.server.visits import VISITS
 from quantlib import tables
 from quantlib.errors import CheckpointError, JobError
 

@@ -12,10 +12,11 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from pages.ui import files, jobs, menu, rehearsal
-from pages.ui.limits import LIMITS
-from pages.ui.sending import send_at_once
-from pages.ui.visits import VISITS
+from pages.server import files, jobs, rehearsal
+from pages.server.limits import LIMITS
+from pages.server.sending import send_at_once
+from pages.server.visits import VISITS
+from pages.ui import menu
 
 ROOT = Path(__file__).parents[2]
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pages.ui import uploads
-from pages.ui.jobs import registry
+from pages.server import uploads
+from pages.server.jobs import registry
 from quantlib.errors import QuantlibError
 
 ANNOUNCEMENT_BYTES = 1 << 18

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pages.ui import warmup
-from pages.ui.routes import prefix
+from pages.server import warmup
+from pages.server.routes import prefix
 from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets"

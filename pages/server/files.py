@@ -10,7 +10,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from pages.ui.limits import LIMITS, Limits
+from pages.server.limits import LIMITS, Limits
 from quantlib import tables
 from quantlib.errors import JobError
 

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pages.ui import files
-from pages.ui.limits import LIMITS, Limits
-from pages.ui.visits import VISITS
+from pages.server import files
+from pages.server.limits import LIMITS, Limits
+from pages.server.visits import VISITS
 from quantlib.errors import Cancelled, JobError, QuantlibError
 
 NICE = 5  # workers give way to the threads that answer people

@@ -10,8 +10,9 @@ import time
 import streamlit as st
 import websockets
 
-from pages.ui import menu, routes
-from pages.ui.visitor import Visitor
+from pages.server import routes
+from pages.server.visitor import Visitor
+from pages.ui import menu
 
 LOG = logging.getLogger("quantlib.app")
 PATIENCE = 600  # seconds for one step on a cold server

@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 import quantlib as ql
-from pages.ui import files, uploads
-from pages.ui.limits import LIMITS
-from pages.ui.visits import VISITS
+from pages.server import files, uploads
+from pages.server.limits import LIMITS
+from pages.server.visits import VISITS
 from quantlib import tables
 from quantlib.errors import CheckpointError, JobError
 
