@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FREE = {"errors"}  # imported by all
 LAYERS = [  # a module may import its own layer's package and the layers before it
-    {"formats"},
+    {"formats", "architectures"},
     {"loss_kernel"},
     {"metrics"},
     {"methods", "checkpoints", "recipes"},
@@ -23,6 +23,7 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
 ]
 OUTSIDE = {
     "formats": {"numpy", "numba", "llvmlite", "ml_dtypes", "gguf"},
+    "architectures": {"numpy"},
     "methods": {"numpy", "numba", "ml_dtypes"},
     "metrics": {"numpy"},
     "loss_kernel": {"numba", "numpy"},

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quantlib.architectures import KNOWN
 from quantlib.checkpoints import Checkpoint
 from quantlib.checkpoints.convert.tensors import gguf_name, row_order
 from quantlib.errors import MethodError
 from quantlib.exports.exporting import Packed, Prepared
-from quantlib.exports.folding import Folding
+from quantlib.exports.folding import Folding, makers_of
 from quantlib.exports.linears import declared, linears_of, stored_dtype
 from quantlib.exports.schemes import Kind
 from quantlib.exports.stored import Stored
@@ -20,8 +21,6 @@ from quantlib.lm.model import Model
 from quantlib.lm.quantizing import quantize_layers
 from quantlib.lm.windows import Windows
 from quantlib.methods.catalogue import Method
-
-FOLDABLE = ("llama", "qwen2", "qwen3")  # GGUF's architectures whose norms and matrices follow each other as below
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +60,14 @@ def prepare(
     Raises MethodError where the text is too short, a layer cannot be quantized, or the architecture does not fold.
     """
     linears = {linear.gguf: linear for linear in linears_of(checkpoint).values()}
-    if scheme.folds and model.architecture.name not in FOLDABLE:
+    makers = makers_of(model)
+    if scheme.folds and not makers:
+        foldable = dict.fromkeys(known.name for known in KNOWN if known.folds)
         raise MethodError(
             f"{scheme.name} moves scales into the norms and matrices before, which is done for "
-            f"{', '.join(FOLDABLE)} models, not for {model.architecture.name}; choose another scheme."
+            f"{', '.join(foldable)} models, not for {model.architecture.name}; choose another scheme."
         )
-    order, folding = _row_orders(checkpoint), Folding()
+    order, folding = _row_orders(checkpoint), Folding(makers)
     packed: dict[str, Packed] = {}
     method, others = scheme.methods(model, next(iter(linears.values())).dtype)
     by_name = {name: others.get(name.split(".")[2], method) for name in linears}

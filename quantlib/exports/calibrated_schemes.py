@@ -8,7 +8,7 @@ from quantlib.exports import awq as awq_layout
 from quantlib.exports import compressed
 from quantlib.exports import gptq as gptq_layout
 from quantlib.exports.calibrated import CalibratedScheme, Scaled
-from quantlib.exports.folding import MAKERS
+from quantlib.exports.folding import makers_of
 from quantlib.exports.schemes import GROUP, SCALE_FORMATS, TRANSFORMERS, VLLM
 from quantlib.exports.stored import Stored
 from quantlib.formats.granularity import PerChannel
@@ -79,7 +79,7 @@ def _smooth_methods(model: Model, dtype: np.dtype) -> Methods:
         return [Chosen(r.decoded, r.bpw, r) for r in done]
 
     first, rest = (Method("SmoothQuant", "SmoothQuant", 8, True, choose) for choose in (smoothed, plain))
-    return first, {kind: rest for kind, maker in MAKERS.items() if not maker.endswith("_norm")}
+    return first, {kind: rest for kind, maker in makers_of(model).items() if not maker.endswith("_norm")}
 
 
 def _smooth_store(result: Rounded, rows: np.ndarray, divisor: np.ndarray, dtype: np.dtype) -> Stored:

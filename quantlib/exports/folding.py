@@ -6,42 +6,44 @@ where there are as many value heads as heads.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from quantlib.architectures import by_name
 from quantlib.exports.linears import Linear
-
-# The kind of the tensor that makes the inputs of a kind of matrix.
-MAKERS = {
-    "attn_q": "attn_norm", "attn_k": "attn_norm", "attn_v": "attn_norm",
-    "ffn_gate": "ffn_norm", "ffn_up": "ffn_norm", "ffn_down": "ffn_up", "attn_output": "attn_v",
-}  # fmt: skip
+from quantlib.lm.model import Model
 
 
 @dataclass(frozen=True, eq=False)
 class Folding:
     """Scales that move between matrices, by GGUF's names: a matrix's columns are multiplied by its own, and divided in
-    turn are the rows of the matrix, or the values of the norm, that makes its inputs.
+    turn are the rows of the matrix, or the values of the norm, that makes its inputs. makers: the kind of the tensor
+    that makes the inputs of a kind of matrix, as the architecture declares it.
     """
 
+    makers: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     divisors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def moving(self, name: str, scales: np.ndarray) -> "Folding":
         """With the scales (inputs,) of one more matrix."""
-        return Folding({**self.columns, name: scales}, {**self.divisors, _maker(name): scales})
+        block, layer, kind, _ = name.split(".")
+        maker = f"{block}.{layer}.{self.makers[kind]}.weight"
+        return replace(self, columns={**self.columns, name: scales}, divisors={**self.divisors, maker: scales})
 
     def folded(self, linear: Linear) -> np.ndarray:
         """W · s / divisor, float32: what the codes of a matrix stand for. Whose rows are divided has them in the same
-        order everywhere (MAKERS).
+        order everywhere.
         """
         weight, columns, divisor = linear.weight(), self.columns.get(linear.gguf), self.divisors.get(linear.gguf)
         weight = weight if columns is None else weight * columns
         return weight if divisor is None else weight / divisor[:, None]
 
 
-def _maker(name: str) -> str:
-    """GGUF's name of the tensor that makes the inputs of a matrix."""
-    block, layer, kind, _ = name.split(".")
-    return f"{block}.{layer}.{MAKERS[kind]}.weight"
+def makers_of(model: Model) -> Mapping[str, str]:
+    """The kind of the tensor that makes the inputs of a kind of matrix, in a model's architecture; empty where scales
+    cannot be moved.
+    """
+    declared = by_name(model.architecture.name)
+    return (declared.folds if declared else None) or {}

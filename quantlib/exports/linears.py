@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from quantlib import formats
+from quantlib.architectures import Architecture, Config
 from quantlib.checkpoints import Checkpoint, Tensor
 from quantlib.checkpoints.convert import architecture_of
-from quantlib.checkpoints.convert.architecture import Architecture
-from quantlib.checkpoints.convert.config import Config, read_config
+from quantlib.checkpoints.convert.config import read_config
 from quantlib.checkpoints.convert.tensors import gguf_name
 from quantlib.errors import CheckpointError
 
@@ -66,7 +66,7 @@ def linears_of(checkpoint: Checkpoint) -> Mapping[str, Linear]:
             f"{checkpoint.source} is no Hugging Face folder; exports need one, with config.json and tokenizer files."
         )
     architecture, _ = declared(checkpoint)
-    if any(weight.stacked for weight in architecture.weights):
+    if architecture.has_experts:
         raise CheckpointError(
             f"{checkpoint.source} is a mixture of experts ({architecture.title}), which is not exported; quantize it "
             "to a GGUF file instead."

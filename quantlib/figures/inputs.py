@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from quantlib.architectures import ARCHITECTURES, PLAIN
 from quantlib.checkpoints import Checkpoint
-from quantlib.checkpoints.convert import ARCHITECTURES, LLAMA, gguf_name
+from quantlib.checkpoints.convert import gguf_name
 from quantlib.errors import QuantlibError
 from quantlib.lm import Tokenizer, imatrix, load
 
@@ -55,4 +56,4 @@ def gguf_of(checkpoint: Checkpoint, name: str) -> str | None:
         return name
     config = checkpoint.metadata.get("config")
     model_type = config.get("model_type") if isinstance(config, dict) else None
-    return gguf_name(ARCHITECTURES.get(model_type, LLAMA), name)
+    return gguf_name(ARCHITECTURES.get(model_type, PLAIN), name)

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quantlib.architectures import by_name
 from quantlib.checkpoints import Checkpoint
 from quantlib.errors import CheckpointError
 
-# Layers that see everything, one in so many; the others see a window. Source: load_swa_pattern in llama.cpp's
-# src/models. An architecture that is not listed, and says no pattern itself, is counted as seeing everything.
-FULL_EVERY = {"cohere2": 4, "exaone4": 4, "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "olmo2": 4}
-GEMMA_2_WINDOW = 4096  # where a file does not say it
 MOST_LAYERS = 4096
 
 
@@ -56,13 +53,14 @@ def attention_of(view: Checkpoint) -> tuple[CacheLayer, ...]:
 
 def _windows(view: Checkpoint, layers: int) -> list[int]:
     arch = view.architecture
-    window = _count(view, "attention.sliding_window", GEMMA_2_WINDOW if arch == "gemma2" else 0)
+    declared = by_name(arch)
+    window = _count(view, "attention.sliding_window", declared.window if declared else 0)
     pattern = view.value(f"{arch}.attention.sliding_window_pattern")
     if not window:
         return [0] * layers
     if isinstance(pattern, Sequence | np.ndarray) and len(pattern) == layers:
         return [window if slides else 0 for slides in pattern]
-    every = pattern if isinstance(pattern, int) and pattern > 0 else FULL_EVERY.get(arch or "", 1)
+    every = pattern if isinstance(pattern, int) and pattern > 0 else (declared.global_every or 1 if declared else 1)
     return [0 if layer % every == every - 1 else window for layer in range(layers)]
 
 

@@ -1,4 +1,4 @@
-"""Architectures as values: what makes one kind of transformer differ from another, and the numbers of one model.
+"""The kinds of transformers that run, as they are declared, and the numbers of one model.
 
 Names of tensors and metadata are GGUF's, for every source.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quantlib.architectures import RUNNABLE, Computation, by_name
 from quantlib.checkpoints import Checkpoint
 from quantlib.errors import CheckpointError
 
@@ -17,33 +18,19 @@ MOST = 2**24  # layers, heads and channels that a header may claim
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A kind of transformer. Biases, and an output matrix of its own, are used wherever the checkpoint has them.
+class Architecture(Computation):
+    """A kind of transformer as it is declared, under the name that general.architecture says."""
 
-    norm: "rms" divides by the root of the mean square, "layer" subtracts the mean first and adds a bias.
-    norm_before, norm_after: whether attention and feed-forward read normalized values, and return them normalized.
-    head_norm: queries and keys are normalized head by head ("head") or all heads at once ("all").
-    rotation: which channels turn together, neighbours (2i, 2i + 1) or the two halves (i, i + d/2); None: positions
-    are learned vectors, added to the embedding. unrotated: every so many-th layer knows no positions.
-    activation: "silu" or "gelu" (its tanh form); gated: whether it multiplies a second matrix's output.
-    fused_attention, fused_gate: one matrix for queries, keys and values; one for gate and up.
-    scaled_embedding: whether embeddings are multiplied with sqrt(hidden).
-    global_every: where attention has a window, every so many-th layer sees all tokens all the same; None: no layer.
-    """
-
-    name: str  # as general.architecture says it
-    norm: str = "rms"
-    norm_before: bool = True
-    norm_after: bool = False
-    head_norm: str | None = None
-    rotation: str | None = "halves"
-    unrotated: int | None = None
-    activation: str = "silu"
-    gated: bool = True
-    fused_attention: bool = False
-    fused_gate: bool = False
-    scaled_embedding: bool = False
+    name: str = ""
     global_every: int | None = None
+
+    @classmethod
+    def named(cls, name: str) -> Architecture | None:
+        """The kind of this name; None where none is known or its computation is not declared."""
+        found = by_name(name)
+        if found is None or found.runs is None:
+            return None
+        return cls(**vars(found.runs), name=name, global_every=found.global_every)
 
     def windowed(self, layer: int) -> bool:
         """Whether a window, if the model has one, holds in this layer."""
@@ -81,27 +68,7 @@ class Architecture:
         return found
 
 
-GEMMA2 = Architecture(
-    "gemma2", norm_after=True, activation="gelu", scaled_embedding=True, global_every=2
-)  # and soft caps, which are numbers of the model
-ARCHITECTURES = {
-    a.name: a
-    for a in (
-        Architecture("llama", rotation="neighbours"),  # Mistral and SmolLM are of this kind too
-        Architecture("smollm3", rotation="neighbours", unrotated=4),
-        Architecture("qwen2"),
-        Architecture("qwen3", head_norm="head"),
-        GEMMA2,
-        Architecture(
-            "gemma3", norm_after=True, head_norm="head", activation="gelu", scaled_embedding=True, global_every=6
-        ),
-        Architecture("phi3", fused_attention=True, fused_gate=True),
-        Architecture("olmo2", norm_before=False, norm_after=True, head_norm="all"),
-        Architecture("gpt2", norm="layer", rotation=None, activation="gelu", gated=False, fused_attention=True),
-    )
-}
-# The largest Gemmas divide scores by sqrt(hidden / heads); no key says so, llama.cpp knows them by their layers.
-BY_WIDTH = {("gemma2", 46), ("gemma3", 62)}
+ARCHITECTURES = {name: Architecture.named(name) for name in RUNNABLE}
 
 
 @dataclass(frozen=True)
@@ -199,15 +166,15 @@ def read_shape(view: Checkpoint, architecture: Architecture, window: int | None 
         vocabulary=embedding.shape[0] if embedding is not None and embedding.shape else 0,
         context=read.count("context_length"),
         norm_epsilon=read.number(f"attention.layer_norm_{'rms_' if architecture.norm == 'rms' else ''}epsilon"),
-        rotary=_read_rotary(read, head_dim),
-        scale=1 / math.sqrt(hidden // heads if (architecture.name, layers) in BY_WIDTH else head_dim),
+        rotary=_read_rotary(read, head_dim, architecture.local_base),
+        scale=1 / math.sqrt(hidden // heads if layers in architecture.wide_scale else head_dim),
         window=None if own_window is None else int(own_window),
         attention_cap=read.optional("attn_logit_softcapping"),
         final_cap=read.optional("final_logit_softcapping"),
     )
 
 
-def _read_rotary(read: _Reader, head_dim: int) -> Rotary:
+def _read_rotary(read: _Reader, head_dim: int, local_base: float | None) -> Rotary:
     dims, kind = read.count("rope.dimension_count", head_dim), read.view.value(f"{read.name}.rope.scaling.type")
     if dims > head_dim or dims % 2:
         raise CheckpointError(f"{read.view.source} turns {dims} channels of heads that have {head_dim}.")
@@ -215,7 +182,7 @@ def _read_rotary(read: _Reader, head_dim: int) -> Rotary:
     return Rotary(
         dims=dims,
         base=read.number("rope.freq_base", 10000.0),
-        local_base=read.optional("rope.freq_base_swa", 10000.0 if read.name == "gemma3" else None),
+        local_base=read.optional("rope.freq_base_swa", local_base),
         scaling=str(kind) if kind in ("linear", "yarn", "longrope") else None,
         factor=read.number("rope.scaling.factor", 1.0),
         original_context=None if original is None else int(original),

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from quantlib.architectures import ARCHITECTURES as KINDS
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
 from quantlib.errors import CheckpointError
 from quantlib.lm.architectures import ARCHITECTURES, Architecture, Shape, read_shape
@@ -297,7 +298,8 @@ def load(checkpoint: Checkpoint, decoded: bool | None = None) -> Model:
 
 
 def _window(checkpoint: Checkpoint) -> int | None:
-    """Mistral's window, which only its config.json says: GGUF has no key for it."""
+    """The window that only config.json says, of architectures for which GGUF has no key for it."""
     config = checkpoint.metadata.get("config") if checkpoint.kind == "huggingface" else None
-    window = config.get("sliding_window") if config and config.get("model_type") == "mistral" else None
+    declared = KINDS.get(str(config.get("model_type"))) if config else None
+    window = config.get("sliding_window") if declared is not None and declared.config_window else None
     return window if isinstance(window, int) and window > 0 else None

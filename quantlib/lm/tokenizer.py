@@ -8,8 +8,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
+from quantlib.architectures.pre_tokenizers import DIGITS, WORDS, steps_of
 from quantlib.checkpoints import Checkpoint, gguf_view
-from quantlib.checkpoints.convert.pre_tokenizers import DIGITS, WORDS, steps_of
 from quantlib.checkpoints.convert.vocabulary import CONTROL, USER_DEFINED
 from quantlib.errors import CheckpointError
 

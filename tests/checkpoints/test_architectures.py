@@ -9,12 +9,13 @@ import pytest
 import tiny_models
 from safetensors.numpy import load_file, save_file
 
+from quantlib.architectures import ARCHITECTURES
+from quantlib.architectures.declaration import Key
 from quantlib.checkpoints import gguf_view, open_checkpoint
 from quantlib.checkpoints.base import Tensor
 from quantlib.checkpoints.convert import lazy
-from quantlib.checkpoints.convert.architecture import Key
-from quantlib.checkpoints.convert.architectures import ARCHITECTURES
 from quantlib.checkpoints.convert.config import read_config
+from quantlib.checkpoints.convert.tensors import wanted_tensors
 from quantlib.errors import CheckpointError
 
 ARCHS = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
@@ -56,8 +57,7 @@ def test_defaults_make_a_whole_config(tmp_path, model_type):
     """A config.json that says nothing is a model of the sizes that transformers gives it, and all sizes are there."""
     architecture = ARCHITECTURES[model_type]
     config = read_config(tmp_path / "config.json", {}, architecture)
-    sizes = config.sizes
-    assert all(sizes[size] for weight in architecture.weights for size in weight.shape)
+    assert all(all(wanted.shape) for wanted in wanted_tensors(architecture, config))
 
 
 @pytest.mark.peer

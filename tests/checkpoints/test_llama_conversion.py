@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from quantlib.architectures.pre_tokenizers import PRE_TOKENIZERS, pre_tokenizer_name, steps_of
 from quantlib.checkpoints import gguf_view, open_checkpoint
 from quantlib.checkpoints.convert.general import general_metadata
-from quantlib.checkpoints.convert.pre_tokenizers import PRE_TOKENIZERS, pre_tokenizer_name, steps_of
 
 
 def config_of(folder, **changes):

@@ -7,8 +7,8 @@ import tiny_models
 import tokenizers
 
 import quantlib as ql
+from quantlib.architectures.pre_tokenizers import PRE_TOKENIZERS, pre_tokenizer_name
 from quantlib.checkpoints import Checkpoint, MetadataValue, gguf_view
-from quantlib.checkpoints.convert.pre_tokenizers import PRE_TOKENIZERS, pre_tokenizer_name
 from quantlib.lm import Tokenizer
 from quantlib.lm.tokenizer import WHOLE_WORDS, from_metadata, pre_tokenizer
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
+from quantlib.architectures.pre_tokenizers import DIGITS, PRE_TOKENIZERS, SAME, WORDS, steps_of
 from quantlib.checkpoints import gguf_view, open_checkpoint, write_gguf
 from quantlib.checkpoints.base import MetadataValue
-from quantlib.checkpoints.convert.pre_tokenizers import DIGITS, PRE_TOKENIZERS, SAME, WORDS, steps_of
 
 pytestmark = pytest.mark.peer
 

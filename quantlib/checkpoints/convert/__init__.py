@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from quantlib.architectures import ARCHITECTURES, PLAIN, Architecture
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
-from quantlib.checkpoints.convert.architecture import Architecture
-from quantlib.checkpoints.convert.architectures import ARCHITECTURES, LLAMA
 from quantlib.checkpoints.convert.config import read_config, text_values
 from quantlib.checkpoints.convert.general import count_weights, general_metadata
 from quantlib.checkpoints.convert.hyperparameters import metadata_of
@@ -81,7 +80,7 @@ def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
 def _bare(checkpoint: Checkpoint) -> Checkpoint:
     tensors = {}
     for tensor in checkpoint:
-        name = gguf_name(LLAMA, tensor.name) or tensor.name
+        name = gguf_name(PLAIN, tensor.name) or tensor.name
         if name in tensors:
             raise fault(checkpoint.source, f"holds two tensors that GGUF calls {shown(name)}.")
         tensors[name] = replace(tensor, name=name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from quantlib.architectures import Architecture, Config
+from quantlib.architectures.declaration import FILE_TYPE, Key, Keys
 from quantlib.checkpoints.base import MetadataValue
-from quantlib.checkpoints.convert.architecture import FILE_TYPE, Architecture, Key, Keys
-from quantlib.checkpoints.convert.config import Config
 
 
 def metadata_of(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
+from quantlib.architectures import Config
+from quantlib.architectures.changes import Change, Shape
 from quantlib.checkpoints.base import Tensor
 from quantlib.checkpoints.codecs import codec
 
@@ -39,55 +42,92 @@ def joined(name: str, shape: tuple[int, ...], pieces: Sequence[Rows]) -> Tensor:
     return Tensor(name, shape, first.format, width * math.prod(shape[:-1]), read, first.decode, first.file)
 
 
-def permuted(tensor: Tensor, name: str, heads: int) -> Tensor:
-    """A q or k projection with the rows of each head interleaved: the two halves of a head become neighbours.
+def changed(source: Tensor, name: str, shape: Shape, change: Change, config: Config) -> Tensor:
+    """The tensor under GGUF's name, with its change made whenever rows of it are read."""
+    out = replace(source, name=name)
+    if change.arrange is not None:
+        out = _arranged(out, shape, change, config)
+    elif change.rows is not None:
+        out = _gathered(out, shape, change, config)
+    return out if change.values is None else _recomputed(out, change, config)
 
-    transformers rotates a head's value i with i + d/2, llama.cpp 2i with 2i + 1: row 2i + j of a head comes from row
-    j * d/2 + i. Rows are gathered when they are read.
-    """
-    count = tensor.shape[0]
-    half = count // heads // 2
-    source = np.arange(count).reshape(heads, 2, half)  # (heads, halves, i)
-    source = source.swapaxes(1, 2).reshape(-1)  # (heads, i, halves), flat
-    if len(tensor.shape) == 1:
+
+def _gathered(tensor: Tensor, shape: Shape, change: Change, config: Config) -> Tensor:
+    """Rows of the tensor in another order, or some of them; of a vector, its values."""
+    order = cache(lambda: change.rows(shape, config))
+    if len(shape) == 1:
+        size = row_bytes(tensor) // tensor.shape[0]
 
         def read(start: int, stop: int) -> np.ndarray:
-            data = tensor.read(start, stop)
-            return data.reshape(-1, count, data.shape[-1] // count)[:, source].reshape(stop - start, -1)
+            return tensor.read(0, 1).reshape(-1, size)[order()].reshape(1, -1)[start:stop]
+
+        nbytes = size * shape[0]
     else:
+        width = row_bytes(tensor)
 
         def read(start: int, stop: int) -> np.ndarray:
-            rows = source[start:stop]
-            if not rows.size:
-                return tensor.read(start, stop)
-            low = int(rows.min())
-            return tensor.read(low, int(rows.max()) + 1)[rows - low]
+            out = np.zeros((stop - start, width), np.uint8)
+            for at, low, high, rows in _stretches(order()[start:stop]):
+                found = tensor.read(low, high)
+                out[at : at + (high - low if rows is None else len(rows))] = found if rows is None else found[rows]
+            return out
 
-    return replace(tensor, name=name, read=read)
+        nbytes = width * math.prod(shape[:-1])
+    return replace(tensor, shape=shape, nbytes=nbytes, read=read)
 
 
-def transposed(tensor: Tensor, name: str) -> Tensor:
-    """A matrix with rows and columns exchanged; a read gathers its columns from all rows of the source."""
-    rows, columns = tensor.shape
-    size = row_bytes(tensor) // columns  # bytes of a value
+def _stretches(rows: np.ndarray) -> Iterator[tuple[int, int, int, np.ndarray | None]]:
+    """Reads that together gather these rows: place of the first, start and stop in the source, and which rows of what
+    was read (None: all of them). Rows that follow each other are read alone; where that would be many small reads, all
+    between the first and last is read. Row -1 stands for zeros and is not read.
+    """
+    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
+    if len(cuts) * 8 > len(rows) and rows.min() >= 0:
+        low = int(rows.min())
+        yield 0, low, int(rows.max()) + 1, rows - low
+        return
+    for part in np.split(np.arange(len(rows)), cuts) if len(rows) else ():
+        first = int(rows[part[0]])
+        if first < 0:
+            part = part[1:]  # a zero row, and after it rows that count on from 0
+            first = 0
+        if len(part):
+            yield int(part[0]), first, first + len(part), None
+
+
+def _arranged(tensor: Tensor, shape: Shape, change: Change, config: Config) -> Tensor:
+    """The elements of the tensor, or of each matrix of a stack, in another order; read whole, whatever is asked for."""
+    size = row_bytes(tensor) // tensor.shape[-1]
+    each = shape[1:] if change.by_matrix else shape
+    matrices, rows = (shape[0] if change.by_matrix else 1), math.prod(each[:-1])
+    theirs = tensor.shape[1:] if change.by_matrix else tensor.shape
+    height = math.prod(theirs[:-1])
+
+    def matrix(number: int) -> np.ndarray:
+        x = np.ascontiguousarray(tensor.read(number * height, (number + 1) * height)).view(f"<u{size}")
+        out = change.arrange(x.reshape(theirs), each, config)
+        return np.ascontiguousarray(out).reshape(rows, each[-1]).view(np.uint8)
 
     def read(start: int, stop: int) -> np.ndarray:
-        values = tensor.read(0, rows).reshape(rows, columns, size)
-        return np.ascontiguousarray(values[:, start:stop].swapaxes(0, 1)).reshape(stop - start, rows * size)
+        if stop <= start:
+            return np.empty((0, size * shape[-1]), np.uint8)
+        first, last = start // rows, -(-stop // rows)
+        found = np.concatenate([matrix(number) for number in range(first, min(last, matrices))])
+        return found[start - first * rows : stop - first * rows]
 
-    return replace(tensor, name=name, shape=(columns, rows), read=read)
+    return replace(tensor, shape=shape, nbytes=size * math.prod(shape), read=read)
 
 
-def plus_one(tensor: Tensor, name: str) -> Tensor:
-    """The tensor with 1 added to each value, in half precision where it is stored so and in FP32 otherwise."""
+def _recomputed(tensor: Tensor, change: Change, config: Config) -> Tensor:
+    """The tensor with new numbers: computed in half precision where it is stored so and in FP32 otherwise."""
     spelling, decode = codec("F32")
     dtype = np.float16 if tensor.format == "FP16" else np.float32
 
     def read(start: int, stop: int) -> np.ndarray:
-        values = tensor.rows(start, stop).astype(dtype) + dtype(1)
+        values = change.values(tensor.rows(start, stop).astype(dtype), np.arange(start, stop), config)
         return values.astype(np.float32).view(np.uint8)
 
-    return Tensor(name, tensor.shape, spelling, 4 * tensor.size, read, decode, tensor.file)
+    return Tensor(tensor.name, tensor.shape, spelling, 4 * tensor.size, read, decode, tensor.file)
 
 
 def computed(name: str, values: np.ndarray) -> Tensor:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from quantlib.architectures import Architecture, Config
+from quantlib.architectures.changes import UNCHANGED, Change, Shape
+from quantlib.architectures.declaration import Weight
 from quantlib.checkpoints.base import Tensor, fault, shown
-from quantlib.checkpoints.codecs import codec
 from quantlib.checkpoints.convert import lazy
-from quantlib.checkpoints.convert.architecture import UNCHANGED, Architecture, Change, Shape, Weight
-from quantlib.checkpoints.convert.config import Config
 
 # Buffers that old versions of transformers stored with the weights.
 BUFFERS = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
@@ -68,33 +68,35 @@ def view_tensors(
 
 def wanted_tensors(architecture: Architecture, config: Config) -> Iterator[Wanted]:
     """Every tensor that a model of this config may have, in the order of the declaration, layer by layer."""
+    sizes = architecture.sizes_of(config)
     for weight in architecture.weights:
-        shape = tuple(config.sizes[size] for size in weight.shape)
-        for layer in range(config.layers if "{}" in weight.gguf else 1):
-            yield from _of_layer(weight, shape, layer, config)
+        for layer, theirs in weight.numbered(config):
+            shape = tuple(size(config, layer) if callable(size) else sizes[size] for size in weight.shape)
+            yield from _of_layer(weight, shape, (layer, theirs), sizes)
 
 
-def _of_layer(weight: Weight, shape: Shape, layer: int, config: Config) -> Iterator[Wanted]:
-    gguf = weight.gguf.format(layer)
-    if weight.stacked:
-        stack = tuple(f"{weight.hf}.weight".format(layer, expert) for expert in range(config.experts or 0))
-        fused, change = weight.fused
-        whole = fused.format(layer)
-        sources = ((stack, None), ((whole,), change), ((f"{whole}.weight",), change))
-        yield Wanted(f"{gguf}.weight", shape, weight.needed, sources)
-        return
-    hf = weight.hf.format(layer)
-    names = [hf] if weight.stand_in is None else [hf, weight.stand_in]
-    sources = tuple(((f"{name}.weight",), weight.change) for name in names)
-    yield Wanted(f"{gguf}.weight", shape, weight.needed, sources)
+def _of_layer(
+    weight: Weight, shape: Shape, layers: tuple[int, int], sizes: Mapping[str, int | None]
+) -> Iterator[Wanted]:
+    ours, theirs = layers
+    gguf, suffix = weight.gguf.format(ours), "" if weight.exact else ".weight"
+    numbers = [[theirs, part] for part in range(sizes[weight.over] or 0)] if weight.stacked else [[theirs]]
+    if "{}" not in weight.gguf:
+        numbers = [each[1:] for each in numbers]
+    hf = tuple(weight.hf.format(*each) for each in numbers)
+    first = (tuple(f"{name}{suffix}" for name in hf), None if weight.stacked else weight.change)
+    others = tuple(((f"{s.hf.format(theirs)}{'' if s.exact else '.weight'}",), s.change) for s in weight.others)
+    yield Wanted(f"{gguf}{suffix}", shape, weight.needed, (first, *others))
     if weight.bias != "none":
-        change = UNCHANGED if len(shape) == 1 or weight.change.moves_columns else weight.change
-        yield Wanted(f"{gguf}.bias", shape[:1], weight.bias == "needed", (((f"{hf}.bias",), change),))
+        change = UNCHANGED if weight.change.moves_columns else weight.change
+        if len(shape) == 1:
+            change = UNCHANGED
+        yield Wanted(f"{gguf}.bias", shape[:1], weight.bias == "needed", (((f"{hf[0]}.bias",), change),))
 
 
 def _made(path: Path, wanted: Wanted, sources: list[Tensor], change: Change | None, config: Config) -> Tensor:
     """The wanted tensor of its sources, whose shapes are checked."""
-    shape = wanted.shape[1:] if change is None else change.source_shape(wanted.shape)
+    shape = wanted.shape[1:] if change is None else change.source_shape(wanted.shape, config)
     for source in sources:
         if source.shape != shape:
             raise fault(
@@ -103,7 +105,7 @@ def _made(path: Path, wanted: Wanted, sources: list[Tensor], change: Change | No
                 f"{list(source.shape)}.",
             )
     if change is not None:
-        return change.applied(sources[0], wanted.name, wanted.shape, config)
+        return lazy.changed(sources[0], wanted.name, wanted.shape, change, config)
     if len({source.format for source in sources}) > 1:
         raise fault(path, f"describes experts of one kind, but those of {shown(wanted.name)} are stored in several.")
     return lazy.joined(wanted.name, wanted.shape, [(source, 0, source.nrows) for source in sources])
@@ -169,14 +171,8 @@ def _patterns(architecture: Architecture) -> list[tuple[re.Pattern, Weight]]:
 
 
 def row_order(architecture: Architecture, config: Config, name: str, rows: int) -> np.ndarray:
-    """Which row of Hugging Face's tensor each row of GGUF's is: int (rows,); for matrices that lie alone.
-
-    A tensor of row numbers goes through the change that is declared for this name.
-    """
-    numbers = np.arange(rows, dtype=np.float32).view(np.uint8).reshape(rows, 4)
-    spelling, decode = codec("F32")
-    tensor = Tensor(name, (rows, 1), spelling, 4 * rows, lambda start, stop: numbers[start:stop], decode)
+    """Which row of Hugging Face's tensor each row of GGUF's is: int (rows,); for matrices that lie alone."""
     for pattern, weight in _patterns(architecture):
         if any(pattern.fullmatch(name.removeprefix(prefix)) for prefix in (*architecture.prefixes, "")):
-            return weight.change.applied(tensor, name, tensor.shape, config).rows()[:, 0].astype(np.int64)
+            return weight.change.row_order((rows, 1), config)
     return np.arange(rows)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quantlib.architectures import Architecture
 from quantlib.checkpoints.base import MetadataValue
-from quantlib.checkpoints.convert.architecture import Architecture
 from quantlib.checkpoints.convert.special_tokens import special_metadata
 from quantlib.checkpoints.convert.vocabulary import (
     added_tokens,

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantlib.architectures.pre_tokenizers import pre_tokenizer_name
 from quantlib.checkpoints.base import MappedFile, MetadataValue, fault, shown
-from quantlib.checkpoints.convert.pre_tokenizers import pre_tokenizer_name
 from quantlib.checkpoints.convert.protobuf import BYTES, FIXED32, VARINT, fields
 from quantlib.checkpoints.untrusted import MAX_JSON, Fields, decode_text
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quantlib.checkpoints.convert.architecture import FILE_TYPE, Architecture, Assumed, Key, PlusOne, Tokenizer, Weight
-from quantlib.checkpoints.convert.architectures.parts import (
+from quantlib.architectures.changes import PLUS_ONE
+from quantlib.architectures.computation import Computation
+from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Tokenizer, Weight
+from quantlib.architectures.parts import (
     FEED_FORWARD,
     FREQUENCY,
     HEADS,
@@ -17,21 +19,20 @@ from quantlib.checkpoints.convert.architectures.parts import (
     outer,
     scaling_keys,
 )
-from quantlib.checkpoints.convert.rope import unknown_scaling
+from quantlib.architectures.rope import unknown_scaling
 
-PLUS_ONE = PlusOne()
 NORMS = (
     Weight("blk.{}.attn_norm", "layers.{}.input_layernorm", ("width",), PLUS_ONE),
     Weight("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm", ("width",), PLUS_ONE),
     Weight("blk.{}.ffn_norm", "layers.{}.pre_feedforward_layernorm", ("width",), PLUS_ONE),
     Weight("blk.{}.post_ffw_norm", "layers.{}.post_feedforward_layernorm", ("width",), PLUS_ONE),
 )
-LARGEST = {"gemma2": 46, "gemma3": 62}  # layers of the 27B models
+LARGEST = frozenset({46, 62})  # layers of the 27B models of Gemma 2 and 3
 
 
 def other_attention_scale(config) -> str | None:
     """A warning where the model divides attention by another number than llama.cpp takes for granted."""
-    usual = config.width // config.heads if config.layers in LARGEST.values() else config.head_width
+    usual = config.width // config.heads if config.layers in LARGEST else config.head_width
     if config.query_scalar is None or config.query_scalar == usual:
         return None
     return (
@@ -85,6 +86,9 @@ GEMMA2 = Architecture(
     checks=(unknown_scaling, other_attention_scale),
     ignored=("lm_head.",),  # the embedding, which llama.cpp uses for the output
     tokenizer=Tokenizer(space_prefix=False),
+    runs=Computation(norm_after=True, activation="gelu", scaled_embedding=True, wide_scale=frozenset({46})),
+    global_every=2,
+    window=4096,
 )
 
 GEMMA3 = replace(
@@ -124,6 +128,9 @@ GEMMA3 = replace(
         Assumed("use_bidirectional_attention", (False,)),
         Assumed("sliding_window_pattern", (6,)),
     ),
+    runs=replace(GEMMA2.runs, head_norm="head", wide_scale=frozenset({62}), local_base=10_000.0),
+    global_every=6,
+    window=0,
 )
 
 # The whole of Gemma 3 sees pictures too; GGUF keeps what sees them in a file of its own.

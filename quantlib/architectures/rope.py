@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.checkpoints.base import fault, shown
-from quantlib.checkpoints.convert.architecture import Key
-from quantlib.checkpoints.untrusted import Fields
-
 if TYPE_CHECKING:
-    from quantlib.checkpoints.convert.config import Config
+    from quantlib.architectures.config import Config
 
-MAX_FACTORS = 2**15
 # Kinds of scaling by transformers' names, and what llama.cpp calls them; the others need no key or have none.
 WRITTEN = {"linear": "linear", "yarn": "yarn", "su": "longrope", "longrope": "longrope"}
 WITHOUT_KEY = ("default", "llama3")
@@ -52,76 +46,11 @@ class Rope:
 NO_ROPE = Rope()
 
 
-def read_rope(path: Path, fields: Fields, theta: float) -> Rope:
-    """rope_parameters as of transformers 5, once or for each kind of layer; before, rope_scaling and rope_theta."""
-    key = "rope_parameters" if fields.values.get("rope_parameters") is not None else "rope_scaling"
-    what = f"in {shown(key)} that "
-    rope = Fields(path, fields.object(key), what)
-    local = fields.float("rope_local_base_freq", 1e-3, 1e12)
-    if rope.values.get("full_attention") is not None:
-        sliding = Fields(path, rope.object("sliding_attention"), what)
-        local = sliding.float("rope_theta", 1e-3, 1e12, local)
-        rope = Fields(path, rope.object("full_attention"), what)
-    # Models that say it outside mean the same: Phi-3 does.
-    original = fields.int("original_max_position_embeddings", 1, 2**31 - 1)
-    original = rope.int("original_max_position_embeddings", 1, 2**31 - 1, original)
-    kind = rope.str("rope_type", rope.str("type", "default", limit=64), limit=64).lower()
-    attention = rope.float("attention_factor", -1e6, 1e6, rope.float("attn_factor", -1e6, 1e6))
-    partial = rope.float("partial_rotary_factor", 0.0, 1.0, fields.float("partial_rotary_factor", 0.0, 1.0, 1.0))
-    found = Rope(
-        type=kind,
-        theta=rope.float("rope_theta", 1e-3, 1e12, fields.float("rope_theta", 1e-3, 1e12, theta)),
-        local_theta=local,
-        partial=partial,
-        factor=rope.float("factor", 1e-6, 1e6),
-        low_freq_factor=rope.float("low_freq_factor", 1e-6, 1e6),
-        high_freq_factor=rope.float("high_freq_factor", 1e-6, 1e6),
-        original_context=original,
-        extrapolation_factor=rope.float("extrapolation_factor", -1e6, 1e6),
-        attention_factor=attention,
-        beta_fast=rope.float("beta_fast", -1e6, 1e6),
-        beta_slow=rope.float("beta_slow", -1e6, 1e6),
-        long_factors=_factors(rope, "long_factor"),
-        short_factors=_factors(rope, "short_factor"),
-    )
-    if found.type == "yarn" and found.factor is not None and original is None:
-        raise fault(path, "scales its positions by yarn, but does not say 'original_max_position_embeddings'.")
-    return found
-
-
-def _factors(rope: Fields, key: str) -> tuple[float, ...]:
-    values = rope.list(key)
-    if len(values) > MAX_FACTORS or not all(type(v) in (int, float) and 0 < v < 1e6 for v in values):
-        raise fault(rope.path, f"has a {shown(key)} that is not a list of at most {MAX_FACTORS:,} positive numbers.")
-    return tuple(float(value) for value in values)
-
-
-def scaling_keys(config: Config) -> tuple[Key, ...]:
-    """rope.scaling.*: nothing where positions are not stretched, or are by a tensor."""
-    rope, kind = config.rope, WRITTEN.get(config.rope.type)
-    if kind is None or (kind != "longrope" and rope.factor is None):
-        return ()
-    values: dict[str, tuple[str, object]] = {"type": ("string", kind)}
-    if kind != "longrope":
-        values["factor"] = ("float32", rope.factor)
-    if kind == "yarn":
-        values |= {
-            "original_context_length": ("uint32", rope.original_context),
-            "yarn_ext_factor": ("float32", rope.extrapolation_factor),
-            "yarn_attn_factor": ("float32", rope.attention_factor),
-            "yarn_beta_fast": ("float32", rope.beta_fast),
-            "yarn_beta_slow": ("float32", rope.beta_slow),
-        }
-    return tuple(
-        Key(f"rope.scaling.{name}", kind, lambda config, value=value: value) for name, (kind, value) in values.items()
-    )
-
-
 def unknown_scaling(config: Config) -> str | None:
     """A warning where llama.cpp has no counterpart of the model's rope scaling."""
     if config.rope.type in (*WRITTEN, *WITHOUT_KEY):
         return None
-    return f"The rope scaling {shown(config.rope.type)} is not written to GGUF, so long contexts will come out wrong."
+    return f"The rope scaling {config.rope.type[:40]!r} is not written to GGUF, so long contexts will come out wrong."
 
 
 def llama3_factors(config: Config) -> dict[str, np.ndarray]:

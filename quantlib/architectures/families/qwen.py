@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quantlib.checkpoints.convert.architecture import Architecture, Assumed, Key, Weight
-from quantlib.checkpoints.convert.architectures.llama import SILU
-from quantlib.checkpoints.convert.architectures.parts import (
+from quantlib.architectures.computation import Computation
+from quantlib.architectures.declaration import Architecture, Assumed, Key, Weight
+from quantlib.architectures.families.llama import SILU
+from quantlib.architectures.parts import (
     FEED_FORWARD,
+    FOLDS,
     NORMS,
     OWN_OUTPUT,
     POOLING,
@@ -17,7 +19,7 @@ from quantlib.checkpoints.convert.architectures.parts import (
     head_norms,
     outer,
 )
-from quantlib.checkpoints.convert.rope import unknown_scaling
+from quantlib.architectures.rope import unknown_scaling
 
 ALL_POSITIONS = Assumed("use_sliding_window", (False,))
 
@@ -40,6 +42,8 @@ QWEN2 = Architecture(
     keys=(*STANDARD, POOLING),
     assumed=(SILU, ALL_POSITIONS),
     checks=(unknown_scaling,),
+    runs=Computation(),
+    folds=FOLDS,
 )
 
 QWEN3 = replace(
@@ -50,6 +54,7 @@ QWEN3 = replace(
     classes=("Qwen3ForCausalLM",),
     defaults={**QWEN2.defaults, "head_dim": 128},
     weights=(*outer(), *NORMS, *attention(), *head_norms(), *FEED_FORWARD),
+    runs=Computation(head_norm="head"),
 )
 
 EVERY_LAYER = (Assumed("decoder_sparse_step", (1,)), Assumed("mlp_only_layers", ([],)))
@@ -95,6 +100,8 @@ QWEN2_MOE = replace(
     weights=(*outer(output=OWN_OUTPUT), *NORMS, *attention(), *ROUTED, *SHARED),
     keys=(*STANDARD, *EXPERT_SIZES),
     assumed=(*QWEN2.assumed, *EVERY_LAYER, Assumed("norm_topk_prob", (False,))),
+    runs=None,
+    folds=None,
 )
 
 # llama.cpp makes the weights of the chosen experts add up to one, as all published models do.

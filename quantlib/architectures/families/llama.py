@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quantlib.checkpoints.convert.architecture import Architecture, Assumed, Key, Tokenizer
-from quantlib.checkpoints.convert.architectures.parts import (
+from quantlib.architectures.computation import Computation
+from quantlib.architectures.declaration import Architecture, Assumed, Key, Tokenizer
+from quantlib.architectures.parts import (
     FEED_FORWARD,
+    FOLDS,
     NORMS,
     STANDARD,
     attention,
@@ -17,7 +19,7 @@ from quantlib.checkpoints.convert.architectures.parts import (
     outer,
     window_ignored,
 )
-from quantlib.checkpoints.convert.rope import llama3_factors, unknown_scaling
+from quantlib.architectures.rope import llama3_factors, unknown_scaling
 
 
 def all_heads(found: dict) -> int:
@@ -48,7 +50,7 @@ LLAMA = Architecture(
         "vocab": 32_000,
         "rms_eps": 1e-6,
     },
-    weights=(*outer(), *NORMS, *attention(permuted=True), *FEED_FORWARD),
+    weights=(*outer(), *NORMS, *attention(interleaved=True), *FEED_FORWARD),
     keys=(
         *STANDARD,
         Key("vocab_size", "uint32", "vocab"),
@@ -58,6 +60,8 @@ LLAMA = Architecture(
     assumed=(SILU,),
     checks=(unknown_scaling,),
     tokenizer=Tokenizer(space_prefix="config", vocab_size=True),
+    runs=Computation(rotation="neighbours"),
+    folds=FOLDS,
 )
 
 MISTRAL = replace(
@@ -67,6 +71,7 @@ MISTRAL = replace(
     classes=("MistralForCausalLM",),
     defaults={**LLAMA.defaults, "context": 131_072, "ffn": 14_336, "kv_heads": 8},
     checks=(unknown_scaling, window_ignored),
+    config_window=True,
 )
 
 # The experts of Mixtral's own files are called w1 (gate), w3 (up) and w2 (down).
@@ -77,10 +82,11 @@ MIXTRAL = replace(
     classes=("MixtralForCausalLM",),
     defaults={**MISTRAL.defaults, "head_dim": None, "rms_eps": 1e-5, "experts": 8, "experts_used": 2},
     theta=1_000_000.0,
+    config_window=False,
     weights=(
         *outer(),
         *NORMS,
-        *attention(permuted=True),
+        *attention(interleaved=True),
         *experts(
             "layers.{}.block_sparse_moe.gate",
             "layers.{}.block_sparse_moe.experts.{}",
@@ -111,4 +117,6 @@ SMOLLM3 = replace(
     },
     theta=2_000_000.0,
     assumed=(SILU, Assumed("no_rope_layer_interval", (4,)), Assumed("use_sliding_window", (False,))),
+    runs=Computation(rotation="neighbours", unrotated=4),
+    folds=None,
 )

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-from quantlib.checkpoints.convert.architecture import (
-    FILE_TYPE,
-    UNCHANGED,
-    Change,
-    Half,
-    Key,
-    Keys,
-    Permuted,
-    Weight,
-)
-from quantlib.checkpoints.convert.rope import scaling_keys
+from quantlib.architectures.changes import UNCHANGED, Change, half, permuted
+from quantlib.architectures.config import Config
+from quantlib.architectures.declaration import FILE_TYPE, Key, Keys, Source, Weight
+from quantlib.architectures.rope import WRITTEN
 
 EMBEDDING = Weight("token_embd", "embed_tokens", ("vocab", "width"))
 # Left out where the model shares the embedding, also by models that do not say so: llama.cpp then uses token_embd.
 OUTPUT = Weight("output", "lm_head", ("vocab", "width"), needed=False)
 # For architectures of which llama.cpp wants it in any case.
-OWN_OUTPUT = replace(OUTPUT, stand_in="embed_tokens")
+OWN_OUTPUT = replace(OUTPUT, others=(Source("embed_tokens"),))
 
 
 def outer(norm: Change = UNCHANGED, output: Weight = OUTPUT) -> tuple[Weight, ...]:
@@ -28,9 +23,9 @@ def outer(norm: Change = UNCHANGED, output: Weight = OUTPUT) -> tuple[Weight, ..
     return (EMBEDDING, Weight("output_norm", "norm", ("width",), norm), output)
 
 
-def attention(permuted: bool = False) -> tuple[Weight, ...]:
-    """Query, key, value and output projections; permuted: for models whose rotary positions pair neighbours."""
-    q, k = (Permuted("heads"), Permuted("groups")) if permuted else (UNCHANGED, UNCHANGED)
+def attention(interleaved: bool = False) -> tuple[Weight, ...]:
+    """Query, key, value and output projections; interleaved: for models whose rotary positions pair neighbours."""
+    q, k = (permuted("heads"), permuted("groups")) if interleaved else (UNCHANGED, UNCHANGED)
     return (
         Weight("blk.{}.attn_q", "layers.{}.self_attn.q_proj", ("q", "width"), q, bias="optional"),
         Weight("blk.{}.attn_k", "layers.{}.self_attn.k_proj", ("kv", "width"), k, bias="optional"),
@@ -58,27 +53,58 @@ FEED_FORWARD = (
 )
 
 
+def _whole(name: str, change: Change) -> tuple[Source, Source]:
+    """All experts in one tensor, whose name may or may not end in .weight."""
+    return Source(name, change, exact=True), Source(name, change)
+
+
 def experts(router: str, each: str, gate: str, up: str, down: str, order: str) -> tuple[Weight, ...]:
     """A router and stacks of the experts' matrices, by their names; order: the stacks as the converter writes them.
 
     transformers 5 may keep gate and up of all experts in one tensor.
     """
-    fused = f"{each.rpartition('.{}')[0]}.gate_up_proj"
+    fused, whole_down = (f"{each.rpartition('.{}')[0]}.{part}" for part in ("gate_up_proj", "down_proj"))
+    inner = ("experts", "expert ffn", "width")
     stacks = {
-        "gate": ("ffn_gate_exps", gate, ("experts", "expert ffn", "width"), (fused, Half(0))),
-        "up": ("ffn_up_exps", up, ("experts", "expert ffn", "width"), (fused, Half(1))),
-        "down": (
-            "ffn_down_exps",
-            down,
-            ("experts", "width", "expert ffn"),
-            (f"{each.rpartition('.{}')[0]}.down_proj", UNCHANGED),
-        ),
+        "gate": ("ffn_gate_exps", gate, inner, _whole(fused, half(0))),
+        "up": ("ffn_up_exps", up, inner, _whole(fused, half(1))),
+        "down": ("ffn_down_exps", down, ("experts", "width", "expert ffn"), _whole(whole_down, UNCHANGED)),
     }
     named = (stacks[which] for which in order.split())
     return (
         Weight("blk.{}.ffn_gate_inp", router, ("experts", "width")),
-        *(Weight(f"blk.{{}}.{name}", f"{each}.{hf}", shape, fused=fused) for name, hf, shape, fused in named),
+        *(Weight(f"blk.{{}}.{name}", f"{each}.{hf}", shape, others=others) for name, hf, shape, others in named),
     )
+
+
+def scaling_keys(config: Config) -> tuple[Key, ...]:
+    """rope.scaling.*: nothing where positions are not stretched, or are by a tensor."""
+    rope, kind = config.rope, WRITTEN.get(config.rope.type)
+    if kind is None or (kind != "longrope" and rope.factor is None):
+        return ()
+    values: dict[str, tuple[str, object]] = {"type": ("string", kind)}
+    if kind != "longrope":
+        values["factor"] = ("float32", rope.factor)
+    if kind == "yarn":
+        values |= {
+            "original_context_length": ("uint32", rope.original_context),
+            "yarn_ext_factor": ("float32", rope.extrapolation_factor),
+            "yarn_attn_factor": ("float32", rope.attention_factor),
+            "yarn_beta_fast": ("float32", rope.beta_fast),
+            "yarn_beta_slow": ("float32", rope.beta_slow),
+        }
+    return tuple(
+        Key(f"rope.scaling.{name}", kind, lambda config, value=value: value) for name, (kind, value) in values.items()
+    )
+
+
+# What makes the inputs of a kind of matrix, where norms and matrices follow each other as in Llama.
+FOLDS: Mapping[str, str] = MappingProxyType(
+    {
+        "attn_q": "attn_norm", "attn_k": "attn_norm", "attn_v": "attn_norm",
+        "ffn_gate": "ffn_norm", "ffn_up": "ffn_norm", "ffn_down": "ffn_up", "attn_output": "attn_v",
+    }
+)  # fmt: skip
 
 
 # As TextModel.set_gguf_parameters() writes them: a key is left out where the model has no such number.
@@ -108,7 +134,7 @@ ROTARY: tuple[Keys, ...] = (scaling_keys, FREQUENCY, SLIDING_FREQUENCY)
 STANDARD: tuple[Keys, ...] = (*SIZES, *ROTARY, RMS_EPSILON, EPSILON, *EXPERTS, *HEADS, FILE_TYPE)
 
 
-def window_ignored(config) -> str | None:
+def window_ignored(config: Config) -> str | None:
     """A warning for models that were trained to look back only so far."""
     if not config.window or config.window >= config.context:
         return None

@@ -1,0 +1,43 @@
+"""The architectures that are known, each a value: what converts, runs and folds is derived from these."""
+
+from quantlib.architectures.computation import Computation
+from quantlib.architectures.config import Config
+from quantlib.architectures.declaration import Architecture
+from quantlib.architectures.families.bert import BERT
+from quantlib.architectures.families.gemma import GEMMA2, GEMMA3, GEMMA3_WHOLE
+from quantlib.architectures.families.gpt2 import GPT2
+from quantlib.architectures.families.llama import LLAMA, MISTRAL, MIXTRAL, SMOLLM3
+from quantlib.architectures.families.olmo import OLMO2
+from quantlib.architectures.families.phi import PHI3
+from quantlib.architectures.families.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
+
+KNOWN = (
+    LLAMA,
+    MISTRAL,
+    MIXTRAL,
+    SMOLLM3,
+    QWEN2,
+    QWEN2_MOE,
+    QWEN3,
+    QWEN3_MOE,
+    GEMMA2,
+    GEMMA3,
+    GEMMA3_WHOLE,
+    PHI3,
+    OLMO2,
+    GPT2,
+    BERT,
+)
+ARCHITECTURES = {architecture.model_type: architecture for architecture in KNOWN}
+PLAIN = LLAMA  # whose names of tensors a file without a config.json is taken to have
+
+_BY_NAME = {architecture.name: architecture for architecture in reversed(KNOWN)}  # the first of a name stands for it
+RUNNABLE = tuple(name for name, architecture in reversed(_BY_NAME.items()) if architecture.runs)
+
+
+def by_name(name: str | None) -> Architecture | None:
+    """The architecture that GGUF calls so; None where none is declared."""
+    return _BY_NAME.get(name or "")
+
+
+__all__ = ["ARCHITECTURES", "KNOWN", "PLAIN", "RUNNABLE", "Architecture", "Computation", "Config", "by_name"]

@@ -1,0 +1,128 @@
+"""The numbers of one model, by the names that declarations use, and where config.json says them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from quantlib.architectures.rope import Rope
+
+MAX_LAYERS = 1024
+MAX_WIDTH = 2**24
+MAX_VOCAB = 2**22
+MAX_HEADS = 2**16
+MAX_EXPERTS = 2**12
+MAX_COUNT = 2**31 - 1
+LISTED = 4096  # entries of a list in config.json
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value of config.json: its names there, the first that is there decides, and what it may be.
+
+    kind: "int" and "float" have bounds; "list" is one of strings, booleans or numbers within them, "object" anything.
+    """
+
+    keys: tuple[str, ...]
+    low: float = 0
+    high: float = MAX_COUNT
+    kind: Literal["int", "float", "bool", "str", "list", "object"] = "int"
+
+
+def number(*keys: str, low: float = -1e12, high: float = 1e12) -> Setting:
+    """A float."""
+    return Setting(keys, low, high, "float")
+
+
+def count(*keys: str, low: int = 0, high: int = MAX_COUNT) -> Setting:
+    """An integer."""
+    return Setting(keys, low, high)
+
+
+def flag(*keys: str) -> Setting:
+    """True or false."""
+    return Setting(keys, kind="bool")
+
+
+def text(*keys: str) -> Setting:
+    """A word."""
+    return Setting(keys, kind="str")
+
+
+def listed(*keys: str, low: float = -1e12, high: float = 1e12) -> Setting:
+    """Words, booleans or numbers."""
+    return Setting(keys, low, high, "list")
+
+
+COMMON = {
+    "layers": count("num_hidden_layers", "n_layer", "num_layers", low=1, high=MAX_LAYERS),
+    "context": count("max_position_embeddings", "n_positions", "n_ctx", low=1),
+    "width": count("hidden_size", "n_embd", low=1, high=MAX_WIDTH),
+    "heads": count("num_attention_heads", "n_head", low=1, high=MAX_HEADS),
+    "kv_heads": count("num_key_value_heads", low=1, high=MAX_HEADS),
+    "head_dim": count("head_dim", low=2, high=MAX_HEADS),
+    "ffn": count("intermediate_size", "n_inner", low=1, high=MAX_WIDTH),
+    "vocab": count("vocab_size", low=1, high=MAX_VOCAB),
+    "rms_eps": number("rms_norm_eps", low=0.0, high=1.0),
+    "norm_eps": number("layer_norm_eps", "layer_norm_epsilon", low=0.0, high=1.0),
+    "experts": count("num_local_experts", "num_experts", low=1, high=MAX_EXPERTS),
+    "experts_used": count("num_experts_per_tok", low=1, high=MAX_EXPERTS),
+    "expert_ffn": count("moe_intermediate_size", low=1, high=MAX_WIDTH),
+    "shared_ffn": count("shared_expert_intermediate_size", low=1, high=MAX_WIDTH),
+    "window": count("sliding_window"),
+    "attention_cap": number("attn_logit_softcapping", low=0.0, high=1e6),
+    "final_cap": number("final_logit_softcapping", low=0.0, high=1e6),
+    "query_scalar": number("query_pre_attn_scalar", low=1e-6, high=1e9),
+    "token_types": count("type_vocab_size", low=1, high=MAX_VOCAB),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The hyperparameters of a model, as attributes by the names of its settings; None for those it does not state."""
+
+    found: Mapping[str, object]
+    rope: Rope
+    pooling: int | None = None
+    name_or_path: str | None = None
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") or name not in self.found:
+            raise AttributeError(name)
+        return self.found[name]
+
+    @property
+    def head_width(self) -> int:
+        """Values of a head: stated, or an equal share of the width."""
+        return self.head_dim or self.width // self.heads
+
+    @property
+    def groups(self) -> int:
+        """Key-value heads: as many as heads where the architecture does not share them."""
+        return self.kv_heads or self.heads
+
+    @property
+    def sizes(self) -> Mapping[str, int | None]:
+        """The sizes by which weights are declared."""
+        q, kv = self.heads * self.head_width, self.groups * self.head_width
+        return MappingProxyType(
+            {
+                "vocab": self.vocab,
+                "context": self.context,
+                "width": self.width,
+                "head": self.head_width,
+                "heads": self.heads,
+                "q": q,
+                "kv": kv,
+                "qkv": q + 2 * kv,
+                "ffn": self.ffn,
+                "gate and up": 2 * (self.ffn or 0),
+                "experts": self.experts,
+                "expert ffn": self.expert_ffn or self.ffn,
+                "shared ffn": self.shared_ffn,
+                "token types": self.token_types,
+                "one": 1,
+            }
+        )

@@ -1,0 +1,168 @@
+"""What an architecture is: its names, the shapes and changes of its tensors, its metadata keys, its tokenizer, how it
+is computed, what of it folds.
+
+An architecture is a value. Everything else is derived from it: reading config.json, checking shapes, naming, ordering,
+reporting what is missing, running, memory, exports, the list of what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from quantlib.architectures.changes import UNCHANGED, Change
+from quantlib.architectures.computation import Computation
+from quantlib.architectures.config import Config, Setting
+
+Size = str | Callable[[Config, int], int]  # by its name in Config.sizes, or of the config and the layer
+Layers = Callable[[Config], Iterable[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Another tensor that one may come from, with what changes on the way.
+
+    exact: whether the name is the whole of it, without a .weight to follow.
+    """
+
+    hf: str
+    change: Change = UNCHANGED
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor of the model, with its name in both worlds; in a name, {} is the layer, in a stack's the part next.
+
+    shape: sizes, as GGUF has it, rows first. bias: whether a .bias comes with it.
+    others: where it may come from too, in this order. exact: both names are whole, without a .weight to follow.
+    layers: the layers that have it, each by its number in GGUF and in Hugging Face's names; all where not said.
+    over: the size that counts the parts of a stack.
+    """
+
+    gguf: str
+    hf: str
+    shape: tuple[Size, ...]
+    change: Change = UNCHANGED
+    needed: bool = True
+    bias: Literal["none", "optional", "needed"] = "none"
+    others: tuple[Source, ...] = ()
+    exact: bool = False
+    layers: Layers | None = None
+    over: str = "experts"
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it is a stack of matrices that lie alone in the source."""
+        return self.hf.count("{}") > self.gguf.count("{}")
+
+    def numbered(self, config: Config) -> Iterable[tuple[int, int]]:
+        """The layers that have it, in GGUF's and in Hugging Face's count."""
+        if self.layers is not None:
+            return self.layers(config)
+        return ((layer, layer) for layer in range(config.layers if "{}" in self.gguf else 1))
+
+
+@dataclass(frozen=True)
+class Key:
+    """A metadata key after the architecture's name: GGUF's type, and an attribute of Config or a function of it.
+
+    The key is left out where the value is None.
+    """
+
+    name: str
+    type: str
+    value: str | Callable[[Config], object]
+
+    def of(self, config: Config) -> object:
+        """The value for this model."""
+        return getattr(config, self.value) if isinstance(self.value, str) else self.value(config)
+
+
+FILE_TYPE = Key("general.file_type", "uint32", lambda config: None)  # known to the recipe, not to the model
+Keys = Key | Callable[[Config], tuple[Key, ...]]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """How an architecture's vocabulary goes to GGUF, where the converter treats it in its own way.
+
+    kind: "any" takes tokenizer.model before tokenizer.json; "wordpiece" is BERT's. space_prefix: a flag that the
+    converter sets itself, "config" where it takes tokenizer_config.json's. json_tokens: added tokens of tokenizer.json
+    count beside those of tokenizer.model. vocab_size: whether 32,016 and 49,152 tokens mean Code Llama and Granite.
+    """
+
+    kind: Literal["any", "wordpiece"] = "any"
+    space_prefix: bool | Literal["config"] | None = None
+    json_tokens: bool = False
+    vocab_size: bool = False
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What llama.cpp takes for granted of an architecture: a value of config.json, and those it may have."""
+
+    key: str
+    allowed: tuple[object, ...]
+
+
+@dataclass(frozen=True, eq=False)  # one value for each, told apart by identity
+class Architecture:
+    """A model architecture of transformers that GGUF has too.
+
+    name: in GGUF. title: in messages. model_type, classes: as config.json says them. defaults: what transformers fills
+    in where config.json is silent, by name of Config; a function of the values so far where it depends on those.
+    settings: numbers of config.json that it has beside the common ones. sizes: of weights, beside the common ones.
+    theta: the base frequency of rotary positions where config.json is silent; None for models without.
+    weights: in the converter's order where tensors share a source. keys: in the converter's order; early ones stand
+    before general.type. extra: tensors that are computed of the config. checks: warnings of what will differ.
+    prefixes: what may stand before the names of tensors. ignored: starts of names that GGUF has no use for.
+    nested: the object within config.json that describes the language model, where it is not the whole.
+    tokenizer: how its vocabulary is read, see `tokenizer`.
+    runs: how it is computed; None: it is converted and cannot be run here.
+    global_every: where attention has a window, every so many-th layer sees all tokens all the same; None: no layer.
+    window: the window where a GGUF file does not say it. config_window: whether only config.json says it, no key.
+    folds: the kind of the tensor that makes the inputs of a kind of matrix, for scales that move from one into the
+    other (AWQ, SmoothQuant); None: they cannot.
+    """
+
+    name: str
+    title: str
+    model_type: str
+    classes: tuple[str, ...]
+    defaults: Mapping[str, object]
+    weights: tuple[Weight, ...]
+    keys: tuple[Keys, ...]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    sizes: Callable[[Config], Mapping[str, int]] | None = None
+    theta: float | None = 10_000.0
+    early: tuple[Keys, ...] = ()
+    extra: Callable[[Config], Mapping[str, np.ndarray]] | None = None
+    assumed: tuple[Assumed, ...] = ()
+    checks: tuple[Callable[[Config], str | None], ...] = ()
+    prefixes: tuple[str, ...] = ("model.", "")
+    ignored: tuple[str, ...] = ()
+    nested: str | None = None
+    tokenizer: Tokenizer = Tokenizer()
+    runs: Computation | None = None
+    global_every: int | None = None
+    window: int = 0
+    config_window: bool = False
+    folds: Mapping[str, str] | None = None
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether its feed-forward parts are mixtures of experts."""
+        return any("_exps" in weight.gguf for weight in self.weights)
+
+    def sizes_of(self, config: Config) -> Mapping[str, int | None]:
+        """The sizes by which its weights are declared."""
+        return {**config.sizes, **(self.sizes(config) if self.sizes else {})}
+
+    def shape_of(self, weight: Weight, config: Config, layer: int) -> tuple[int, ...]:
+        """The shape of one of its weights in a layer."""
+        sizes = self.sizes_of(config)
+        return tuple(size(config, layer) if callable(size) else sizes[size] for size in weight.shape)

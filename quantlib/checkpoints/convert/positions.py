@@ -1,0 +1,58 @@
+"""Rotary positions as config.json describes them.
+
+Source: the defaults are those of transformers' PreTrainedConfig.standardize_rope_params().
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantlib.architectures.rope import Rope
+from quantlib.checkpoints.base import fault, shown
+from quantlib.checkpoints.untrusted import Fields
+
+MAX_FACTORS = 2**15
+
+
+def read_rope(path: Path, fields: Fields, theta: float) -> Rope:
+    """rope_parameters as of transformers 5, once or for each kind of layer; before, rope_scaling and rope_theta."""
+    key = "rope_parameters" if fields.values.get("rope_parameters") is not None else "rope_scaling"
+    what = f"in {shown(key)} that "
+    rope = Fields(path, fields.object(key), what)
+    local = fields.float("rope_local_base_freq", 1e-3, 1e12)
+    if rope.values.get("full_attention") is not None:
+        sliding = Fields(path, rope.object("sliding_attention"), what)
+        local = sliding.float("rope_theta", 1e-3, 1e12, local)
+        rope = Fields(path, rope.object("full_attention"), what)
+    # Models that say it outside mean the same: Phi-3 does.
+    original = fields.int("original_max_position_embeddings", 1, 2**31 - 1)
+    original = rope.int("original_max_position_embeddings", 1, 2**31 - 1, original)
+    kind = rope.str("rope_type", rope.str("type", "default", limit=64), limit=64).lower()
+    attention = rope.float("attention_factor", -1e6, 1e6, rope.float("attn_factor", -1e6, 1e6))
+    partial = rope.float("partial_rotary_factor", 0.0, 1.0, fields.float("partial_rotary_factor", 0.0, 1.0, 1.0))
+    found = Rope(
+        type=kind,
+        theta=rope.float("rope_theta", 1e-3, 1e12, fields.float("rope_theta", 1e-3, 1e12, theta)),
+        local_theta=local,
+        partial=partial,
+        factor=rope.float("factor", 1e-6, 1e6),
+        low_freq_factor=rope.float("low_freq_factor", 1e-6, 1e6),
+        high_freq_factor=rope.float("high_freq_factor", 1e-6, 1e6),
+        original_context=original,
+        extrapolation_factor=rope.float("extrapolation_factor", -1e6, 1e6),
+        attention_factor=attention,
+        beta_fast=rope.float("beta_fast", -1e6, 1e6),
+        beta_slow=rope.float("beta_slow", -1e6, 1e6),
+        long_factors=_factors(rope, "long_factor"),
+        short_factors=_factors(rope, "short_factor"),
+    )
+    if found.type == "yarn" and found.factor is not None and original is None:
+        raise fault(path, "scales its positions by yarn, but does not say 'original_max_position_embeddings'.")
+    return found
+
+
+def _factors(rope: Fields, key: str) -> tuple[float, ...]:
+    values = rope.list(key)
+    if len(values) > MAX_FACTORS or not all(type(v) in (int, float) and 0 < v < 1e6 for v in values):
+        raise fault(rope.path, f"has a {shown(key)} that is not a list of at most {MAX_FACTORS:,} positive numbers.")
+    return tuple(float(value) for value in values)
