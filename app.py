@@ -15,12 +15,12 @@ if str(ROOT) not in sys.path:
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from pages.server import first_paint, routes, security, sharing, warmup  # noqa: E402
+from pages.server import first_paint, gate, routes, security, warmup  # noqa: E402
 
 app = st.App(
     ROOT / "pages" / "ui" / "entry.py",
     lifespan=warmup.lifespan,
-    routes=[*routes.routes(), *sharing.ROUTES],
-    middleware=[Middleware(security.SecurityHeaders), Middleware(first_paint.FirstPaint)],
+    routes=routes.routes(),
+    middleware=[Middleware(gate.Gate), Middleware(security.SecurityHeaders), Middleware(first_paint.FirstPaint)],
     on_script_error=security.show_sentence,
 )

@@ -2,7 +2,7 @@
 // A slice that fails is sent again from where the server says the file ends. Names are shown as text, never as markup.
 import { h, mount } from "./dom.js";
 
-const RETRIES = 6;
+const RETRIES = 6, STALLS = 20;
 
 export default (component) => mount(Uploader, component);
 
@@ -67,7 +67,7 @@ class Uploader {
 
   async send(files, slice) {
     const total = files.reduce((sum, f) => sum + f.size, 0), started = performance.now();
-    let before = 0;
+    let before = 0, stalls = 0;
     for (const [number, file] of files.entries()) {
       let offset = 0;
       while (offset < file.size) {
@@ -76,7 +76,10 @@ class Uploader {
         const left = rate ? `, ${size(rate)}/s, ${duration((total - done) / rate)} left` : "";
         this.say(files, done / total, `${file.name}: ${size(done)} of ${size(total)}${left}`);
         const piece = file.slice(offset, offset + slice);
-        offset = (await this.put(`${this.data.address}/${number}?offset=${offset}`, piece)).offset;
+        const end = (await this.put(`${this.data.address}/${number}?offset=${offset}`, piece)).offset;
+        stalls = end === offset ? stalls + 1 : 0;
+        if (stalls > STALLS) throw new Error("Nothing reaches the server any more; choose the files again later.");
+        offset = end;
       }
       before += file.size;
     }
@@ -94,7 +97,11 @@ class Uploader {
         continue;
       }
       const reply = await response.json().catch(() => ({}));
-      if (response.ok || response.status === 416) return reply;
+      if (response.ok || reply.offset !== undefined) return reply;  // what has come of a slice stays: go on from there
+      if ((response.status === 408 || response.status === 429) && attempt < RETRIES * STALLS) {  // busy, or too slow
+        await new Promise((resolve) => setTimeout(resolve, 1000 + 1000 * Math.random()));
+        continue;
+      }
       throw new Error(reply.error ?? `The server refused the upload (status ${response.status}).`);
     }
   }

@@ -89,7 +89,18 @@ def remove(folder: Path | None) -> None:
 
 def used() -> int:
     """Bytes of all uploads and results."""
-    return sum(path.stat().st_size for path in root().rglob("*") if path.is_file())
+    return size_of(root())
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder, which may go while they are counted."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return total
 
 
 def check_room(needed: int, promised: int = 0, limits: Limits = LIMITS) -> None:

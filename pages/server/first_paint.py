@@ -5,7 +5,6 @@ hidden: it would only move. And where the server is: else Streamlit guesses, fro
 below that page, asks there first, and the browser reports two errors.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pages.server import warmup
 from pages.server.routes import prefix
+from pages.server.streamlit_internals import tell_server
 from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -27,8 +27,7 @@ def known() -> bytes:
     """The style sheets of every page, the script that says when its frame is there, and the server's address."""
     sheets = "".join((ASSETS / name).read_text(encoding="utf-8") for name in SHEETS)
     framed = (ASSETS / "first.js").read_text(encoding="utf-8")
-    server = f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {json.dumps(prefix() + '/')} }};"
-    return f"<style>{palette.css()}{sheets}</style><script>{server}{framed}</script>".encode()
+    return f"<style>{palette.css()}{sheets}</style><script>{tell_server(prefix())}{framed}</script>".encode()
 
 
 class FirstPaint:

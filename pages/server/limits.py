@@ -27,6 +27,9 @@ class Limits:
         "QUANTLIB_DIRECTORIES", (), "directories whose checkpoints anyone may open, separated as in PATH"
     )
     hub: bool = setting("QUANTLIB_HUB", True, "whether names of the hub may be opened (on, off)")
+    visits: int = setting(
+        "QUANTLIB_VISITS", 250, "browser pages that are connected at once; one address gets at most half of them"
+    )
     upload_bytes: int = setting("QUANTLIB_UPLOAD", 20 * 10**9, "largest upload: all files of one checkpoint together")
     uploads_per_session: int = setting("QUANTLIB_UPLOADS_PER_SESSION", 4, "checkpoints that one session may hold")
     disk_bytes: int = setting("QUANTLIB_DISK", 100 * 10**9, "all uploads and results together")

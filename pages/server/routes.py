@@ -1,20 +1,28 @@
 """Routes beside Streamlit's own, for what must not pass through the server's memory: uploads in slices, and finished
 files straight from disk."""
 
+import asyncio
 import json
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 import streamlit as st
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pages.server import uploads
+from pages.server import sharing, uploads
+from pages.server.gate import address_of, from_our_pages
 from pages.server.jobs import registry
 from quantlib.errors import QuantlibError
 
+T = TypeVar("T")
 ANNOUNCEMENT_BYTES = 1 << 18
+PART_BYTES = 1 << 18  # of a slice that are held at a time
+QUIET_SECONDS = 20  # that a slice's next bytes may take
+SLICE_SECONDS = 120  # that a slice may take; what has come by then stays
 MOST_BYTES_OF_A_FILE = 1 << 50
 
 
@@ -33,15 +41,18 @@ async def download(request: Request) -> Response:
 
 async def announce(request: Request) -> Response:
     """[[name, size], ...] of the files that will come under this token."""
-    if not _same_origin(request):
+    if not from_our_pages(request.headers):
         return _refused("Uploads are taken from this app's own pages only.", 403)
     try:
-        said = json.loads(await _body(request, ANNOUNCEMENT_BYTES))
-        files = [(_name(name), _count(size)) for name, size in said]
-    except (ValueError, TypeError, ClientDisconnect):
+        said = await _within(_body(request, ANNOUNCEMENT_BYTES), QUIET_SECONDS)
+        files = [(_name(name), _count(size)) for name, size in json.loads(said)]
+    except (ValueError, TypeError, RecursionError, ClientDisconnect):
         return _refused("This is no list of files with their sizes.", 400)
+    except TimeoutError:
+        return _refused("The list of files did not come; send it again.", 408)
+    token, address = request.path_params["token"], address_of(request.scope)
     try:
-        await anyio.to_thread.run_sync(uploads.registry().announce, request.path_params["token"], files)
+        await anyio.to_thread.run_sync(uploads.registry().announce, token, files, address)
     except QuantlibError as error:
         return _refused(str(error), 409)
     return _json({"slice": uploads.SLICE_BYTES})
@@ -49,44 +60,82 @@ async def announce(request: Request) -> Response:
 
 async def append(request: Request) -> Response:
     """A slice of one file, at the offset where that file ends so far; answers with the new end."""
-    if not _same_origin(request):
+    registry, address, token = uploads.registry(), address_of(request.scope), request.path_params["token"]
+    if not from_our_pages(request.headers):
         return _refused("Uploads are taken from this app's own pages only.", 403)
-    token, number = request.path_params["token"], request.path_params["number"]
-    if uploads.registry().get(token) is None:
+    if registry.get(token) is None:
         return _refused("This upload is not known (any more); reload the page and choose the files again.", 404)
     try:
-        offset = _count(int(request.query_params["offset"]))
-        data = await _body(request, uploads.SLICE_BYTES)
-    except (ValueError, KeyError, ClientDisconnect):
+        number, offset = _whole(request.path_params["number"]), _whole(request.query_params.get("offset", ""))
+        if _whole(request.headers.get("content-length", "0")) > uploads.SLICE_BYTES:
+            raise ValueError("too much for a slice")
+    except ValueError:
         return _refused("This is no slice of a file.", 400)
+    if not registry.places.take(address):
+        return _refused("Many files are coming in just now; this one goes on in a moment.", 429)
     try:
-        end = await anyio.to_thread.run_sync(uploads.registry().append, token, number, offset, data)
-    except uploads.Misplaced as misplaced:
-        return _json({"offset": misplaced.offset}, 416)
-    except QuantlibError as error:
-        return _refused(str(error), 409)
-    return _json({"offset": end})
+        return await _append(request, registry, token, number, offset)
+    finally:
+        registry.places.leave(address)
+
+
+async def _append(request: Request, registry: uploads.Uploads, token: str, number: int, offset: int) -> Response:
+    """Writes a slice as it comes. What has come stays, if the rest does not: the browser goes on from there."""
+    with anyio.move_on_after(SLICE_SECONDS) as scope:
+        try:
+            coming = await anyio.to_thread.run_sync(registry.begin, token, number, offset, _from_thread(scope.cancel))
+            async for part in _parts(request):
+                await anyio.to_thread.run_sync(coming.write, part)
+        except uploads.Misplaced as misplaced:
+            return _json({"offset": misplaced.offset}, 416)
+        except QuantlibError as error:
+            return _refused(str(error), 409)
+        except (TimeoutError, ClientDisconnect):
+            return _json({"offset": coming.end}, 408)
+    if scope.cancelled_caught:
+        return _refused("This slice took too long, or was sent again meanwhile.", 408)
+    return _json({"offset": coming.end})
+
+
+async def _parts(request: Request) -> AsyncIterator[bytes]:
+    """The body in parts of about PART_BYTES. Raises TimeoutError where the next bytes do not come."""
+    held, stream = bytearray(), request.stream()
+    while (data := await _within(anext(stream, None), QUIET_SECONDS)) is not None:
+        held += data
+        if len(held) >= PART_BYTES:
+            yield bytes(held)
+            held.clear()
+    if held:
+        yield bytes(held)
+
+
+def _from_thread(call: Callable[[], None]) -> Callable[[], None]:
+    """`call`, to be called from any thread, in the loop that runs now."""
+    loop = asyncio.get_running_loop()
+    return lambda: loop.call_soon_threadsafe(call)
+
+
+async def _within(work: Awaitable[T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 async def _body(request: Request, most: int) -> bytes:
     """The body, read as it comes and never beyond `most` bytes. Raises ValueError where it is longer."""
-    parts, length = [], 0
+    parts, size = [], 0
     async for part in request.stream():
-        length += len(part)
-        if length > most:
+        size += len(part)
+        if size > most:
             raise ValueError("too long")
         parts.append(part)
     return b"".join(parts)
 
 
-def _same_origin(request: Request) -> bool:
-    """Browsers name the page that sends; another site's page is refused. The Host may be a proxy's to rewrite, so
-    what counts is what the browser itself says of the two (Sec-Fetch-Site), and the token, which only our pages know.
-    """
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:
-        return site in ("same-origin", "none")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+def _whole(text: str) -> int:
+    """A number from an address, of plain digits and not too many of them. Raises ValueError for anything else."""
+    if not text.isascii() or not text.isdigit() or len(text) > 16:
+        raise ValueError("no number")
+    return _count(int(text))
 
 
 def _name(name) -> str:
@@ -119,7 +168,8 @@ def routes() -> list[Route]:
     return [
         Route(f"{prefix()}/files/{{token}}", download),
         Route(f"{prefix()}/upload/{{token}}", announce, methods=["PUT"]),
-        Route(f"{prefix()}/upload/{{token}}/{{number:int}}", append, methods=["PUT"]),
+        Route(f"{prefix()}/upload/{{token}}/{{number}}", append, methods=["PUT"]),
+        Route(f"{prefix()}/share/qr.svg", sharing.qr),
     ]
 
 

@@ -6,16 +6,15 @@ import streamlit as st
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pages.server.streamlit_internals import WIDGET_UPLOADS
 from quantlib.errors import QuantlibError
 
+LOG = logging.getLogger("quantlib.app")
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
     b"content-security-policy": b"frame-ancestors 'self'; object-src 'none'; base-uri 'self'",
 }
-
-
-WIDGET_UPLOADS = "/_stcore/upload_file/"  # Streamlit's own route, which would hold what it gets in memory
 
 
 class SecurityHeaders:
@@ -39,11 +38,28 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
+def warn_operator() -> None:
+    """Say at the start what would leave this server open, or shut, to others than was meant."""
+    hosts, address = st.get_option("server.allowedHosts"), st.get_option("server.address") or ""
+    odd = [host for host in hosts if set(host) & set("[]\"', /")]
+    if odd:
+        LOG.warning(
+            "server.allowedHosts holds %r, which is no name of a host, so no browser gets in by it. Give one name at a "
+            "time: --server.allowedHosts workshop.example.org --server.allowedHosts 127.0.0.1", odd[0],
+        )  # fmt: skip
+    elif not hosts and address not in ("127.0.0.1", "::1", "localhost"):
+        LOG.warning(
+            "server.allowedHosts is not set: any site on the web can point a name of its own at this server and use it "
+            "from its visitors' browsers. Name the hosts that people type, one at a time: --server.allowedHosts "
+            "workshop.example.org --server.allowedHosts 127.0.0.1"
+        )
+
+
 def show_sentence(error: Exception) -> bool:
     """Show an error as one sentence; the server's log keeps the traceback of those we did not foresee."""
     if isinstance(error, QuantlibError):
         st.error(str(error), icon="⚠️")
     else:
-        logging.getLogger("quantlib.app").error("a page failed", exc_info=error)
+        LOG.error("a page failed", exc_info=error)
         st.error("This page met an error that it did not expect; reload it, or choose other settings.", icon="⚠️")
     return True

@@ -5,7 +5,6 @@ import io
 import segno
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 LONGEST = 1200  # characters: a denser code is not read from the back of a room
 
@@ -27,6 +26,3 @@ async def qr(request: Request) -> Response:
         return Response(qr_svg(request.query_params.get("address", "")), media_type="image/svg+xml")
     except ValueError as error:
         return PlainTextResponse(str(error), status_code=400)
-
-
-ROUTES = [Route("/share/qr.svg", qr)]

@@ -1,24 +1,29 @@
 """Uploads in slices: a browser announces its files, then sends them piece by piece to our own route.
 
-Nothing is held in memory but the piece on its way, and everything is refused before it is written: a name that is no
-part of a checkpoint, a size above the limit, a full disk, an offset that is not where the file ends.
+Nothing is held in memory but a small part of the piece on its way, and everything is refused before it is written: a
+name that is no part of a checkpoint, a size above the limit, a full disk, an offset that is not where the file ends.
+Room is taken by what has come, not by what was announced, and what stops coming is forgotten.
 """
 
 import re
 import secrets
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from pages.server import files
+from pages.server.gate import Places
 from pages.server.limits import LIMITS
 from pages.server.visits import VISITS
 from quantlib import tables
 from quantlib.errors import CheckpointError, JobError
 
 SLICE_BYTES = 16 << 20
+MOST_SLICES = 64  # on their way at once; one address gets at most half of them
+FORGET_SECONDS = 900  # after which an upload that nothing more came of is deleted
 MOST_FILES = 512
 CHECKPOINT_SUFFIXES = (".safetensors", ".gguf")
 # What lies beside the weights: the configuration, the tokenizer, and what quantizers leave.
@@ -97,7 +102,7 @@ def _of_checkpoint(said: Sequence[tuple[str, int]]) -> tuple[Announced, ...]:
 
 @dataclass
 class Incoming:
-    """An upload on its way. written: bytes so far, by the file's number."""
+    """An upload on its way. written: bytes so far, by the file's number; slice: the one that may add to them."""
 
     kind: Kind
     visit: str
@@ -105,6 +110,8 @@ class Incoming:
     folder: Path | None = None
     written: list[int] = field(default_factory=list)
     busy: threading.Lock = field(default_factory=threading.Lock)
+    slice: "Slice | None" = None
+    moved: float = field(default_factory=time.monotonic)
 
     @property
     def missing(self) -> int:
@@ -132,12 +139,48 @@ class Misplaced(Exception):
         self.offset = offset
 
 
+class Busy(Exception):
+    """So many slices are on their way that this one has to wait: it may be sent again in a moment."""
+
+
+class Slice:
+    """A piece of one file while it comes. `stop` ends the request that brings it, once another takes its place."""
+
+    def __init__(self, incoming: Incoming, number: int, stop: Callable[[], None]):
+        self.incoming, self.number, self.stop, self.left = incoming, number, stop, SLICE_BYTES
+
+    @property
+    def end(self) -> int:
+        """Where the file ends so far."""
+        return self.incoming.written[self.number] if self.number < len(self.incoming.written) else 0
+
+    def write(self, data: bytes) -> None:
+        """Add what has come. Raises CheckpointError for more than was announced, JobError on a full disk."""
+        with self.incoming.busy:
+            if self.incoming.slice is not self:
+                raise CheckpointError("This slice was sent again meanwhile.")
+            file, at = self.incoming.files[self.number], self.end
+            self.left -= len(data)
+            if at + len(data) > file.size or self.left < 0:
+                raise CheckpointError(f"{file.name!r} turned out larger than announced; choose the files again.")
+            try:
+                with open(self.incoming.folder / file.stored, "r+b") as target:
+                    target.seek(at)
+                    target.write(data)
+            except OSError as error:
+                raise JobError("The server could not store this file: its disk is full or failing.") from error
+            self.incoming.written[self.number] = at + len(data)
+            self.incoming.moved = time.monotonic()
+
+
 class Uploads:
     """All uploads on their way, by token: the only key to one."""
 
     def __init__(self):
         self._incoming: dict[str, Incoming] = {}
         self._lock = threading.Lock()
+        self.places = Places(MOST_SLICES)
+        self._senders: dict[Path, str] = {}  # from which address the files of a folder came
 
     def expect(self, kind: str, visit: str) -> str:
         """A token under which this visit may bring something."""
@@ -155,7 +198,7 @@ class Uploads:
         incoming = self.get(token)
         return incoming is not None and incoming.complete
 
-    def announce(self, token: str, said: Sequence[tuple[str, int]]) -> Incoming:
+    def announce(self, token: str, said: Sequence[tuple[str, int]], address: str = "") -> Incoming:
         """The files that will come; an announcement under the same token takes the place of the one before.
 
         Raises CheckpointError for names and sizes that are not taken, JobError where there is no room.
@@ -163,39 +206,50 @@ class Uploads:
         incoming = self._known(token)
         announced = incoming.kind.announced(said)
         with self._lock, incoming.busy:
-            files.remove(incoming.folder)
-            incoming.folder, incoming.files, incoming.written = None, (), []
-            promised = sum(other.missing for other in self._incoming.values())
-            files.check_room(sum(f.size for f in announced), promised)
+            _empty(incoming)
+            self._check_room(sum(f.size for f in announced), address)
             incoming.folder, incoming.files = files.new_folder(), announced
             incoming.written = [0] * len(announced)
+            self._senders[incoming.folder] = address
             for file in announced:
                 (incoming.folder / file.stored).touch(0o600)
         return incoming
 
-    def append(self, token: str, number: int, offset: int, data: bytes) -> int:
-        """Add a slice to file `number`; returns where the file now ends.
+    def begin(self, token: str, number: int, offset: int, stop: Callable[[], None] = lambda: None) -> Slice:
+        """A slice of file `number`, which takes the place of one that is still on its way under this token.
 
         Raises CheckpointError for what was not announced, JobError on a full disk, Misplaced for another offset.
         """
         incoming = self._known(token)
-        if not 0 <= number < len(incoming.files):
-            raise CheckpointError("This file was not announced; choose the files again.")
-        file = incoming.files[number]
         with incoming.busy:
-            at = incoming.written[number]
-            if offset != at:
-                raise Misplaced(at)
-            if at + len(data) > file.size:
-                raise CheckpointError(f"{file.name!r} turned out larger than announced; choose the files again.")
-            try:
-                with open(incoming.folder / file.stored, "r+b") as target:
-                    target.seek(at)
-                    target.write(data)
-            except OSError as error:
-                raise JobError("The server could not store this file: its disk is full or failing.") from error
-            incoming.written[number] = at + len(data)
-            return incoming.written[number]
+            if not 0 <= number < len(incoming.files):
+                raise CheckpointError("This file was not announced; choose the files again.")
+            if offset != incoming.written[number]:
+                raise Misplaced(incoming.written[number])
+            before, incoming.slice = incoming.slice, Slice(incoming, number, stop)
+            coming = min(SLICE_BYTES, incoming.files[number].size - offset)
+            address, begun = self._senders.get(incoming.folder, ""), incoming.slice
+        if before is not None:
+            before.stop()
+        with self._lock:
+            self._check_room(coming, address)
+        return begun
+
+    def _check_room(self, needed: int, address: str) -> None:
+        """Raise JobError unless `needed` more bytes fit on the disk, and in what one address may take of it."""
+        files.check_room(needed)
+        self._senders = {folder: sender for folder, sender in self._senders.items() if folder.exists()}
+        own = sum(files.size_of(folder) for folder, sender in self._senders.items() if sender == address)
+        if own + needed > max(LIMITS.disk_bytes // 2, LIMITS.upload_bytes):
+            raise JobError("Your network address holds its share of this server's room already; close an upload first.")
+
+    def expire(self, seconds: float) -> None:
+        """Delete what has come of uploads that nothing more came of for so long."""
+        now = time.monotonic()
+        for incoming in list(self._incoming.values()):
+            with incoming.busy:
+                if incoming.folder is not None and not incoming.complete and now - incoming.moved > seconds:
+                    _empty(incoming)
 
     def take(self, token: str) -> tuple[Path, tuple[Announced, ...]]:
         """What came complete under this token: what to open, and its files. The folder is the caller's from now on.
@@ -221,6 +275,12 @@ class Uploads:
             incoming = self._incoming.pop(token, None)
         if incoming is not None:
             files.remove(incoming.folder)
+
+
+def _empty(incoming: Incoming) -> None:
+    files.remove(incoming.folder)
+    incoming.folder, incoming.files, incoming.written, incoming.slice = None, (), [], None
+    incoming.moved = time.monotonic()
 
 
 @cache

@@ -8,6 +8,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
+from pages.server.streamlit_internals import SOCKET
+
 CHOICES = ("selectbox", "slider", "button_group", "checkbox", "radio")
 MOST_BYTES = 64 << 20
 
@@ -87,7 +89,7 @@ class Visitor:
     async def __aenter__(self):
         host, _, prefix = self.address.partition("/")
         self.socket = await websockets.connect(
-            f"ws://{host}/{prefix + '/' if prefix else ''}_stcore/stream", subprotocols=["streamlit"],
+            f"ws://{host}{'/' + prefix if prefix else ''}{SOCKET}", subprotocols=["streamlit"],
             max_size=MOST_BYTES, origin=f"http://{host}", open_timeout=60, ping_interval=None,
         )  # fmt: skip
         return self

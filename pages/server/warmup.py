@@ -12,9 +12,11 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from pages.server import files, jobs, rehearsal
+from pages.server import files, jobs, rehearsal, security, uploads
+from pages.server.connections import LOOK_SECONDS, Connections, guard_connections
+from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
-from pages.server.sending import send_at_once
+from pages.server.streamlit_internals import AwaySessions, end_sessions_that_left
 from pages.server.visits import VISITS
 from pages.ui import menu
 
@@ -107,16 +109,29 @@ def sweep_until(stopped: threading.Event) -> None:
         if rounds % (TIDY_SECONDS // SWEEP_SECONDS) == 0:
             tidy()
         VISITS.sweep(LIMITS.away_seconds)
+        uploads.registry().expire(uploads.FORGET_SECONDS)
         jobs.registry().expire(LIMITS.keep_seconds)
+
+
+async def look_on(connections: Connections, away: AwaySessions) -> None:
+    """In the server's own loop: close connections that do nothing, and sessions whose browsers have gone."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        connections.look()
+        away.end_old()
 
 
 @asynccontextmanager
 async def lifespan(app):
-    send_at_once()
+    security.warn_operator()
+    connections = Connections(budget().connections, budget().of_one)
+    guard_connections(connections)
+    looking = asyncio.create_task(look_on(connections, end_sessions_that_left(budget().away)))
     stopped = threading.Event()
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     threading.Thread(target=sweep_until, args=(stopped,), name="sweep", daemon=True).start()
     yield
+    looking.cancel()
     stopped.set()
     VISITS.sweep(0)
     files.clear_own()

@@ -69,23 +69,40 @@ def test_a_full_server_says_so():
 def test_an_upload_comes_in_slices(incoming):
     registry, token = incoming
     registry.announce(token, [("model.gguf", 5), ("tokenizer.json", 0)])
-    assert registry.append(token, 0, 0, b"abc") == 3
+    begun = registry.begin(token, 0, 0)
+    begun.write(b"a")
+    begun.write(b"bc")
+    assert begun.end == 3
     with pytest.raises(uploads.Misplaced) as misplaced:
-        registry.append(token, 0, 0, b"abc")
+        registry.begin(token, 0, 0)
     assert misplaced.value.offset == 3
     with pytest.raises(CheckpointError, match="not complete"):
         registry.take(token)
     with pytest.raises(CheckpointError, match="larger"):
-        registry.append(token, 0, 3, b"too much")
-    assert registry.append(token, 0, 3, b"de") == 5
+        registry.begin(token, 0, 3).write(b"too much")
+    registry.begin(token, 0, 3).write(b"de")
     with pytest.raises(CheckpointError, match="not announced"):
-        registry.append(token, 7, 0, b"")
+        registry.begin(token, 7, 0)
     path, announced = registry.take(token)
     assert path.name == "model.gguf"
     assert path.read_bytes() == b"abcde"
     assert [f.name for f in announced] == ["model.gguf", "tokenizer.json"]
     with pytest.raises(CheckpointError, match="not known"):
-        registry.append(token, 0, 0, b"")
+        registry.begin(token, 0, 0)
+
+
+def test_a_slice_that_is_sent_again_takes_the_place_of_the_one_that_hangs(incoming):
+    registry, token = incoming
+    registry.announce(token, [("model.gguf", 5)])
+    stopped = []
+    hanging = registry.begin(token, 0, 0, lambda: stopped.append(True))
+    hanging.write(b"ab")
+    again = registry.begin(token, 0, 2)
+    assert stopped
+    with pytest.raises(CheckpointError, match="sent again"):
+        hanging.write(b"xx")
+    again.write(b"cde")
+    assert registry.take(token)[0].read_bytes() == b"abcde"
 
 
 @pytest.mark.parametrize(
@@ -148,12 +165,31 @@ def test_other_announcements_that_are_refused(incoming, said, says):
         registry.announce(token, said)
 
 
-def test_announcements_count_against_the_room(monkeypatch):
-    monkeypatch.setattr(uploads.files, "check_room", lambda needed, promised: promised and pytest.fail("promised"))
+def test_announcements_take_no_room_from_others_and_what_stops_coming_is_forgotten(monkeypatch):
+    registry, limits_ = uploads.Uploads(), Limits(disk_bytes=30 * 10**9, spare_bytes=0)
+    monkeypatch.setattr(uploads.files, "check_room", lambda needed: needed > limits_.disk_bytes and pytest.fail("full"))
+    tokens = [registry.expect("checkpoint", "me") for _ in range(20)]
+    for token in tokens:
+        registry.announce(token, [("model.gguf", 20 * 10**9)])
+    registry.begin(tokens[0], 0, 0).write(b"GGUF")
+    folder = registry.get(tokens[0]).folder
+    registry.expire(60)
+    assert folder.exists()
+    registry.expire(-1)
+    assert not folder.exists()
+    with pytest.raises(CheckpointError, match="not announced"):
+        registry.begin(tokens[0], 0, 4)
+
+
+def test_one_address_does_not_take_the_whole_disk(monkeypatch):
+    monkeypatch.setattr(uploads, "LIMITS", Limits(disk_bytes=100, upload_bytes=40))
     registry = uploads.Uploads()
-    registry.announce(registry.expect("checkpoint", "me"), [("a.gguf", 5)])
-    with pytest.raises(pytest.fail.Exception):
-        registry.announce(registry.expect("checkpoint", "you"), [("b.gguf", 5)])
+    first, second, third = (registry.expect("checkpoint", "me") for _ in range(3))
+    registry.announce(first, [("model.gguf", 40)], "192.0.2.1")
+    registry.begin(first, 0, 0).write(b"x" * 40)
+    with pytest.raises(JobError, match="share"):
+        registry.announce(second, [("model.gguf", 40)], "192.0.2.1")
+    registry.announce(third, [("model.gguf", 40)], "192.0.2.2")
 
 
 def test_a_visit_that_has_gone_leaves_nothing():

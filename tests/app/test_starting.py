@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import finished
 
-from pages.server.sending import send_at_once
+from pages.server.connections import Connections, guard_connections
 from pages.ui import menu
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +34,9 @@ async def delays(prepare) -> bool:
     return found
 
 
-def test_connections_send_at_once():
-    assert finished(delays(lambda: None)), "asyncio sees to it by itself now; send_at_once can go"
-    assert not finished(delays(send_at_once))
+def test_connections_guard_connections():
+    assert finished(delays(lambda: None)), "asyncio sees to it by itself now; guard_connections need not"
+    assert not finished(delays(lambda: guard_connections(Connections(10, 10))))
 
 
 @pytest.mark.parametrize("entry", menu.ENTRIES, ids=lambda entry: entry.file)

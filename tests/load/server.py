@@ -32,6 +32,9 @@ class Server:
         fields = dict(line.split(":", 1) for line in said.splitlines())
         return 1024 * int(fields["RssAnon"].split()[0])
 
+    def descriptors(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def resident(self) -> int:
         """All resident bytes, those of mapped files included."""
         said = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -39,13 +42,18 @@ class Server:
         return 1024 * int(fields["VmRSS"].split()[0])
 
 
+SMALL = "ulimit -n 1024; ulimit -d 4000000; exec"  # descriptors, and kB of memory that is its own
+
+
 @contextmanager
-def running(folder: Path, **settings: str) -> Iterator[Server]:
-    """A fresh server for as long as the block lasts."""
+def running(folder: Path, *options: str, small: bool = False, **settings: str) -> Iterator[Server]:
+    """A fresh server for as long as the block lasts; a `small` one has 4 GB and 1,024 descriptors."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1"]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1", *options]
+    if small:
+        command = ["sh", "-c", f'{SMALL} "$@"', "sh", *command]
     with open(folder / "server.log", "w") as log:
         process = subprocess.Popen(
             [*command, "--server.port", str(port)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,

@@ -1,0 +1,71 @@
+"""Everything of the server that leans on what Streamlit and uvicorn do not promise, in one place.
+
+Each use says what it is for and what happens without it; tests/app/test_streamlit_internals.py names each of them, so
+that a newer Streamlit which changes one is noticed before a visitor notices it. `docs/upgrading.md` tells how.
+"""
+
+import json
+import logging
+import time
+from typing import Any
+
+LOG = logging.getLogger("quantlib.app")
+
+# Addresses that Streamlit's own page uses, below the app's root.
+SOCKET = "/_stcore/stream"  # the session; visitor.py connects to it
+HEALTH = "/_stcore/health"
+WIDGET_UPLOADS = "/_stcore/upload_file/"  # st.file_uploader's route, which would hold what it gets in memory
+
+AWAY_SECONDS = 120  # that a session is kept for a browser whose connection was lost, as Streamlit does
+
+
+def tell_server(prefix: str) -> str:
+    """JavaScript that tells Streamlit's page where its server is; without it, it tries every folder of its address."""
+    return f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {json.dumps(prefix + '/')} }};"
+
+
+class AwaySessions:
+    """Sessions whose browser has gone, which are ended after a while, and at once when there are too many.
+
+    Streamlit's own storage forgets them without ending them; then each keeps an event loop, with three descriptors,
+    until garbage is collected. The methods are those of Streamlit's SessionStorage; called in the server's loop.
+    """
+
+    def __init__(self, most: int, seconds: float = AWAY_SECONDS):
+        self.most, self.seconds = most, seconds
+        self._kept: dict[str, tuple[float, Any]] = {}
+
+    def get(self, session_id: str) -> Any | None:
+        since, found = self._kept.get(session_id, (0.0, None))
+        return found if time.monotonic() - since <= self.seconds else None
+
+    def save(self, session_info: Any) -> None:
+        self._kept[session_info.session.id] = (time.monotonic(), session_info)
+        self.end_old()
+
+    def delete(self, session_id: str) -> None:
+        self._kept.pop(session_id, None)
+
+    def list(self) -> list[Any]:
+        return [found for _, found in self._kept.values()]
+
+    def end_old(self) -> None:
+        """End those that have been away too long, and the oldest of too many."""
+        now = time.monotonic()
+        old = [key for key, (since, _) in self._kept.items() if now - since > self.seconds]
+        old += [key for key in self._kept if key not in old][: max(0, len(self._kept) - len(old) - self.most)]
+        for key in old:
+            self._kept.pop(key)[1].session.shutdown()
+
+
+def end_sessions_that_left(most: int) -> AwaySessions:
+    """Let the running server keep at most so many sessions of browsers that have gone."""
+    from streamlit.runtime import get_instance
+
+    kept = AwaySessions(most)
+    manager = getattr(get_instance(), "_session_mgr", None)
+    if hasattr(manager, "_session_storage"):
+        manager._session_storage = kept
+    else:
+        LOG.warning("This version of Streamlit keeps its sessions elsewhere: those that have left end late.")
+    return kept
