@@ -13,6 +13,7 @@ from pathlib import Path
 
 import quantlib as ql
 from pages.server import files, uploads
+from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
 from pages.server.visits import VISITS
 from quantlib import tables
@@ -21,6 +22,7 @@ from quantlib.errors import CheckpointError, JobError
 HUB = "hf://"
 MOST_LISTED = 300
 DEEPEST = 4
+MOST_TENSORS = 2**19  # of everyone together, half of them of one visit: each takes most of a kilobyte
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +111,33 @@ class Shelf:
         return [o for o in list(self._opened.values()) if VISITS.holds(_key(o.token), visit)]
 
     def _put(self, visit, checkpoint, name, source, origin, folder=None, token=None) -> Opened:
+        try:
+            self._check_share(visit, checkpoint)
+        except JobError:
+            checkpoint.close()
+            files.remove(folder)
+            raise
         token = token or secrets.token_urlsafe(18)
         made = Opened(token, checkpoint, name, source, identity(checkpoint), origin, folder)
         with self._lock:
             self._opened[token] = made
         VISITS.keep(_key(token), lambda: self._release(token), visit)
         return made
+
+    def _check_share(self, visit: str, checkpoint: ql.Checkpoint) -> None:
+        """Raise JobError where a visit, or everyone together, would hold more files or tensors than is good."""
+        for what, most, count in (
+            ("files", budget().files, lambda o: len(o.files)),
+            ("tensors", MOST_TENSORS, lambda o: len(o.tensors)),
+        ):
+            new = count(checkpoint)
+            own = sum(count(o.checkpoint) for o in self.of(visit)) + new
+            everyone = sum(count(o.checkpoint) for o in list(self._opened.values())) + new
+            if own > most // 2 or everyone > most:
+                raise JobError(
+                    f"This checkpoint has {new:,} {what}, and you would have {own:,} open; this server opens at most "
+                    f"{most // 2:,} for one visit and {most:,} in all. Close another one first, or use a single file."
+                )
 
     def _release(self, token: str) -> None:
         """Forget a checkpoint and delete its files. Jobs that still read it keep its mapping until they end."""

@@ -34,8 +34,9 @@ def fault(path: Path, what: str) -> CheckpointError:
 class MappedFile:
     """A file opened read-only: threads may read it at once, and nothing is loaded before it is asked for.
 
-    Headers are parsed in a mapping of it. Weights are read by calls that can fail: a mapping whose disk goes away, or
-    whose file is cut, ends the process. stamp: the size and the time of change that it had when it was opened.
+    Headers are parsed in a mapping of it, which is there while it is needed: it takes a second file descriptor. Weights
+    are read by calls that can fail: a mapping whose disk goes away, or whose file is cut, ends the process. stamp: the
+    size and the time of change that it had when it was opened.
     """
 
     def __init__(self, path: Path):
@@ -49,13 +50,10 @@ class MappedFile:
             self._close = weakref.finalize(self, os.close, self._descriptor)
             state = os.fstat(self._descriptor)
             self.size, self.stamp = state.st_size, (state.st_size, state.st_mtime_ns)
-            if self.size:
-                self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise fault(path, f"cannot be opened: {(error.strerror or 'unknown reason').lower()}.") from None
         except ValueError:
             raise fault(path, "cannot be opened: its path holds a character that no path may hold.") from None
-        self._bytes = np.frombuffer(self._map if self._map is not None else b"", dtype=np.uint8)
 
     @property
     def known(self) -> int:
@@ -65,24 +63,28 @@ class MappedFile:
     @property
     def buffer(self) -> mmap.mmap | bytes:
         """The mapping itself, for parsers that work on bytes in place."""
-        if self._bytes is None:
-            raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
+        self._check_open()
+        if self._map is None and self.size:
+            try:
+                self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError):  # it was emptied, or there is no memory or descriptor left
+                raise fault(self.path, "cannot be read: it has changed, or the system has no room for it.") from None
         return self._map if self._map is not None else b""
+
+    def _check_open(self) -> None:
+        if not self._close.alive:
+            raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
 
     def bytes(self, start: int, stop: int) -> np.ndarray:
         """A read-only view of the bytes start..stop, uint8 (stop - start,)."""
-        data = self._bytes
-        if data is None:
-            raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
-        return data[start:stop]
+        return np.frombuffer(self.buffer, np.uint8)[start:stop]
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """The bytes start..stop, read into memory: uint8 (stop - start,), read-only.
 
         Raises CheckpointError where the disk fails or the file has become shorter since it was opened.
         """
-        if self._bytes is None:
-            raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
+        self._check_open()
         out = np.empty(stop - start, np.uint8)
         at, view = 0, memoryview(out)
         while at < len(out):
@@ -107,6 +109,10 @@ class MappedFile:
     def download(self) -> None:
         """Makes the whole file local, as it is."""
 
+    def unmap(self) -> None:
+        """Lets the mapping go once a header is parsed; views that are still held stay valid and keep it alive."""
+        self._map = None
+
     def forget(self) -> None:
         """Lets go of the pages read so far, which stay in the system's file cache: memory held does not grow."""
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -114,7 +120,6 @@ class MappedFile:
 
     def close(self) -> None:
         """Lets the mapping go; views that are still held stay valid and keep it alive."""
-        self._bytes = None
         self._map = None
         self._close()
 

@@ -85,6 +85,9 @@ def open_parts(
         for number, part in enumerate(_other_parts(path, metadata), start=1):
             files.append(open_file(part))
             other, more = read()
+            files[-1].unmap()
+            if len(tensors) + len(more) > MAX_TENSORS:
+                raise fault(path, f"has parts with more than {MAX_TENSORS:,} tensors in all; no checkpoint has more.")
             if (said := _whole(other, "split.no")) != number:
                 raise fault(part, f"says it is part number {said} of its split file, where {number} belongs.")
             for name, tensor in more.items():

@@ -41,6 +41,9 @@ class HubFile:
             raise fault(self.path, "has been closed: open the checkpoint again to read from it.")
         return self._start
 
+    def unmap(self) -> None:
+        """Nothing is mapped here: the start that is held goes with the file."""
+
     def know(self, count: int) -> None:
         """Fetches the first `count` bytes, or all there are."""
         count = min(count, self.size)

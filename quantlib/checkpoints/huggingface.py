@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, shown
 from quantlib.checkpoints.prequantized import decoded
-from quantlib.checkpoints.safetensors_file import read_header
+from quantlib.checkpoints.safetensors_file import MAX_TENSORS, read_header
 from quantlib.checkpoints.untrusted import read_json, read_json_if_there
 
 INDEX = "model.safetensors.index.json"
@@ -41,7 +41,9 @@ def checkpoint_of_shards(
     try:
         for name in names:
             files.append(open_file(folder / name))
-            for key, tensor in read_header(files[-1])[0].items():
+            found = read_header(files[-1], MAX_TENSORS - len(tensors))[0]
+            files[-1].unmap()
+            for key, tensor in found.items():
                 if key in tensors:
                     raise fault(
                         folder / name, f"holds the tensor {shown(key)}, which {shown(tensors[key].file)} has too."

@@ -50,14 +50,18 @@ def open_safetensors(path: Path) -> Checkpoint:
     file = MappedFile(path)
     try:
         tensors, strings = read_header(file)
+        file.unmap()
     except BaseException:
         file.close()
         raise
     return Checkpoint(path, "safetensors", strings, None, tensors, files=(file,))
 
 
-def read_header(file: MappedFile) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file in the order of its header, and the strings of its __metadata__."""
+def read_header(file: MappedFile, most: int = MAX_TENSORS) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file in the order of its header, and the strings of its __metadata__.
+
+    most: as many tensors as the file may have, beside those of the other shards.
+    """
     path, end = file.path, 8 + header_length(file)
     header = _Header(file, 8, end)
     entries: dict[str, tuple[str, tuple[int, ...], int, int]] = {}
@@ -71,8 +75,11 @@ def read_header(file: MappedFile) -> tuple[dict[str, Tensor], dict[str, str]]:
             continue
         if name in entries:
             raise fault(path, f"describes the tensor {shown(name)} twice in its header.")
-        if len(entries) >= MAX_TENSORS:
-            raise fault(path, f"describes more than {MAX_TENSORS:,} tensors, more than any checkpoint has in one file.")
+        if len(entries) >= most:
+            beside = f" beside the {MAX_TENSORS - most:,} of the files before it" if most < MAX_TENSORS else ""
+            raise fault(
+                path, f"describes more than {most:,} tensors{beside}; no checkpoint has more than {MAX_TENSORS:,}."
+            )
         entries[name] = header.entry(name)
     header.expect_end()
     _check_layout(path, entries, file.size - end)

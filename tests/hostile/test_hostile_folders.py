@@ -2,10 +2,13 @@
 
 import copy
 import json
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
+from attacks import empty_tensors
 from hostile_files import refusal
 from safetensors.numpy import save_file
 
@@ -305,3 +308,24 @@ def test_mutants_convert_or_are_refused(tmp_path, which):
             assert str(error).isprintable() and str(error).endswith(".")
         except Exception as error:
             raise AssertionError(f"mutant {i} of {which}: {(folder / f'{which}.json').read_text()[:500]}") from error
+
+
+def test_tensors_are_counted_over_all_shards(tmp_path):
+    """A megabyte of header describes thousands of empty tensors, and each of them costs most of a kilobyte."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    for number in range(3):
+        (tmp_path / f"model-{number}.safetensors").write_bytes(empty_tensors(100_000, number * 100_000))
+    with pytest.raises(CheckpointError, match="no checkpoint has more than 262,144"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not show its descriptors")
+def test_a_shard_takes_one_descriptor(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    for number in range(50):
+        (tmp_path / f"model-{number}.safetensors").write_bytes(empty_tensors(1, number))
+    before = len(os.listdir("/proc/self/fd"))
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert len(checkpoint.tensors) == 50
+        assert len(os.listdir("/proc/self/fd")) - before == 50
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from attacks import (
     FOREIGN,
     ask,
     connect,
+    empty_tensors,
     health,
     is_closed,
     shake_hands,
@@ -17,7 +19,7 @@ from attacks import (
     unfinished_message,
     watching_calls,
 )
-from bringing import put, uploader
+from bringing import bring, put, uploader
 from person import Person
 from server import Server, running
 
@@ -138,6 +140,43 @@ def test_sessions_that_left_release_their_descriptors(attacked):
     while attacked.descriptors() > before + 120 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert attacked.descriptors() <= before + 120, "thirty-two sessions are kept for a lost connection, three each"
+
+
+def shards(folder: Path, count: int) -> list[Path]:
+    """A checkpoint of so many tiny files."""
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    paths = [folder / f"model-{number}.safetensors" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(empty_tensors(1, number))
+    return [folder / "config.json", *paths]
+
+
+def test_a_checkpoint_of_hundreds_of_files_does_not_take_all_descriptors(attacked, tmp_path):
+    async def brings(count: int) -> str | None:
+        async with Person(attacked.address, seed=1) as person:
+            await person.visit("open")
+            return await bring(person, *shards(tmp_path, count))
+
+    before = attacked.descriptors()
+    assert asyncio.run(brings(60)) is None
+    assert "494 files" in asyncio.run(brings(494))
+    assert attacked.descriptors() < before + 100
+    asyncio.run(asyncio.wait_for(look(attacked.address), 60))
+
+
+def test_many_empty_tensors_do_not_take_the_memory(attacked, tmp_path):
+    for number in range(4):
+        (tmp_path / f"model-{number}.safetensors").write_bytes(empty_tensors(100_000, number * 100_000))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+
+    async def brings() -> str | None:
+        async with Person(attacked.address, seed=1) as person:
+            await person.visit("open")
+            return await bring(person, *tmp_path.iterdir())
+
+    idle = attacked.memory()
+    assert "no checkpoint has more" in asyncio.run(brings())
+    assert most_memory(attacked) - idle < 400 * MB
 
 
 DEEP = b"[" * 100_000

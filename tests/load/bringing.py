@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -28,26 +29,27 @@ def uploader(person: Person) -> tuple[str, dict]:
     raise LookupError("there is no uploader on this page")
 
 
-def send(server: str, route: str, path: Path) -> str | None:
-    """Announce and send a file; None, or the sentence with which it was refused."""
-    size = path.stat().st_size
-    status, reply = put(server, route, json.dumps([[path.name, size]]).encode())
+def send(server: str, route: str, paths: Sequence[Path]) -> str | None:
+    """Announce and send the files of a checkpoint; None, or the sentence with which they were refused."""
+    sizes = [path.stat().st_size for path in paths]
+    status, reply = put(server, route, json.dumps([[p.name, s] for p, s in zip(paths, sizes, strict=True)]).encode())
     if status != 200:
         return reply["error"]
-    with open(path, "rb") as file:
-        at = 0
-        while at < size:
-            status, answer = put(server, f"{route}/0?offset={at}", file.read(reply["slice"]))
-            if status != 200:
-                return answer.get("error", f"status {status}")
-            at = answer["offset"]
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        with open(path, "rb") as file:
+            at = 0
+            while at < size:
+                status, answer = put(server, f"{route}/{number}?offset={at}", file.read(reply["slice"]))
+                if status != 200:
+                    return answer.get("error", f"status {status}")
+                at = answer["offset"]
     return None
 
 
-async def bring(person: Person, path: Path) -> str | None:
-    """Bring a file to the Open page that the person is on; None, or the sentence with which it was refused."""
+async def bring(person: Person, *paths: Path) -> str | None:
+    """Bring files to the Open page that the person is on; None, or the sentence with which they were refused."""
     id, data = uploader(person)
-    refused = await asyncio.to_thread(send, person.address, data["address"], path)
+    refused = await asyncio.to_thread(send, person.address, data["address"], paths)
     if refused:
         return refused
     person.states[id] = WidgetState(id=id, json_value=json.dumps({"done": {"token": data["token"]}}))
