@@ -1,17 +1,19 @@
 # The app on port 8501. Build: docker build -t quantlib .   Run: see SERVING.md.
-FROM python:3.11-slim
+# An exact version; whoever wants the very same bytes appends the digest that `docker buildx imagetools inspect` shows.
+FROM python:3.11.13-slim-bookworm
 
 RUN useradd --create-home --uid 1000 app
 WORKDIR /app
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
+# Every package in its exact version and with its hash; SERVING.md tells how the lock file is made.
+COPY requirements.lock .
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY app.py LICENSE README.md ./
 COPY .streamlit .streamlit
 COPY assets assets
 COPY pages pages
 COPY quantlib quantlib
 
-# Uploads and results, and the compiled kernels: the only two places that are written to.
+# /data holds uploads and results; it and /tmp are the only places that are written to. The kernels are compiled here.
 ENV QUANTLIB_FOLDER=/data NUMBA_CACHE_DIR=/kernels PYTHONDONTWRITEBYTECODE=1
 RUN mkdir /data /kernels && chown app /data /kernels
 USER app
@@ -19,5 +21,5 @@ USER app
 RUN python -c "from quantlib import formats; formats.warm_up()"
 
 EXPOSE 8501
-HEALTHCHECK CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/_stcore/health')"
+HEALTHCHECK CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=10)"]
 CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address=0.0.0.0", "--server.headless=true"]
