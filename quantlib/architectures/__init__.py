@@ -4,12 +4,26 @@ from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config
 from quantlib.architectures.declaration import Architecture
 from quantlib.architectures.families.bert import BERT
-from quantlib.architectures.families.gemma import GEMMA2, GEMMA3, GEMMA3_WHOLE
+from quantlib.architectures.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
+from quantlib.architectures.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_WHOLE
+from quantlib.architectures.families.glm import GLM4, GLM4_MOE
 from quantlib.architectures.families.gpt2 import GPT2
+from quantlib.architectures.families.gpt_oss import GPT_OSS
+from quantlib.architectures.families.granite import GRANITE, GRANITE_HYBRID, GRANITE_MOE, GRANITE_MOE_SHARED
 from quantlib.architectures.families.llama import LLAMA, MISTRAL, MIXTRAL, SMOLLM3
-from quantlib.architectures.families.olmo import OLMO2
+from quantlib.architectures.families.mamba import MAMBA2
+from quantlib.architectures.families.mistral import MINISTRAL3, MISTRAL3
+from quantlib.architectures.families.olmo import OLMO2, OLMO3
 from quantlib.architectures.families.phi import PHI3
 from quantlib.architectures.families.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
+from quantlib.architectures.families.qwen_next import (
+    QWEN3_5,
+    QWEN3_5_MOE,
+    QWEN3_5_MOE_TEXT,
+    QWEN3_5_TEXT,
+    QWEN3_NEXT,
+)
+from quantlib.architectures.families.qwen_vl import QWEN2_5_VL, QWEN2_VL, QWEN3_VL, QWEN3_VL_MOE
 
 KNOWN = (
     LLAMA,
@@ -20,11 +34,34 @@ KNOWN = (
     QWEN2_MOE,
     QWEN3,
     QWEN3_MOE,
+    QWEN3_NEXT,
+    QWEN3_5,
+    QWEN3_5_MOE,
+    QWEN3_5_TEXT,
+    QWEN3_5_MOE_TEXT,
+    QWEN2_VL,
+    QWEN2_5_VL,
+    QWEN3_VL,
+    QWEN3_VL_MOE,
     GEMMA2,
     GEMMA3,
     GEMMA3_WHOLE,
     PHI3,
     OLMO2,
+    OLMO3,
+    DEEPSEEK_V3,
+    DEEPSEEK_V2,
+    GEMMA,
+    GLM4,
+    GLM4_MOE,
+    GPT_OSS,
+    GRANITE,
+    GRANITE_MOE,
+    GRANITE_MOE_SHARED,
+    GRANITE_HYBRID,
+    MAMBA2,
+    MISTRAL3,
+    MINISTRAL3,
     GPT2,
     BERT,
 )

@@ -66,12 +66,17 @@ COMMON = {
     "ffn": count("intermediate_size", "n_inner", low=1, high=MAX_WIDTH),
     "vocab": count("vocab_size", low=1, high=MAX_VOCAB),
     "rms_eps": number("rms_norm_eps", low=0.0, high=1.0),
-    "norm_eps": number("layer_norm_eps", "layer_norm_epsilon", low=0.0, high=1.0),
-    "experts": count("num_local_experts", "num_experts", low=1, high=MAX_EXPERTS),
-    "experts_used": count("num_experts_per_tok", low=1, high=MAX_EXPERTS),
+    "norm_eps": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", low=0.0, high=1.0),
+    "experts": count("num_local_experts", "num_experts", "n_routed_experts", high=MAX_EXPERTS),
+    "experts_used": count("num_experts_per_tok", "num_experts_per_token", "top_k_experts", high=MAX_EXPERTS),
     "expert_ffn": count("moe_intermediate_size", low=1, high=MAX_WIDTH),
     "shared_ffn": count("shared_expert_intermediate_size", low=1, high=MAX_WIDTH),
+    "expert_groups": count("n_group", high=MAX_EXPERTS),
+    "expert_groups_used": count("topk_group", high=MAX_EXPERTS),
+    "scoring": text("scoring_func", "score_function", "score_func"),
     "window": count("sliding_window"),
+    "layer_types": listed("layer_types"),
+    "tied": flag("tie_word_embeddings"),
     "attention_cap": number("attn_logit_softcapping", low=0.0, high=1e6),
     "final_cap": number("final_logit_softcapping", low=0.0, high=1e6),
     "query_scalar": number("query_pre_attn_scalar", low=1e-6, high=1e9),
@@ -97,6 +102,11 @@ class Config:
     def head_width(self) -> int:
         """Values of a head: stated, or an equal share of the width."""
         return self.head_dim or self.width // self.heads
+
+    @property
+    def blocks(self) -> int:
+        """Layers in GGUF, which counts those that predict further tokens (MTP) too."""
+        return self.layers + (self.found.get("mtp") or 0)
 
     @property
     def groups(self) -> int:

@@ -25,12 +25,14 @@ Layers = Callable[[Config], Iterable[tuple[int, int]]]
 class Source:
     """Another tensor that one may come from, with what changes on the way.
 
-    exact: whether the name is the whole of it, without a .weight to follow.
+    exact: whether the name is the whole of it, without a .weight to follow. packed: what follows the name of the two
+    tensors that hold it as MXFP4, codes and scales.
     """
 
     hf: str
     change: Change = UNCHANGED
     exact: bool = False
+    packed: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,19 @@ class Tokenizer:
     kind: "any" takes tokenizer.model before tokenizer.json; "wordpiece" is BERT's. space_prefix: a flag that the
     converter sets itself, "config" where it takes tokenizer_config.json's. json_tokens: added tokens of tokenizer.json
     count beside those of tokenizer.model. vocab_size: whether 32,016 and 49,152 tokens mean Code Llama and Granite.
+    pre: another name for a pre-tokenizer, by which llama.cpp knows that of this architecture. tokens: special tokens by
+    kind and text, for kinds that nothing else names; ids: by kind and number, behind the others. padded: how many
+    tokens GGUF has, where that is not what config.json says.
     """
 
     kind: Literal["any", "wordpiece"] = "any"
     space_prefix: bool | Literal["config"] | None = None
     json_tokens: bool = False
     vocab_size: bool = False
+    pre: Mapping[str, str] = field(default_factory=dict)
+    tokens: tuple[tuple[str, str], ...] = ()
+    ids: tuple[tuple[str, int], ...] = ()
+    padded: Callable[[Config], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,7 @@ class Architecture:
     name: in GGUF. title: in messages. model_type, classes: as config.json says them. defaults: what transformers fills
     in where config.json is silent, by name of Config; a function of the values so far where it depends on those.
     settings: numbers of config.json that it has beside the common ones. sizes: of weights, beside the common ones.
+    counted: numbers that the names of tensors tell, by the expression that finds their parts.
     theta: the base frequency of rotary positions where config.json is silent; None for models without.
     weights: in the converter's order where tensors share a source. keys: in the converter's order; early ones stand
     before general.type. extra: tensors that are computed of the config. checks: warnings of what will differ.
@@ -127,6 +137,7 @@ class Architecture:
     window: the window where a GGUF file does not say it. config_window: whether only config.json says it, no key.
     folds: the kind of the tensor that makes the inputs of a kind of matrix, for scales that move from one into the
     other (AWQ, SmoothQuant); None: they cannot.
+    named: GGUF's name, where it depends on the numbers. dropped: further starts of names that GGUF has no use for.
     """
 
     name: str
@@ -138,6 +149,7 @@ class Architecture:
     keys: tuple[Keys, ...]
     settings: Mapping[str, Setting] = field(default_factory=dict)
     sizes: Callable[[Config], Mapping[str, int]] | None = None
+    counted: Mapping[str, str] = field(default_factory=dict)
     theta: float | None = 10_000.0
     early: tuple[Keys, ...] = ()
     extra: Callable[[Config], Mapping[str, np.ndarray]] | None = None
@@ -152,6 +164,17 @@ class Architecture:
     window: int = 0
     config_window: bool = False
     folds: Mapping[str, str] | None = None
+    named: Callable[[Config], str] | None = None
+    dropped: Callable[[Config], tuple[str, ...]] | None = None
+
+    def name_of(self, config: Config) -> str:
+        """What GGUF calls a model of these numbers."""
+        return self.named(config) if self.named else self.name
+
+    @property
+    def packs(self) -> bool:
+        """Whether it is known what its packed tensors hold, so that they are kept as they are."""
+        return any(source.packed for weight in self.weights for source in weight.others)
 
     @property
     def has_experts(self) -> bool:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from quantlib.architectures.changes import UNCHANGED, Change, half, permuted
 from quantlib.architectures.config import Config
-from quantlib.architectures.declaration import FILE_TYPE, Key, Keys, Source, Weight
+from quantlib.architectures.declaration import FILE_TYPE, Key, Keys, Layers, Source, Weight
 from quantlib.architectures.rope import WRITTEN
 
 EMBEDDING = Weight("token_embd", "embed_tokens", ("vocab", "width"))
@@ -109,7 +109,7 @@ FOLDS: Mapping[str, str] = MappingProxyType(
 
 # As TextModel.set_gguf_parameters() writes them: a key is left out where the model has no such number.
 SIZES: tuple[Keys, ...] = (
-    Key("block_count", "uint32", "layers"),
+    Key("block_count", "uint32", "blocks"),
     Key("context_length", "uint32", "context"),
     Key("embedding_length", "uint32", "width"),
     Key("feed_forward_length", "uint32", "ffn"),
@@ -120,9 +120,13 @@ FREQUENCY = Key("rope.freq_base", "float32", lambda config: config.rope.theta)
 SLIDING_FREQUENCY = Key("rope.freq_base_swa", "float32", lambda config: config.rope.local_theta)
 RMS_EPSILON = Key("attention.layer_norm_rms_epsilon", "float32", "rms_eps")
 EPSILON = Key("attention.layer_norm_epsilon", "float32", "norm_eps")
+GATING = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}  # how a router's scores become weights
 EXPERTS: tuple[Keys, ...] = (
     Key("expert_count", "uint32", "experts"),
     Key("expert_used_count", "uint32", "experts_used"),
+    Key("expert_group_count", "uint32", "expert_groups"),
+    Key("expert_group_used_count", "uint32", "expert_groups_used"),
+    Key("expert_gating_func", "uint32", lambda config: GATING.get(config.scoring)),
 )
 HEADS: tuple[Keys, ...] = (
     Key("attention.key_length", "uint32", "head_dim"),
@@ -130,7 +134,8 @@ HEADS: tuple[Keys, ...] = (
 )
 WINDOW = Key("attention.sliding_window", "uint32", "window")
 POOLING = Key("pooling_type", "uint32", "pooling")
-ROTARY: tuple[Keys, ...] = (scaling_keys, FREQUENCY, SLIDING_FREQUENCY)
+SECTIONS = Key("rope.dimension_sections", "array[int32]", lambda config: list(config.rope.sections) or None)
+ROTARY: tuple[Keys, ...] = (scaling_keys, SECTIONS, FREQUENCY, SLIDING_FREQUENCY)
 STANDARD: tuple[Keys, ...] = (*SIZES, *ROTARY, RMS_EPSILON, EPSILON, *EXPERTS, *HEADS, FILE_TYPE)
 
 
@@ -142,3 +147,55 @@ def window_ignored(config: Config) -> str | None:
         f"The model looks back over {config.window:,} tokens, and llama.cpp over all of them: texts longer than that "
         "come out otherwise than in transformers."
     )
+
+
+def on(layers: Layers, *weights: Weight) -> tuple[Weight, ...]:
+    """The weights in these layers only."""
+    return tuple(replace(weight, layers=layers) for weight in weights)
+
+
+def of_type(*types: str, every: int = 1) -> Layers:
+    """The layers that layer_types gives one of these types; where it is silent, one in so many, the last of each."""
+
+    def layers(config: Config) -> list[tuple[int, int]]:
+        if config.layer_types is None:
+            return [(layer, layer) for layer in range(config.layers) if (layer + 1) % every == 0]
+        return [(layer, layer) for layer, kind in enumerate(config.layer_types[: config.layers]) if kind in types]
+
+    return layers
+
+
+def multiplied(key: str, attribute: str) -> Key:
+    """A multiplier, which is written where it is there and not zero."""
+    return Key(key, "float32", lambda config: getattr(config, attribute) or None)
+
+
+def usual(layers: int, width: int, heads: int, ffn: int, vocab: int, context: int, **more: object) -> dict[str, object]:
+    """What transformers fills in of a decoder's sizes."""
+    sizes = {"layers": layers, "width": width, "heads": heads, "ffn": ffn, "vocab": vocab, "context": context}
+    return {**sizes, "rms_eps": 1e-6, **more}
+
+
+def partly_rotated(default: float) -> Key:
+    """How many values of a head turn with their position: a share, which config.json may state."""
+
+    def dims(config: Config) -> int:
+        return int(config.head_width * (default if config.rope.partial is None else config.rope.partial))
+
+    return Key("rope.dimension_count", "uint32", dims)
+
+
+VOCAB_SIZE = Key("vocab_size", "uint32", "vocab")
+WHOLE_HEAD = Key("rope.dimension_count", "uint32", "head_width")
+
+
+def sliding_pattern(every: int) -> Key:
+    """Which layers see a window only: by layer_types, or all but one in so many."""
+
+    def pattern(config: Config) -> list[bool]:
+        kinds = config.layer_types
+        if kinds is None:
+            return [(layer + 1) % every != 0 for layer in range(config.layers)]
+        return [kind == "sliding_attention" for kind in kinds]
+
+    return Key("attention.sliding_window_pattern", "array[bool]", pattern)

@@ -18,9 +18,36 @@ _HEAD = r"[^\r\n\p{L}\p{N}]?"
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CJK = "[一-龥぀-ゟ゠-ヿ]+"
 _DEEPSEEK3 = (
-    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^" + "\r\n" + r"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+["
-    "\r\n" + r"]*|\s*[" + "\r\n" + r"]+|\s+(?!\S)|\s+"
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^"""
+    "\r\n"
+    r"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+["
+    "\r\n"
+    r"]*|\s*["
+    "\r\n"
+    r"]+|\s+(?!\S)|\s+"
 )
+
+
+def _characters(ranges: str) -> str:
+    """A class of characters from hexadecimal code points and ranges of them."""
+    parts = ([chr(int(code, 16)) for code in part.split("-")] for part in ranges.split())
+    return f"[{''.join('-'.join(part) for part in parts)}]"
+
+
+# Letters that have upper and lower case: what deepseek-llm takes for words.
+_CASED = _characters(
+    "41-5a 61-7a b5 c0-d6 d8-f6 f8-1ba 1bc-1bf 1c4-293 295-2af 370-373 376 377 37b-37d 37f 386 388-38a 38c "
+    "38e-3a1 3a3-3f5 3f7-481 48a-52f 531-556 10a0-10c5 13a0-13f5 13f8-13fd 1c90-1cba 1cbd-1cbf 1d00-1d2b "
+    "1d6b-1d77 1d79-1d9a 1e00-1f15 1f18-1f1d 1f20-1f45 1f48-1f4d 1f50-1f57 1f59 1f5b 1f5d 1f5f-1f7d 1f80-1fb4 "
+    "1fb6-1fbc 1fbe 1fc2-1fc4 1fc6-1fcc 1fd0-1fd3 1fd6-1fdb 1fe0-1fec 1ff2-1ff4 1ff6-1ffc 2102 2107 210a-2113 "
+    "2115 2119-211d 2124 2126 2128 212a-212d 212f-2134 2139 213c-213f 2145-2149 214e 2183 2184 2c00-2c7b "
+    "2c7e-2ce4 2ceb-2cee 2cf2 2cf3 a640-a66d a680-a69b a722-a76f a771-a787 a78b-a78e ab70-abbf fb00-fb06 "
+    "fb13-fb17 ff21-ff3a ff41-ff5a 10400-1044f 104b0-104d3 104d8-104fb 10c80-10cb2 10cc0-10cf2 118a0-118df "
+    "1e900-1e943 "
+)
+_MARKS = _characters("21-2f 3a-7e ff01-ff0f ff1a-ff5e 2018-201f 3000-3002")
+_WIDE = "[一-龥ࠀ-一가-퟿]+"
+_DEEPSEEK = ("[\r\n]", rf"\s?{_CASED}+", rf"\s?{_MARKS}+", r"\s+$", _WIDE)
 
 _LLAMA3 = f"{_CONTRACTIONS}|{_LETTERS}|" + r"\p{N}{1,3}" + f"|{_TAIL}"
 _QWEN2 = f"{_CONTRACTIONS}|{_LETTERS}|" + r"\p{N}" + f"|{_TAIL}"
@@ -52,6 +79,7 @@ PRE_TOKENIZERS: dict[str, tuple[str, ...]] = {
     "tekken": (_TEKKEN,),
     "minicpm5": (r"\p{N}{1,3}", _MINICPM5),
     "deepseek-v3": (r"\p{N}{1,3}", _CJK, _DEEPSEEK3),
+    "deepseek-llm": (*_DEEPSEEK, r"\p{N}+"),
     "deepseek-coder": ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", DIGITS),
     "bailingmoe": (_BAILING,),
     "seed-coder": (_SEED,),
@@ -78,8 +106,13 @@ SPELLINGS = {
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])": _CONTRACTIONS,
     "?+": "?",
     "++": "+",
+    '\\"': '"',
 }
-_NAMES = {steps: name for name, steps in PRE_TOKENIZERS.items()} | {(_GPT2,): "gpt-2", (DIGITS, _GPT2): "smollm"}
+_NAMES = {steps: name for name, steps in PRE_TOKENIZERS.items()} | {
+    (_GPT2,): "gpt-2",
+    (DIGITS, _GPT2): "smollm",
+    (*_DEEPSEEK, DIGITS): "deepseek-llm",
+}
 
 # Where llama.cpp tells two tokenizers of one expression apart by whether whole words in the vocabulary skip the merges.
 WITHOUT_IGNORE_MERGES = {"llama-bpe": "dbrx"}

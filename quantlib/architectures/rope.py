@@ -7,7 +7,8 @@ phi.py; the defaults are those of transformers' PreTrainedConfig.standardize_rop
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,13 +25,14 @@ WITHOUT_KEY = ("default", "llama3")
 class Rope:
     """Base frequencies (of sliding layers too, where they have their own) and how positions are stretched.
 
-    type: transformers' rope_type; its numbers are None where not given.
+    type: transformers' rope_type; its numbers are None where not given. sections: how many pairs of channels turn with
+    each coordinate of a picture; numbers: whatever else it says, by its own names.
     """
 
     type: str = "default"
     theta: float | None = None
     local_theta: float | None = None
-    partial: float = 1.0
+    partial: float | None = None
     factor: float | None = None
     low_freq_factor: float | None = None
     high_freq_factor: float | None = None
@@ -39,6 +41,8 @@ class Rope:
     attention_factor: float | None = None
     beta_fast: float | None = None
     beta_slow: float | None = None
+    sections: tuple[int, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
     long_factors: tuple[float, ...] = ()
     short_factors: tuple[float, ...] = ()
 

@@ -52,7 +52,7 @@ def declared(checkpoint: Checkpoint) -> tuple[Architecture, Config]:
     source = Path(checkpoint.source)
     path, values = (source if source.is_dir() else source.parent) / "config.json", checkpoint.metadata["config"]
     architecture = architecture_of(path, values)
-    return architecture, read_config(path, values, architecture)
+    return architecture, read_config(path, values, architecture, checkpoint.tensors)
 
 
 def linears_of(checkpoint: Checkpoint) -> Mapping[str, Linear]:

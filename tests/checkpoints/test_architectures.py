@@ -3,6 +3,7 @@
 import json
 import re
 
+import arch_models
 import gguf
 import numpy as np
 import pytest
@@ -28,20 +29,31 @@ KEYS = {
 }
 
 
+GOLDEN = [case["gguf"] for case in arch_models.cases().values()]  # newer than the package
+NAMES = {name.format(bid=0) for name in gguf.TENSOR_NAMES.values()} | {
+    re.sub(r"blk\.\d+\.", "blk.0.", re.sub(r"\.(weight|bias|scale)$", "", tensor["name"]))
+    for golden in GOLDEN
+    for tensor in golden["tensors"]
+}
+KEYS |= {key.partition(".")[2] for golden in GOLDEN for key in golden["metadata"]}
+
+
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
 def test_names_are_those_of_the_gguf_package(model_type):
+    """Every name is one of GGUF's, and a tensor that lies alone is called as the package calls it."""
     architecture = ARCHITECTURES[model_type]
-    kind = ARCHS[architecture.name]
-    known = {gguf.TENSOR_NAMES[tensor].format(bid=0) for tensor in gguf.MODEL_TENSORS[kind]}
-    names = gguf.get_tensor_name_map(kind, 1)
+    names = gguf.get_tensor_name_map(ARCHS[architecture.name], 1) if architecture.name in ARCHS else None
     prefix = architecture.prefixes[0].replace("model.language_model.", "model.")
     for weight in architecture.weights:
-        assert weight.gguf.format(0) in known, weight
+        ours = re.sub(r"\.(weight|bias|scale)$", "", weight.gguf.format(0))
+        assert ours in NAMES, weight
+        if names is None or weight.exact or weight.layers is not None or weight.change.moves_rows:
+            continue  # the golden models show these
         hf = re.sub(r"\.experts\.\{\}\.", ".experts.", weight.hf).format(0)
         found = names.get_name(hf) or names.get_name(prefix + hf)
         if weight.stacked and found is None:  # the package knows Mixtral's experts by the names of its first files
             continue
-        assert found == weight.gguf.format(0), weight
+        assert found == ours, weight
 
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
@@ -57,7 +69,7 @@ def test_defaults_make_a_whole_config(tmp_path, model_type):
     """A config.json that says nothing is a model of the sizes that transformers gives it, and all sizes are there."""
     architecture = ARCHITECTURES[model_type]
     config = read_config(tmp_path / "config.json", {}, architecture)
-    assert all(all(wanted.shape) for wanted in wanted_tensors(architecture, config))
+    assert all(all(wanted.shape) for wanted in wanted_tensors(architecture, config) if wanted.needed)
 
 
 @pytest.mark.peer
@@ -240,5 +252,10 @@ def test_another_architecture_is_named_and_can_be_looked_at(changed):
         assert np.isfinite(checkpoint.tensors["model.norm.weight"].rows()).all()
         with pytest.raises(CheckpointError) as caught:
             gguf_view(checkpoint)
-    titles = {architecture.title for architecture in ARCHITECTURES.values()}
-    assert "'FalconForCausalLM'" in str(caught.value) and all(title in str(caught.value) for title in titles)
+    for fragment in (
+        "'FalconForCausalLM'",
+        "quantlib architectures",
+        "looked at and measured",
+        "convert_hf_to_gguf.py",
+    ):
+        assert fragment in str(caught.value)

@@ -18,6 +18,7 @@ from quantlib.architectures.parts import (
     head_norms,
     outer,
     scaling_keys,
+    usual,
 )
 from quantlib.architectures.rope import unknown_scaling
 
@@ -45,6 +46,36 @@ def other_frequency(config) -> float | None:
     """The base frequency, where it is not the one that llama.cpp takes for granted."""
     return None if config.rope.theta == 10_000.0 else config.rope.theta
 
+
+GEMMA = Architecture(
+    name="gemma",
+    title="Gemma",
+    model_type="gemma",
+    classes=("GemmaForCausalLM",),
+    defaults=usual(28, 3072, 16, 24_576, 256_000, 8192, kv_heads=16, head_dim=256),
+    weights=(
+        *outer(PLUS_ONE)[:2],
+        NORMS[0],
+        replace(NORMS[1], gguf="blk.{}.ffn_norm"),
+        *attention(),
+        *FEED_FORWARD,
+    ),
+    keys=(
+        Key("context_length", "uint32", "context"),
+        Key("embedding_length", "uint32", "width"),
+        Key("block_count", "uint32", "layers"),
+        Key("feed_forward_length", "uint32", "ffn"),
+        Key("attention.head_count", "uint32", "heads"),
+        Key("attention.head_count_kv", "uint32", "groups"),
+        RMS_EPSILON,
+        *HEADS,
+        FILE_TYPE,
+    ),
+    assumed=(Assumed("hidden_activation", ("gelu_pytorch_tanh", "gelu")),),
+    checks=(unknown_scaling,),
+    ignored=("lm_head.",),
+    tokenizer=Tokenizer(space_prefix=False, ids=(("eot", 107),)),
+)
 
 GEMMA2 = Architecture(
     name="gemma2",

@@ -119,4 +119,5 @@ SMOLLM3 = replace(
     assumed=(SILU, Assumed("no_rope_layer_interval", (4,)), Assumed("use_sliding_window", (False,))),
     runs=Computation(rotation="neighbours", unrotated=4),
     folds=None,
+    tokenizer=replace(LLAMA.tokenizer, pre={"llama-bpe": "smaug-bpe"}),
 )

@@ -1,11 +1,22 @@
-"""OLMo 2. Source: conversion/olmo.py of llama.cpp."""
+"""OLMo 2 and OLMo 3. Source: conversion/olmo.py of llama.cpp."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quantlib.architectures.computation import Computation
-from quantlib.architectures.declaration import Architecture, Weight
+from quantlib.architectures.declaration import Architecture, Key, Weight
 from quantlib.architectures.families.llama import SILU, all_heads
-from quantlib.architectures.parts import FEED_FORWARD, OWN_OUTPUT, STANDARD, attention, outer
+from quantlib.architectures.parts import (
+    FEED_FORWARD,
+    OWN_OUTPUT,
+    SLIDING_FREQUENCY,
+    STANDARD,
+    WINDOW,
+    attention,
+    outer,
+    sliding_pattern,
+)
 from quantlib.architectures.rope import unknown_scaling
 
 OLMO2 = Architecture(
@@ -37,4 +48,20 @@ OLMO2 = Architecture(
     checks=(unknown_scaling,),
     runs=Computation(norm_before=False, norm_after=True, head_norm="all"),
     global_every=4,
+)
+
+SAME_FREQUENCY = Key("rope.freq_base_swa", "float32", lambda config: config.rope.local_theta or config.rope.theta)
+# Three layers of four have a window, and positions that are not stretched; llama.cpp knows it as OLMo 2.
+OLMO3 = replace(
+    OLMO2,
+    title="OLMo 3",
+    model_type="olmo3",
+    classes=("Olmo3ForCausalLM",),
+    defaults={**OLMO2.defaults, "window": 4096},
+    theta=500_000.0,
+    keys=(
+        *(SAME_FREQUENCY if key is SLIDING_FREQUENCY else key for key in STANDARD),
+        WINDOW,
+        sliding_pattern(4),
+    ),
 )

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from quantlib.architectures.computation import Computation
+from quantlib.architectures.config import Config
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Tokenizer, Weight
 from quantlib.architectures.families.llama import SILU, all_heads
 from quantlib.architectures.parts import FREQUENCY, NORMS, RMS_EPSILON, outer, window_ignored
 from quantlib.architectures.rope import longrope_attention, longrope_factors, unknown_scaling
 
+
 # Query, key and value lie in one matrix, gate and up too: llama.cpp keeps both together.
+def rotated(config: Config) -> int:
+    """How many values of a head turn with their position."""
+    return int((1.0 if config.rope.partial is None else config.rope.partial) * config.width) // config.heads
+
+
 PHI3 = Architecture(
     name="phi3",
     title="Phi-3",
@@ -42,7 +49,11 @@ PHI3 = Architecture(
         Key("attention.head_count", "uint32", "heads"),
         Key("attention.head_count_kv", "uint32", "kv_heads"),
         RMS_EPSILON,
-        Key("rope.dimension_count", "uint32", lambda c: int(c.rope.partial * c.width) // c.heads),
+        Key(
+            "rope.dimension_count",
+            "uint32",
+            rotated,
+        ),
         FREQUENCY,
         FILE_TYPE,
         Key("attention.sliding_window", "uint32", lambda c: c.window or 0),  # 0 is what tells Phi-4 from Phi-3

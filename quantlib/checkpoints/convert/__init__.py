@@ -29,14 +29,14 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
     folder = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
     path, values = folder / "config.json", checkpoint.metadata["config"]
     architecture = architecture_of(path, values)
-    if (why := checkpoint.metadata.get("undecoded")) is not None:
+    if (why := checkpoint.metadata.get("undecoded")) is not None and not architecture.packs:
         raise fault(path, f"describes a model that cannot be converted: {why}; start from the original checkpoint.")
-    config = read_config(path, values, architecture)
+    config = read_config(path, values, architecture, checkpoint.tensors)
     tensors = view_tensors(path, architecture, config, checkpoint.tensors)
-    text = text_values(path, values, architecture)
-    tokens, token_warnings = tokenizer_metadata(folder, text, config.vocab, architecture)
+    text, name = text_values(path, values, architecture), architecture.name_of(config)
+    tokens, token_warnings = tokenizer_metadata(folder, text, config, architecture)
     metadata = {
-        "general.architecture": MetadataValue("string", architecture.name),
+        "general.architecture": MetadataValue("string", name),
         **metadata_of(architecture.early, architecture, config),
         **general_metadata(folder, config.name_or_path, count_weights(tensors.values()), _called(checkpoint)),
         **metadata_of(architecture.keys, architecture, config, file_type=0),
@@ -44,14 +44,14 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
         **tokens,
     }
     if "tokenizer.ggml.tokens" not in tokens:
-        metadata.setdefault(f"{architecture.name}.vocab_size", MetadataValue("uint32", config.vocab))
+        metadata.setdefault(f"{name}.vocab_size", MetadataValue("uint32", config.vocab))
     warnings = tuple(warning for check in architecture.checks if (warning := check(config)))
     return replace(
         checkpoint,
         metadata=metadata,
-        architecture=architecture.name,
+        architecture=name,
         tensors=tensors,
-        warnings=checkpoint.warnings + warnings + token_warnings,
+        warnings=(() if architecture.packs else checkpoint.warnings) + warnings + token_warnings,
     )
 
 
@@ -61,18 +61,18 @@ def _called(checkpoint: Checkpoint) -> str | None:
 
 
 def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
-    """The architecture that a config.json describes; CheckpointError, which names the known ones, for others."""
+    """The architecture that a config.json describes; CheckpointError, which says the way on, for others."""
     fields = Fields(path, values)
     model_type = fields.str("model_type", limit=256)
     classes = fields.list("architectures")
     name = classes[0] if classes and isinstance(classes[0], str) else None
     found = ARCHITECTURES.get(model_type)
     if found is None or (name is not None and name not in found.classes):
-        known = sorted({architecture.title for architecture in ARCHITECTURES.values()})
         raise fault(
             path,
-            f"describes the architecture {shown(name or model_type)}, and only {', '.join(known[:-1])} and {known[-1]} "
-            "are converted; convert it to GGUF first (GGUF files of any architecture can be quantized).",
+            f"describes the architecture {shown(name or model_type)}, which is none of those that are converted here "
+            "(`quantlib architectures` lists them); its tensors can be looked at and measured, and for the rest convert "
+            f"it to GGUF first, with llama.cpp's `convert_hf_to_gguf.py {path.parent.name or '.'}`.",
         )
     return found
 

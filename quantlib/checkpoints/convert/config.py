@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from quantlib.architectures import Architecture, Config
@@ -13,8 +15,10 @@ from quantlib.checkpoints.convert.positions import read_rope
 from quantlib.checkpoints.untrusted import Fields
 
 
-def read_config(path: Path, values: dict[str, object], architecture: Architecture) -> Config:
-    """The hyperparameters in a config.json at `path`, absent ones as transformers fills them in.
+def read_config(
+    path: Path, values: dict[str, object], architecture: Architecture, names: Iterable[str] | None = None
+) -> Config:
+    """The hyperparameters in a config.json at `path`, absent ones as transformers fills them in; names: the tensors'.
 
     Raises CheckpointError for a value of the wrong type or out of range, for numbers that contradict each other, and
     for what llama.cpp does otherwise than the model.
@@ -24,7 +28,10 @@ def read_config(path: Path, values: dict[str, object], architecture: Architectur
     for name, setting in {**COMMON, **architecture.settings}.items():
         default = architecture.defaults.get(name)
         found[name] = _first(fields, setting, default(found) if callable(default) else default)
-    if not architecture.has_experts and found["experts"] is not None:
+    for name, pattern in architecture.counted.items() if names is not None else ():
+        numbers = {match[1] for tensor in names if (match := re.search(pattern, tensor, re.ASCII))}
+        found[name] = len(numbers) or None
+    if not architecture.has_experts and (found["experts"] or 0) > 1:
         raise fault(path, f"describes a mixture of experts, which {architecture.title} models in GGUF are not.")
     _check_assumed(path, fields, architecture)
     name = fields.str("_name_or_path", limit=4096)

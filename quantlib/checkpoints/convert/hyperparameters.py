@@ -17,7 +17,7 @@ def metadata_of(
     for key in _each(keys, config):
         value = file_type if key is FILE_TYPE else key.of(config)
         if value is not None:
-            name = key.name if key is FILE_TYPE else f"{architecture.name}.{key.name}"
+            name = key.name if key is FILE_TYPE else f"{architecture.name_of(config)}.{key.name}"
             out[name] = MetadataValue(key.type, value)
     return out
 

@@ -14,6 +14,7 @@ from quantlib.architectures.changes import Change, Shape
 from quantlib.checkpoints.base import Tensor
 from quantlib.checkpoints.codecs import codec
 
+MXFP4 = 39  # ggml's number of the type
 Rows = tuple[Tensor, int, int]  # a tensor and the rows start..stop of it
 
 
@@ -128,6 +129,31 @@ def _recomputed(tensor: Tensor, change: Change, config: Config) -> Tensor:
         return values.astype(np.float32).view(np.uint8)
 
     return Tensor(tensor.name, tensor.shape, spelling, 4 * tensor.size, read, decode, tensor.file)
+
+
+def mxfp4(codes: Tensor, scales: Tensor, name: str, shape: Shape, change: Change, config: Config) -> Tensor:
+    """Blocks of MXFP4 as ggml lays them out, from codes (..., rows, blocks, 16) and scales (..., rows, blocks).
+
+    A block is a scale byte and 16 bytes of codes: byte j holds values j and j + 16, where the source has 2i and 2i + 1.
+    """
+    spelling, decode = codec("MXFP4", ggml_type=MXFP4)
+    blocks = shape[-1] // 32
+    order = cache(lambda: change.row_order(shape, config))
+
+    def read(start: int, stop: int) -> np.ndarray:
+        rows = order()[start:stop]
+        if not rows.size:
+            return np.empty((0, 17 * blocks), np.uint8)
+        low, high = int(rows.min()), int(rows.max()) + 1
+        found = codes.read(low * blocks, high * blocks).reshape(-1, blocks, 16)[rows - low]
+        values = np.stack([found & 15, found >> 4], axis=-1).reshape(-1, blocks, 2, 16)  # in the order of the row
+        out = np.empty((len(rows), blocks, 17), np.uint8)
+        out[..., 0] = scales.read(low, high).reshape(-1, blocks)[rows - low]
+        out[..., 1:] = values[..., 0, :] | values[..., 1, :] << 4
+        return out.reshape(len(rows), -1)
+
+    nbytes = 17 * blocks * math.prod(shape[:-1])
+    return Tensor(name, shape, spelling, nbytes, read, decode, codes.file)
 
 
 def computed(name: str, values: np.ndarray) -> Tensor:

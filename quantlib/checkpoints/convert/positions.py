@@ -12,6 +12,10 @@ from quantlib.checkpoints.base import fault, shown
 from quantlib.checkpoints.untrusted import Fields
 
 MAX_FACTORS = 2**15
+# Names by which models say the base frequency, that of layers with a window, and the share of a head that turns.
+BASE = ("global_rope_theta", "rope_theta", "rotary_emb_base")
+LOCAL = ("local_rope_theta", "swa_rope_theta", "rope_local_base_freq")
+PARTIAL = ("partial_rotary_factor", "rope_pct", "rope_percent")
 
 
 def read_rope(path: Path, fields: Fields, theta: float) -> Rope:
@@ -19,20 +23,23 @@ def read_rope(path: Path, fields: Fields, theta: float) -> Rope:
     key = "rope_parameters" if fields.values.get("rope_parameters") is not None else "rope_scaling"
     what = f"in {shown(key)} that "
     rope = Fields(path, fields.object(key), what)
-    local = fields.float("rope_local_base_freq", 1e-3, 1e12)
+    local = next((fields.float(k, 1e-3, 1e12) for k in LOCAL if fields.values.get(k) is not None), None)
     if rope.values.get("full_attention") is not None:
         sliding = Fields(path, rope.object("sliding_attention"), what)
         local = sliding.float("rope_theta", 1e-3, 1e12, local)
-        rope = Fields(path, rope.object("full_attention"), what)
+        if rope.values.get("rope_type") is None:  # else the whole says how layers that see everything are stretched
+            rope = Fields(path, rope.object("full_attention"), what)
     # Models that say it outside mean the same: Phi-3 does.
     original = fields.int("original_max_position_embeddings", 1, 2**31 - 1)
     original = rope.int("original_max_position_embeddings", 1, 2**31 - 1, original)
     kind = rope.str("rope_type", rope.str("type", "default", limit=64), limit=64).lower()
     attention = rope.float("attention_factor", -1e6, 1e6, rope.float("attn_factor", -1e6, 1e6))
-    partial = rope.float("partial_rotary_factor", 0.0, 1.0, fields.float("partial_rotary_factor", 0.0, 1.0, 1.0))
+    partial = next((fields.float(k, 0.0, 1.0) for k in PARTIAL if fields.values.get(k) is not None), None)
+    partial = rope.float("partial_rotary_factor", 0.0, 1.0, partial)
+    base = next((fields.float(k, 1e-3, 1e12) for k in BASE if fields.values.get(k) is not None), theta)
     found = Rope(
         type=kind,
-        theta=rope.float("rope_theta", 1e-3, 1e12, fields.float("rope_theta", 1e-3, 1e12, theta)),
+        theta=rope.float("rope_theta", 1e-3, 1e12, base),
         local_theta=local,
         partial=partial,
         factor=rope.float("factor", 1e-6, 1e6),
@@ -43,6 +50,8 @@ def read_rope(path: Path, fields: Fields, theta: float) -> Rope:
         attention_factor=attention,
         beta_fast=rope.float("beta_fast", -1e6, 1e6),
         beta_slow=rope.float("beta_slow", -1e6, 1e6),
+        sections=_sections(rope),
+        numbers={k: float(v) for k, v in rope.values.items() if type(v) in (int, float) and abs(v) < 1e30},
         long_factors=_factors(rope, "long_factor"),
         short_factors=_factors(rope, "short_factor"),
     )
@@ -56,3 +65,10 @@ def _factors(rope: Fields, key: str) -> tuple[float, ...]:
     if len(values) > MAX_FACTORS or not all(type(v) in (int, float) and 0 < v < 1e6 for v in values):
         raise fault(rope.path, f"has a {shown(key)} that is not a list of at most {MAX_FACTORS:,} positive numbers.")
     return tuple(float(value) for value in values)
+
+
+def _sections(rope: Fields) -> tuple[int, ...]:
+    values = rope.list("mrope_section")
+    if len(values) > 4 or not all(type(v) is int and 0 <= v < 2**15 for v in values):
+        raise fault(rope.path, "has an 'mrope_section' that is not a list of at most four counts.")
+    return (*values, *[0] * (4 - len(values))) if values else ()

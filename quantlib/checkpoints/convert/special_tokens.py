@@ -6,6 +6,7 @@ tokenizer_config.json writes as an object is compared by its content, where the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,8 +45,12 @@ def special_metadata(
     model: dict[str, object],
     merges: bool,
     size: int | None,
+    further: Iterable[tuple[str, str]] = (),
 ) -> dict[str, MetadataValue]:
-    """tokenizer.ggml.merges to tokenizer.chat_template; `size` bounds the ids where the vocabulary has scores."""
+    """tokenizer.ggml.merges to tokenizer.chat_template; `size` bounds the ids where the vocabulary has scores.
+
+    further: special tokens by kind and text, for kinds that nothing else names.
+    """
     path, out = folder / "tokenizer.json", {}
     around = _Around(dict(config))
     added: dict[str, int] = {}
@@ -72,6 +77,9 @@ def special_metadata(
     end = None if "eos" in ids else _some_end(folder, model)
     if end is not None and (size is None or end < size):
         ids["eos"] = end
+    for kind, text in further:
+        if text in added:
+            ids.setdefault(kind, added[text])
     out |= {ID_KEYS[kind]: MetadataValue("uint32", number) for kind, number in ids.items() if kind in ID_KEYS}
     out |= {ADD_KEYS[kind]: MetadataValue("bool", flag) for kind, flag in around.add.items() if kind in ADD_KEYS}
     if config:

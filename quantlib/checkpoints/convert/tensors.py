@@ -12,7 +12,7 @@ import numpy as np
 
 from quantlib.architectures import Architecture, Config
 from quantlib.architectures.changes import UNCHANGED, Change, Shape
-from quantlib.architectures.declaration import Weight
+from quantlib.architectures.declaration import Source, Weight
 from quantlib.checkpoints.base import Tensor, fault, shown
 from quantlib.checkpoints.convert import lazy
 
@@ -38,7 +38,7 @@ def view_tensors(
     Raises CheckpointError where a tensor is unknown or missing, or has another shape than the config says.
     """
     ordered = sorted(tensors.values(), key=lambda tensor: (tensor.file, tensor.name))
-    named = _without_prefixes(path, architecture, ordered)
+    named = _without_prefixes(path, architecture, config, ordered)
     place = _places(named)
     used: set[str] = set()
     found: list[tuple[int, Tensor]] = []
@@ -47,7 +47,9 @@ def view_tensors(
         if names:
             used.update(names)
             sources = [named[name] for name in names]
-            found.append((max(place[name] for name in names), _made(path, wanted, sources, change, config)))
+            tensor = _made(path, wanted, sources, change, config)
+            at = max(place[name] for name in names)
+            found.append((at - len(place) if tensor.format == "MXFP4" else at, tensor))  # blocks are written first
         elif wanted.needed:
             raise fault(
                 path,
@@ -85,7 +87,7 @@ def _of_layer(
         numbers = [each[1:] for each in numbers]
     hf = tuple(weight.hf.format(*each) for each in numbers)
     first = (tuple(f"{name}{suffix}" for name in hf), None if weight.stacked else weight.change)
-    others = tuple(((f"{s.hf.format(theirs)}{'' if s.exact else '.weight'}",), s.change) for s in weight.others)
+    others = tuple((_names(source, theirs), source.change) for source in weight.others)
     yield Wanted(f"{gguf}{suffix}", shape, weight.needed, (first, *others))
     if weight.bias != "none":
         change = UNCHANGED if weight.change.moves_columns else weight.change
@@ -94,8 +96,17 @@ def _of_layer(
         yield Wanted(f"{gguf}.bias", shape[:1], weight.bias == "needed", (((f"{hf[0]}.bias",), change),))
 
 
+def _names(source: Source, layer: int) -> tuple[str, ...]:
+    name = source.hf.format(layer)
+    if source.packed is not None:
+        return tuple(name + end for end in source.packed)
+    return (name,) if source.exact else (f"{name}.weight",)
+
+
 def _made(path: Path, wanted: Wanted, sources: list[Tensor], change: Change | None, config: Config) -> Tensor:
     """The wanted tensor of its sources, whose shapes are checked."""
+    if change is not None and len(sources) == 2:
+        return _packed(path, wanted, sources, change, config)
     shape = wanted.shape[1:] if change is None else change.source_shape(wanted.shape, config)
     for source in sources:
         if source.shape != shape:
@@ -111,10 +122,25 @@ def _made(path: Path, wanted: Wanted, sources: list[Tensor], change: Change | No
     return lazy.joined(wanted.name, wanted.shape, [(source, 0, source.nrows) for source in sources])
 
 
-def _without_prefixes(path: Path, architecture: Architecture, tensors: list[Tensor]) -> dict[str, Tensor]:
+def _packed(path: Path, wanted: Wanted, sources: list[Tensor], change: Change, config: Config) -> Tensor:
+    """The wanted tensor of its codes and scales, whose shapes are checked."""
+    *rows, columns = change.source_shape(wanted.shape, config)
+    for source, shape in zip(sources, ((*rows, columns // 32, 16), (*rows, columns // 32)), strict=True):
+        if source.shape != shape or source.format != "U8" or columns % 32:
+            raise fault(
+                path,
+                f"makes {shown(source.name)} bytes of shape {list(shape)}, but the file stores {source.format} of "
+                f"shape {list(source.shape)}.",
+            )
+    return lazy.mxfp4(*sources, wanted.name, wanted.shape, change, config)
+
+
+def _without_prefixes(
+    path: Path, architecture: Architecture, config: Config, tensors: list[Tensor]
+) -> dict[str, Tensor]:
     """The tensors by the names that weights are declared with; those that GGUF has no use for are left out."""
     out: dict[str, Tensor] = {}
-    ignored = _starts(architecture.ignored)
+    ignored = _starts((*architecture.ignored, *(architecture.dropped(config) if architecture.dropped else ())))
     for tensor in tensors:
         prefix = next(prefix for prefix in (*architecture.prefixes, "") if tensor.name.startswith(prefix))
         name = tensor.name.removeprefix(prefix)

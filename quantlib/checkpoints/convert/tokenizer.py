@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from quantlib.architectures import Architecture
+from quantlib.architectures import Architecture, Config
 from quantlib.checkpoints.base import MetadataValue
 from quantlib.checkpoints.convert.special_tokens import special_metadata
 from quantlib.checkpoints.convert.vocabulary import (
@@ -30,18 +31,19 @@ def _sorts_of_text(folder: Path, model: dict[str, object]) -> dict[str, Metadata
 
 
 def tokenizer_metadata(
-    folder: Path, model: dict[str, object], size: int, architecture: Architecture
+    folder: Path, model: dict[str, object], config: Config, architecture: Architecture
 ) -> tuple[dict[str, MetadataValue], tuple[str, ...]]:
-    """The tokenizer.* keys in the converter's order, and warnings; `model` is config.json, `size` its vocabulary.
+    """The tokenizer.* keys in the converter's order, and warnings; `model` is what config.json says of it.
 
     tokenizer.model (SentencePiece) goes before tokenizer.json; without either the model is "none", with a warning.
     """
     how = architecture.tokenizer
+    size = how.padded(config) if how.padded else config.vocab
     config_path, tokenizer_path = folder / "tokenizer_config.json", folder / "tokenizer.json"
-    config = read_json_if_there(config_path) or {}
+    stated = read_json_if_there(config_path) or {}
     tokenizer = read_json_if_there(tokenizer_path)
     out: dict[str, MetadataValue] = {}
-    prefix_space = Fields(config_path, config).bool("add_prefix_space") if how.space_prefix == "config" else None
+    prefix_space = Fields(config_path, stated).bool("add_prefix_space") if how.space_prefix == "config" else None
     if prefix_space is not None:
         out[SPACE_PREFIX] = MetadataValue("bool", prefix_space)
     sorts = _sorts_of_text(folder, model) if how.kind == "wordpiece" else {}
@@ -49,7 +51,7 @@ def tokenizer_metadata(
     if (folder / "tokenizer.model").is_file() and how.kind == "any":
         added = read_json_if_there(folder / "added_tokens.json")
         further = added_tokens(tokenizer_path, tokenizer) if tokenizer is not None and how.json_tokens else []
-        vocabulary = sentencepiece_vocabulary(folder / "tokenizer.model", size, added, config, further)
+        vocabulary = sentencepiece_vocabulary(folder / "tokenizer.model", size, added, stated, further)
         bound = len(vocabulary.tokens)
     elif tokenizer is None:
         missing = (
@@ -60,17 +62,20 @@ def tokenizer_metadata(
         return out, (missing,)
     elif how.kind == "wordpiece":
         out |= sorts
-        vocabulary = wordpiece_vocabulary(tokenizer_path, tokenizer, config, size)
+        vocabulary = wordpiece_vocabulary(tokenizer_path, tokenizer, stated, size)
         bound = len(vocabulary.tokens)
     elif is_byte_level(tokenizer):
-        vocabulary, merges = byte_level_vocabulary(tokenizer_path, tokenizer, config, size), True
+        vocabulary, merges = byte_level_vocabulary(tokenizer_path, tokenizer, stated, size), True
     else:
-        vocabulary = fallback_vocabulary(tokenizer_path, tokenizer, config)
+        vocabulary = fallback_vocabulary(tokenizer_path, tokenizer, stated)
         bound = len(vocabulary.tokens)
         if not has_space_prefix(tokenizer):  # llama.cpp puts one before a text where nothing is said
             out[SPACE_PREFIX] = MetadataValue("bool", False)
+    vocabulary = replace(vocabulary, pre=how.pre.get(vocabulary.pre, vocabulary.pre))
     out |= vocabulary.metadata()
-    out |= special_metadata(folder, tokenizer, config, model, merges, bound)
+    out |= special_metadata(folder, tokenizer, stated, model, merges, bound, how.tokens)
+    for kind, number in how.ids:
+        out.setdefault(f"tokenizer.ggml.{kind}_token_id", MetadataValue("uint32", number))
     if how.vocab_size and size == CODE_LLAMA_SIZE:
         for kind, number in CODE_LLAMA_IDS.items():
             out.setdefault(f"tokenizer.ggml.{kind}_token_id", MetadataValue("uint32", number))
