@@ -71,8 +71,8 @@ def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
         raise fault(
             path,
             f"describes the architecture {shown(name or model_type)}, which is none of those that are converted here "
-            "(`quantlib architectures` lists them); its tensors can be looked at and measured, and for the rest convert "
-            f"it to GGUF first, with llama.cpp's `convert_hf_to_gguf.py {path.parent.name or '.'}`.",
+            "(`quantlib architectures` lists them); its tensors can be looked at and measured, and for more convert "
+            "it to GGUF first, with llama.cpp's `convert_hf_to_gguf.py FOLDER`.",
         )
     return found
 
