@@ -9,6 +9,13 @@ import logging
 import time
 from typing import Any
 
+# What browser and server say to each other; visitor.py speaks it.
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+
+__all__ = ["BackMsg", "ForwardMsg", "WidgetState"]
+
 LOG = logging.getLogger("quantlib.app")
 
 # Addresses that Streamlit's own page uses, below the app's root.
@@ -22,6 +29,11 @@ AWAY_SECONDS = 120  # that a session is kept for a browser whose connection was 
 def tell_server(prefix: str) -> str:
     """JavaScript that tells Streamlit's page where its server is; without it, it tries every folder of its address."""
     return f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {json.dumps(prefix + '/')} }};"
+
+
+def import_icons() -> None:
+    """Import what checks the menu's icons, which else the first page does."""
+    import streamlit.emojis  # noqa: F401
 
 
 class AwaySessions:

@@ -4,11 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 import websockets
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.WidgetStates_pb2 import WidgetState
 
-from pages.server.streamlit_internals import SOCKET
+from pages.server.streamlit_internals import SOCKET, BackMsg, ForwardMsg, WidgetState
 
 CHOICES = ("selectbox", "slider", "button_group", "checkbox", "radio")
 MOST_BYTES = 64 << 20

@@ -16,7 +16,7 @@ from pages.server import files, jobs, rehearsal, security, uploads
 from pages.server.connections import LOOK_SECONDS, Connections, guard_connections
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
-from pages.server.streamlit_internals import AwaySessions, end_sessions_that_left
+from pages.server.streamlit_internals import AwaySessions, end_sessions_that_left, import_icons
 from pages.server.visits import VISITS
 from pages.ui import menu
 
@@ -45,8 +45,7 @@ def first_page():
 
 def import_ahead(address: str) -> None:
     """Import what a page imports, while the browser that asked for it is still reading Streamlit's scripts."""
-    import streamlit.emojis  # noqa: F401, what checks the menu's icons
-
+    import_icons()
     entries = {entry.address: entry for entry in menu.ENTRIES}
     source = Path(entries.get(address, menu.HOME).path)
     imports = [node for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.Import | ast.ImportFrom)]

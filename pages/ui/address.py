@@ -4,6 +4,7 @@ Widgets keep their own value there (`bind="query-params"`). What components repo
 that a token names (a weight, a block), and goes when the page turns to another thing.
 """
 
+import math
 import re
 
 import streamlit as st
@@ -21,6 +22,28 @@ def about(token: str, *names: str) -> dict[str, str | None]:
 def forget(*names: str) -> None:
     for name in names:
         st.query_params.pop(name, None)
+
+
+def forget_odd() -> None:
+    """Begin a visit without the parameters of its address that Streamlit's own controls stumble over.
+
+    A name without a value clears even a control that needs a choice, and a number without end overflows. Streamlit has
+    read them before any page runs, so the run begins again without them.
+    """
+    if not st.session_state.setdefault("address_unread", True):
+        return
+    st.session_state["address_unread"] = False
+    odd = [name for name, value in st.query_params.items() if not value or _endless(value)]
+    if odd:
+        forget(*odd)
+        st.rerun()
+
+
+def _endless(value: str) -> bool:
+    try:
+        return not math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def whole(said: str | None, low: int, high: int, default: int) -> int:

@@ -7,7 +7,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from person import Person
-from streamlit.proto.WidgetStates_pb2 import WidgetState
+
+from pages.server.streamlit_internals import WidgetState
 
 
 def put(address: str, path: str, body: bytes) -> tuple[int, dict]:

@@ -4,9 +4,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.WidgetStates_pb2 import WidgetState
-
+from pages.server.streamlit_internals import ForwardMsg, WidgetState
 from pages.server.visitor import Visitor, Widget
 
 UNEXPECTED = "did not expect"
