@@ -3,17 +3,32 @@
 from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config
 from quantlib.architectures.declaration import Architecture
-from quantlib.architectures.families.bert import BERT
+from quantlib.architectures.families.bert import BERT, BERT_CLASSIFIER, MODERN_BERT, NOMIC_BERT, XLM_ROBERTA
 from quantlib.architectures.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
+from quantlib.architectures.families.falcon_h1 import FALCON_H1
 from quantlib.architectures.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_WHOLE
+from quantlib.architectures.families.gemma3n import GEMMA3N, GEMMA3N_TEXT
+from quantlib.architectures.families.gemma4 import GEMMA4, GEMMA4_TEXT
 from quantlib.architectures.families.glm import GLM4, GLM4_MOE
 from quantlib.architectures.families.gpt2 import GPT2
 from quantlib.architectures.families.gpt_oss import GPT_OSS
 from quantlib.architectures.families.granite import GRANITE, GRANITE_HYBRID, GRANITE_MOE, GRANITE_MOE_SHARED
+from quantlib.architectures.families.lfm2 import LFM2
 from quantlib.architectures.families.llama import LLAMA, MISTRAL, MIXTRAL, SMOLLM3
+from quantlib.architectures.families.llama4 import LLAMA4, LLAMA4_TEXT
 from quantlib.architectures.families.mamba import MAMBA2
 from quantlib.architectures.families.mistral import MINISTRAL3, MISTRAL3
+from quantlib.architectures.families.nemotron import NEMOTRON_H
 from quantlib.architectures.families.olmo import OLMO2, OLMO3
+from quantlib.architectures.families.others import (
+    COHERE2,
+    ERNIE,
+    EXAONE4,
+    GPT_NEOX,
+    HUNYUAN,
+    MINIMAX_M2,
+    STARCODER2,
+)
 from quantlib.architectures.families.phi import PHI3
 from quantlib.architectures.families.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
 from quantlib.architectures.families.qwen_next import (
@@ -24,6 +39,7 @@ from quantlib.architectures.families.qwen_next import (
     QWEN3_NEXT,
 )
 from quantlib.architectures.families.qwen_vl import QWEN2_5_VL, QWEN2_VL, QWEN3_VL, QWEN3_VL_MOE
+from quantlib.architectures.families.t5 import MT5, T5
 
 KNOWN = (
     LLAMA,
@@ -60,12 +76,34 @@ KNOWN = (
     GRANITE_MOE_SHARED,
     GRANITE_HYBRID,
     MAMBA2,
+    NEMOTRON_H,
+    FALCON_H1,
     MISTRAL3,
     MINISTRAL3,
+    GEMMA3N,
+    GEMMA3N_TEXT,
+    GEMMA4,
+    GEMMA4_TEXT,
+    LFM2,
+    LLAMA4,
+    LLAMA4_TEXT,
+    COHERE2,
+    ERNIE,
+    EXAONE4,
+    GPT_NEOX,
+    HUNYUAN,
+    MINIMAX_M2,
+    STARCODER2,
     GPT2,
     BERT,
+    BERT_CLASSIFIER,
+    XLM_ROBERTA,
+    NOMIC_BERT,
+    MODERN_BERT,
+    T5,
+    MT5,
 )
-ARCHITECTURES = {architecture.model_type: architecture for architecture in KNOWN}
+ARCHITECTURES = {architecture.model_type: architecture for architecture in reversed(KNOWN)}
 PLAIN = LLAMA  # whose names of tensors a file without a config.json is taken to have
 
 _BY_NAME = {architecture.name: architecture for architecture in reversed(KNOWN)}  # the first of a name stands for it
@@ -77,4 +115,20 @@ def by_name(name: str | None) -> Architecture | None:
     return _BY_NAME.get(name or "")
 
 
-__all__ = ["ARCHITECTURES", "KNOWN", "PLAIN", "RUNNABLE", "Architecture", "Computation", "Config", "by_name"]
+def by_config(model_type: str | None, name: str | None = None) -> Architecture | None:
+    """The architecture of a config.json, by its model_type and the first of its architectures; None where unknown."""
+    known = (each for each in KNOWN if each.model_type == model_type)
+    return next((each for each in known if name is None or name in each.classes), None)
+
+
+__all__ = [
+    "ARCHITECTURES",
+    "KNOWN",
+    "PLAIN",
+    "RUNNABLE",
+    "Architecture",
+    "Computation",
+    "Config",
+    "by_config",
+    "by_name",
+]

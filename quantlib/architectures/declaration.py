@@ -92,22 +92,32 @@ Keys = Key | Callable[[Config], tuple[Key, ...]]
 class Tokenizer:
     """How an architecture's vocabulary goes to GGUF, where the converter treats it in its own way.
 
-    kind: "any" takes tokenizer.model before tokenizer.json; "wordpiece" is BERT's. space_prefix: a flag that the
-    converter sets itself, "config" where it takes tokenizer_config.json's. json_tokens: added tokens of tokenizer.json
-    count beside those of tokenizer.model. vocab_size: whether 32,016 and 49,152 tokens mean Code Llama and Granite.
+    kind: "any" takes tokenizer.model before tokenizer.json; "wordpiece" is BERT's, "unigram" T5's, "fairseq" the same
+    with other first tokens, "merged" a BPE with byte fallback that keeps its merges.
+    space_prefix: a flag that the converter sets itself, "config" where it takes tokenizer_config.json's, "last" where
+    it writes that last. json_tokens: added tokens of tokenizer.json count beside those of tokenizer.model.
+    vocab_size: whether 32,016 and 49,152 tokens mean Code Llama and Granite.
     pre: another name for a pre-tokenizer, by which llama.cpp knows that of this architecture. tokens: special tokens by
     kind and text, for kinds that nothing else names; ids: by kind and number, behind the others. padded: how many
-    tokens GGUF has, where that is not what config.json says.
+    tokens GGUF has, where that is not what config.json says. model: what GGUF calls such a tokenizer. flags: which of
+    add_bos, add_eos and add_sep are set before all else, whatever the folder says. visible: special tokens that are
+    shown; control: those that are not, whatever the folder says. ends: keys of config.json that say the end of a text
+    before eos_token_id does.
     """
 
-    kind: Literal["any", "wordpiece"] = "any"
-    space_prefix: bool | Literal["config"] | None = None
+    kind: Literal["any", "wordpiece", "unigram", "fairseq", "merged"] = "any"
+    space_prefix: bool | Literal["config", "last"] | None = None
     json_tokens: bool = False
     vocab_size: bool = False
     pre: Mapping[str, str] = field(default_factory=dict)
     tokens: tuple[tuple[str, str], ...] = ()
     ids: tuple[tuple[str, int], ...] = ()
     padded: Callable[[Config], int] | None = None
+    model: str | None = None
+    flags: tuple[str, ...] = ()
+    visible: frozenset[str] = frozenset()
+    control: frozenset[str] = frozenset()
+    ends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

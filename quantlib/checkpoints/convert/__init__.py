@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from quantlib.architectures import ARCHITECTURES, PLAIN, Architecture
+from quantlib.architectures import PLAIN, Architecture, by_config
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
 from quantlib.checkpoints.convert.config import read_config, text_values
 from quantlib.checkpoints.convert.general import count_weights, general_metadata
@@ -66,8 +66,8 @@ def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
     model_type = fields.str("model_type", limit=256)
     classes = fields.list("architectures")
     name = classes[0] if classes and isinstance(classes[0], str) else None
-    found = ARCHITECTURES.get(model_type)
-    if found is None or (name is not None and name not in found.classes):
+    found = by_config(model_type, name)
+    if found is None:
         raise fault(
             path,
             f"describes the architecture {shown(name or model_type)}, which is none of those that are converted here "

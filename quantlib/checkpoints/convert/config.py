@@ -24,10 +24,11 @@ def read_config(
     for what llama.cpp does otherwise than the model.
     """
     fields = Fields(path, text_values(path, values, architecture))
-    found: dict[str, object] = {}
-    for name, setting in {**COMMON, **architecture.settings}.items():
-        default = architecture.defaults.get(name)
-        found[name] = _first(fields, setting, default(found) if callable(default) else default)
+    settings = {**COMMON, **architecture.settings}
+    found = {name: _first(fields, setting) for name, setting in settings.items()}
+    for name, default in architecture.defaults.items():
+        if found[name] is None:
+            found[name] = default(found) if callable(default) else default
     for name, pattern in architecture.counted.items() if names is not None else ():
         numbers = {match[1] for tensor in names if (match := re.search(pattern, tensor, re.ASCII))}
         found[name] = len(numbers) or None
@@ -47,9 +48,9 @@ def text_values(path: Path, values: dict[str, object], architecture: Architectur
     return {**values, **Fields(path, values).object(architecture.nested)} if architecture.nested else values
 
 
-def _first(fields: Fields, setting: Setting, default: object) -> object:
+def _first(fields: Fields, setting: Setting) -> object:
     values = (_read(fields, key, setting) for key in setting.keys)
-    return next((value for value in values if value is not None), default)
+    return next((value for value in values if value is not None), None)
 
 
 def _read(fields: Fields, key: str, setting: Setting) -> object:

@@ -45,7 +45,7 @@ def view_tensors(
     for wanted in wanted_tensors(architecture, config):
         names, change = next((s for s in wanted.sources if all(n in named for n in s[0])), ((), None))
         if names:
-            used.update(names)
+            used.update(names, *(s[0] for s in wanted.sources if s[1] is UNCHANGED))  # the same under several names
             sources = [named[name] for name in names]
             tensor = _made(path, wanted, sources, change, config)
             at = max(place[name] for name in names)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantlib.architectures import Architecture, Config
+from quantlib.architectures.declaration import Tokenizer
 from quantlib.checkpoints.base import MetadataValue
-from quantlib.checkpoints.convert.special_tokens import special_metadata
+from quantlib.checkpoints.convert.general import generation_config
+from quantlib.checkpoints.convert.special_tokens import ID_KEYS, special_metadata
+from quantlib.checkpoints.convert.unigram import read_unigram
 from quantlib.checkpoints.convert.vocabulary import (
+    Vocabulary,
     added_tokens,
     byte_level_vocabulary,
     fallback_vocabulary,
     has_space_prefix,
     is_byte_level,
+    merged_vocabulary,
     sentencepiece_vocabulary,
     wordpiece_vocabulary,
 )
@@ -42,38 +47,22 @@ def tokenizer_metadata(
     config_path, tokenizer_path = folder / "tokenizer_config.json", folder / "tokenizer.json"
     stated = read_json_if_there(config_path) or {}
     tokenizer = read_json_if_there(tokenizer_path)
-    out: dict[str, MetadataValue] = {}
-    prefix_space = Fields(config_path, stated).bool("add_prefix_space") if how.space_prefix == "config" else None
-    if prefix_space is not None:
-        out[SPACE_PREFIX] = MetadataValue("bool", prefix_space)
-    sorts = _sorts_of_text(folder, model) if how.kind == "wordpiece" else {}
-    merges, bound = False, None
-    if (folder / "tokenizer.model").is_file() and how.kind == "any":
-        added = read_json_if_there(folder / "added_tokens.json")
-        further = added_tokens(tokenizer_path, tokenizer) if tokenizer is not None and how.json_tokens else []
-        vocabulary = sentencepiece_vocabulary(folder / "tokenizer.model", size, added, stated, further)
-        bound = len(vocabulary.tokens)
-    elif tokenizer is None:
+    out = {f"tokenizer.ggml.{flag}_token": MetadataValue("bool", True) for flag in how.flags}
+    first = Fields(config_path, stated).bool("add_prefix_space") if how.space_prefix in ("config", "last") else None
+    if first is not None and how.space_prefix == "config":
+        out[SPACE_PREFIX] = MetadataValue("bool", first)
+    found = _vocabulary(folder, tokenizer, stated, model, size, how)
+    if found is None:
         missing = (
             "There is no tokenizer.model or tokenizer.json, so llama.cpp can load the GGUF file but not read text."
         )
         # Without a vocabulary llama.cpp wants to be told so, and how many tokens there are.
+        sorts = _sorts_of_text(folder, model) if how.kind == "wordpiece" else {}
         out |= sorts | {"tokenizer.ggml.model": MetadataValue("string", "none")}
         return out, (missing,)
-    elif how.kind == "wordpiece":
-        out |= sorts
-        vocabulary = wordpiece_vocabulary(tokenizer_path, tokenizer, stated, size)
-        bound = len(vocabulary.tokens)
-    elif is_byte_level(tokenizer):
-        vocabulary, merges = byte_level_vocabulary(tokenizer_path, tokenizer, stated, size), True
-    else:
-        vocabulary = fallback_vocabulary(tokenizer_path, tokenizer, stated)
-        bound = len(vocabulary.tokens)
-        if not has_space_prefix(tokenizer):  # llama.cpp puts one before a text where nothing is said
-            out[SPACE_PREFIX] = MetadataValue("bool", False)
-    vocabulary = replace(vocabulary, pre=how.pre.get(vocabulary.pre, vocabulary.pre))
-    out |= vocabulary.metadata()
-    out |= special_metadata(folder, tokenizer, stated, model, merges, bound, how.tokens)
+    out |= found.metadata
+    out |= special_metadata(folder, tokenizer, stated, model, found.merges, found.bound, how.tokens)
+    _ends(folder, model, how, out)
     for kind, number in how.ids:
         out.setdefault(f"tokenizer.ggml.{kind}_token_id", MetadataValue("uint32", number))
     if how.vocab_size and size == CODE_LLAMA_SIZE:
@@ -81,6 +70,76 @@ def tokenizer_metadata(
             out.setdefault(f"tokenizer.ggml.{kind}_token_id", MetadataValue("uint32", number))
     if how.vocab_size and size == SMALL_GRANITE_SIZE:
         out["tokenizer.ggml.add_bos_token"] = MetadataValue("bool", False)
-    if how.space_prefix is False and vocabulary.model == "llama":
+    if how.space_prefix is False and found.scored:
         out[SPACE_PREFIX] = MetadataValue("bool", False)
-    return out, vocabulary.warnings
+    if first is not None and how.space_prefix == "last":
+        out[SPACE_PREFIX] = MetadataValue("bool", first)
+    if how.kind == "merged":
+        out.pop("tokenizer.ggml.add_bos_token", None)
+        out["tokenizer.ggml.add_bos_token"] = MetadataValue("bool", True)
+    return out, found.warnings
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A vocabulary's keys; whether its merges follow, up to which id special tokens may lie, whether it has scores."""
+
+    metadata: dict[str, MetadataValue]
+    merges: bool = False
+    bound: int | None = None
+    scored: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def _vocabulary(
+    folder: Path,
+    tokenizer: dict[str, object] | None,
+    stated: dict[str, object],
+    model: dict[str, object],
+    size: int,
+    how: Tokenizer,
+) -> _Found | None:
+    """The vocabulary in the files that an architecture reads; None where there are none."""
+    path = folder / "tokenizer.json"
+    if how.kind in ("unigram", "fairseq"):
+        sorts = None
+        if how.kind == "fairseq":
+            sorts = Fields(folder / "config.json", model).int("type_vocab_size", 1, 2**16, 1)
+        unigram = read_unigram(folder, size, stated, how.kind == "fairseq")
+        return None if unigram is None else _Found(unigram.metadata(sorts), bound=len(unigram.tokens))
+    if (folder / "tokenizer.model").is_file() and how.kind == "any":
+        added = read_json_if_there(folder / "added_tokens.json")
+        further = added_tokens(path, tokenizer) if tokenizer is not None and how.json_tokens else []
+        found = sentencepiece_vocabulary(folder / "tokenizer.model", size, added, stated, further)
+        return _Found(found.metadata(), bound=len(found.tokens), scored=True, warnings=found.warnings)
+    if tokenizer is None:
+        return None
+    if how.kind == "wordpiece":
+        found = wordpiece_vocabulary(path, tokenizer, stated, size)
+        return _Found(_sorts_of_text(folder, model) | _named(found, how).metadata(), bound=len(found.tokens))
+    if how.kind == "merged":
+        found = merged_vocabulary(path, tokenizer, stated, how.model or "llama", how.visible, how.control)
+        return _Found(found.metadata(), merges=True, scored=True)
+    if is_byte_level(tokenizer):
+        found = _named(byte_level_vocabulary(path, tokenizer, stated, size), how)
+        return _Found(found.metadata(), merges=True, warnings=found.warnings)
+    found = fallback_vocabulary(path, tokenizer, stated)
+    # llama.cpp puts a space before a text where nothing is said.
+    prefix = {} if has_space_prefix(tokenizer) else {SPACE_PREFIX: MetadataValue("bool", False)}
+    return _Found(prefix | found.metadata(), bound=len(found.tokens), scored=True, warnings=found.warnings)
+
+
+def _named(vocabulary: Vocabulary, how: Tokenizer) -> Vocabulary:
+    """With its pre-tokenizer called as the architecture calls it."""
+    return replace(vocabulary, pre=how.pre.get(vocabulary.pre, vocabulary.pre))
+
+
+def _ends(folder: Path, model: dict[str, object], how: Tokenizer, out: dict[str, MetadataValue]) -> None:
+    """The end of a text, where another key than eos_token_id says it, and then that of a turn."""
+    for key in how.ends:
+        number = Fields(folder / "config.json", model).int(key, -1, 2**31 - 1)
+        if number is not None and number >= 0:
+            out[ID_KEYS["eos"]] = MetadataValue("uint32", number)
+        both = generation_config(folder).get("eos_token_id")
+        if isinstance(both, list) and len(both) > 1 and type(both[0]) is int and 0 <= both[0] < 2**31:
+            out[ID_KEYS["eot"]] = MetadataValue("uint32", both[0])

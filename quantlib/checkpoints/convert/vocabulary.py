@@ -27,7 +27,7 @@ class Vocabulary:
     """Tokens by id with their types, scores for SentencePiece, the tokenizer's names in llama.cpp, and warnings."""
 
     model: str  # "gpt2", "llama" or "bert"
-    pre: str
+    pre: str | None
     tokens: list[str]
     types: list[int]
     scores: list[float] | None = None
@@ -37,9 +37,10 @@ class Vocabulary:
         """tokenizer.ggml.model to tokenizer.ggml.token_type."""
         out: dict[str, MetadataValue] = {
             "tokenizer.ggml.model": MetadataValue("string", self.model),
-            "tokenizer.ggml.pre": MetadataValue("string", self.pre),
-            "tokenizer.ggml.tokens": MetadataValue("array[string]", self.tokens),
         }
+        if self.pre is not None:
+            out["tokenizer.ggml.pre"] = MetadataValue("string", self.pre)
+        out["tokenizer.ggml.tokens"] = MetadataValue("array[string]", self.tokens)
         if self.scores is not None:
             out["tokenizer.ggml.scores"] = MetadataValue("array[float32]", self.scores)
         return out | {"tokenizer.ggml.token_type": MetadataValue("array[int32]", self.types)}
@@ -156,6 +157,24 @@ def fallback_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[s
     return Vocabulary("llama", "default", tokens, types, _scores(path, tokenizer, tokens))
 
 
+def merged_vocabulary(
+    path: Path,
+    tokenizer: dict[str, object],
+    config: dict[str, object],
+    model: str,
+    visible: frozenset[str],
+    control: frozenset[str],
+) -> Vocabulary:
+    """The vocabulary of a BPE with byte fallback whose merges are kept beside it: no score tells tokens apart.
+
+    visible: special tokens that are shown where they stand in a text; control: those that are not, even if not named.
+    """
+    found = fallback_vocabulary(path, tokenizer, config)
+    pairs = zip(found.tokens, found.types, strict=True)
+    types = [USER_DEFINED if text in visible else CONTROL if text in control else kind for text, kind in pairs]
+    return Vocabulary(model, None, found.tokens, types, [-1000.0] * len(types))
+
+
 def _scores(path: Path, tokenizer: dict[str, object], tokens: list[str]) -> list[float]:
     """A score for each token by its place among the merges, as SentencePiece has it: the sooner merged, the higher.
 
@@ -210,7 +229,7 @@ def sentencepiece_vocabulary(
     tokens = [f"[PAD{i}]" for i in range(size)]
     scores, types = [-10000.0] * size, [UNUSED] * size
     warnings: list[str] = []
-    for number, (text, score, kind) in enumerate(_pieces(path)):
+    for number, (text, score, kind) in enumerate(pieces(path, model_bytes(path))):
         if number >= size:
             warnings.append(f"tokenizer.model has more tokens than the {size:,} of config.json; the rest is left out.")
             break
@@ -241,15 +260,19 @@ def sentencepiece_vocabulary(
     return Vocabulary("llama", "default", tokens, types, scores, tuple(warnings))
 
 
-def _pieces(path: Path) -> list[tuple[str, float, int]]:
-    """(text, score, type) of every piece of a SentencePiece model."""
+def model_bytes(path: Path) -> bytes:
+    """The bytes of a SentencePiece model."""
     file = MappedFile(path)
     try:
         if file.size > MAX_JSON:
             raise fault(path, f"has {file.size:,} bytes, more than the {MAX_JSON:,} that are read of a tokenizer.")
-        data = file.bytes(0, file.size).tobytes()
+        return file.bytes(0, file.size).tobytes()
     finally:
         file.close()
+
+
+def pieces(path: Path, data: bytes) -> list[tuple[str, float, int]]:
+    """(text, score, type) of every piece of a SentencePiece model."""
     out = []
     for number, wire, value in fields(path, data):
         if number != 1:

@@ -1,0 +1,113 @@
+"""Nemotron-H: each layer is one of a Mamba 2 mixer, attention or feed-forward. Source: conversion/nemotron.py."""
+
+from __future__ import annotations
+
+from quantlib.architectures.changes import permuted
+from quantlib.architectures.config import Config, Setting, count
+from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Layers, Tokenizer, Weight
+from quantlib.architectures.families.mamba import mixer, mixer_sizes
+from quantlib.architectures.parts import EPSILON, SIZES, VOCAB_SIZE, on
+
+STATE, ATTENDING, FORWARD = "a state", "attention", "feed-forward"
+KINDS = {  # a layer, as a letter of the pattern or as a word of the list
+    **dict.fromkeys(("M", "mamba", "linear_attention"), STATE),
+    **dict.fromkeys(("*", "attention", "full_attention"), ATTENDING),
+    **dict.fromkeys(("-", "mlp"), FORWARD),
+}
+
+
+def kinds(config: Config) -> list[str | None]:
+    """What each layer is."""
+    pattern = config.pattern or config.listed or ()
+    return [KINDS.get(kind) for kind in pattern]
+
+
+def layer_count(found: dict[str, object]) -> int:
+    """As many layers as are listed."""
+    return len(found["pattern"] or found["listed"] or "M")
+
+
+def where(kind: str) -> Layers:
+    """The layers of one kind."""
+    return lambda config: [(layer, layer) for layer, each in enumerate(kinds(config)) if each == kind]
+
+
+def inner(config: Config) -> int:
+    """Values that a mixer works on."""
+    return config.ssm_heads * config.ssm_head
+
+
+def per_layer(kind: str, value: str) -> object:
+    """A number in layers of one kind, 0 in the others."""
+    return lambda config: [getattr(config, value) if each == kind else 0 for each in kinds(config)]
+
+
+def _layer(gguf: str, hf: str, *shape: str, **more: object) -> Weight:
+    return Weight(f"blk.{{}}.{gguf}", f"layers.{{}}.mixer.{hf}", shape, bias="optional", **more)
+
+
+ATTENTION = (
+    _layer("attn_q", "q_proj", "q", "width", change=permuted("heads")),
+    _layer("attn_k", "k_proj", "kv", "width", change=permuted("groups")),
+    _layer("attn_v", "v_proj", "kv", "width"),
+    _layer("attn_output", "o_proj", "width", "q"),
+)
+FEED_FORWARD = (_layer("ffn_up", "up_proj", "ffn", "width"), _layer("ffn_down", "down_proj", "width", "ffn"))
+
+
+NEMOTRON_H = Architecture(
+    name="nemotron_h",
+    title="Nemotron-H",
+    model_type="nemotron_h",
+    classes=("NemotronHForCausalLM",),
+    defaults={
+        "layers": layer_count, "width": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "ffn": 21_504,
+        "vocab": 131_072, "context": 4096, "norm_eps": 1e-5, "kernel": 4, "state": 128, "ssm_groups": 8,
+        "ssm_heads": 128, "ssm_head": 64,
+    },
+    settings={
+        "pattern": Setting(("hybrid_override_pattern",), kind="str"),
+        "listed": Setting(("layers_block_type",), kind="list"),
+        "head_dim": count("head_dim", "attention_head_dim", low=2, high=2**16),
+        "kernel": count("conv_kernel", low=1, high=64),
+        "state": count("ssm_state_size", low=1, high=2**16),
+        "ssm_groups": count("n_groups", low=1, high=2**16),
+        "ssm_heads": count("mamba_num_heads", low=1, high=2**16),
+        "ssm_head": count("mamba_head_dim", low=1, high=2**16),
+    },
+    sizes=lambda config: mixer_sizes(
+        inner(config), config.state, config.ssm_groups, config.ssm_heads, config.kernel
+    ),
+    theta=None,
+    weights=(
+        Weight("token_embd", "embeddings", ("vocab", "width")),
+        Weight("output_norm", "norm_f", ("width",)),
+        Weight("output", "lm_head", ("vocab", "width"), needed=False),
+        Weight("blk.{}.attn_norm", "layers.{}.norm", ("width",)),
+        *on(where(STATE), *mixer("layers.{}.mixer")),
+        *on(where(ATTENDING), *ATTENTION),
+        *on(where(FORWARD), *FEED_FORWARD),
+    ),
+    keys=(
+        SIZES[0],
+        Key("context_length", "uint32", lambda config: 2**20),
+        SIZES[2],
+        Key("feed_forward_length", "array[int32]", per_layer(FORWARD, "ffn")),
+        SIZES[4],
+        Key("attention.head_count_kv", "array[int32]", per_layer(ATTENDING, "groups")),
+        EPSILON,
+        FILE_TYPE,
+        VOCAB_SIZE,
+        Key("rope.dimension_count", "uint32", "head_width"),
+        Key("ssm.conv_kernel", "uint32", "kernel"),
+        Key("ssm.state_size", "uint32", "state"),
+        Key("ssm.group_count", "uint32", "ssm_groups"),
+        Key("ssm.inner_size", "uint32", inner),
+        Key("ssm.time_step_rank", "uint32", "ssm_heads"),
+        Key("rope.scaling.finetuned", "bool", lambda config: False),
+        Key("attention.key_length", "uint32", "head_width"),
+        Key("attention.value_length", "uint32", "head_width"),
+    ),
+    prefixes=("backbone.", "model.", ""),
+    tokenizer=Tokenizer(padded=lambda config: -(-config.vocab // 8) * 8),
+)  # fmt: skip
