@@ -13,7 +13,7 @@ COPY assets assets
 COPY pages pages
 COPY quantlib quantlib
 
-# /data holds uploads and results; it and /tmp are the only places that are written to. The kernels are compiled here.
+# /data holds uploads and results, /kernels the compiled code; they and /tmp are the only places that are written to.
 ENV QUANTLIB_FOLDER=/data NUMBA_CACHE_DIR=/kernels PYTHONDONTWRITEBYTECODE=1
 RUN mkdir /data /kernels && chown app /data /kernels
 USER app

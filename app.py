@@ -15,7 +15,10 @@ if str(ROOT) not in sys.path:
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from pages.server import first_paint, gate, routes, security, warmup  # noqa: E402
+from pages.server import files, first_paint, gate, routes, security, warmup  # noqa: E402
+
+if complaint := files.complaint():
+    sys.exit(complaint)
 
 app = st.App(
     ROOT / "pages" / "ui" / "entry.py",

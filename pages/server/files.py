@@ -32,6 +32,20 @@ def base() -> Path:
     return path
 
 
+def complaint() -> str | None:
+    """A sentence for the operator, if nothing can be kept in the folder that the settings name."""
+    try:
+        folder = base()
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        where = LIMITS.folder or tempfile.gettempdir()
+        return (
+            f"Nothing can be kept under {where} ({why}): let QUANTLIB_FOLDER name a folder that the app may write to."
+        )
+
+
 def root() -> Path:
     """The private folder of this server process."""
     return _locked(base())

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attacks import shake_hands
+from attacks import shake_hands, watching_calls
 from conftest import PATIENCE, QUIET, finished, free_port, settle_chapter
 from documented import ROOT, commands, docker_run, hosts, instructions, prefix, served
 from person import Person
+from server import running as serving
 
 COMMANDS = served()
 PAGE = "what-a-float-stores"
@@ -133,3 +134,31 @@ def test_the_lock_file_holds_what_is_required():
             assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)][0]), f"renew the lock file: {line}"
     said = next(line for line in lines if "uv pip compile" in line).strip("# ")
     assert said in commands(), "SERVING.md tells how it was made"
+
+
+def test_a_folder_that_cannot_be_written_to_ends_the_start_with_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(free_port())],
+        cwd=ROOT, env={**os.environ, "QUANTLIB_FOLDER": str(tmp_path / "file")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode
+    assert "QUANTLIB_FOLDER" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--server.address", "0.0.0.0"], "server.allowedHosts is not set"),
+        (["--server.allowedHosts", '["a.example.org", "127.0.0.1"]'], "one name at a time"),
+        (["--server.address", "0.0.0.0", "--server.allowedHosts", "a.example.org"], None),
+        (["--server.address", "127.0.0.1"], None),
+    ],
+)
+def test_the_operator_is_warned_of_hosts_that_anybody_could_name(options, says, tmp_path):
+    with serving(tmp_path, "--server.headless", "true", *options, **watching_calls(tmp_path)) as server:
+        said = (tmp_path / "server.log").read_text()
+        assert says in said if says else "allowedHosts" not in said
+        assert not (tmp_path / "calls").exists(), "nobody outside is asked for this machine's address"
+        assert server.process.poll() is None
