@@ -39,9 +39,9 @@ def shake_hands(address: str, origin: str | None = None, sender: str = "127.0.0.
     return opened, said.split(b"\r\n", 1)[0].decode()
 
 
-def unfinished_message(address: str, claimed: int, sent: int) -> socket.socket:
+def unfinished_message(address: str, claimed: int, sent: int, sender: str = "127.0.0.1") -> socket.socket:
     """A socket whose first message claims so many bytes and brings only some of them; it may be closed meanwhile."""
-    opened, said = shake_hands(address)
+    opened, said = shake_hands(address, sender=sender)
     assert " 101 " in said, said
     opened.settimeout(10)
     with suppress(OSError):
@@ -67,11 +67,11 @@ def is_closed(opened: socket.socket, seconds: float = 30) -> bool:
     return False
 
 
-def stalled_slice(address: str, route: str, claimed: int, sent: int, offset: int = 0) -> socket.socket:
+def stalled_slice(address: str, route: str, claimed: int, sent: int, sender: str = "127.0.0.1") -> socket.socket:
     """An upload's slice that stops in its middle."""
-    opened = connect(address)
+    opened = connect(address, sender)
     opened.settimeout(10)
-    head = f"PUT {route}/0?offset={offset} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {claimed}\r\n\r\n"
+    head = f"PUT {route}/0?offset=0 HTTP/1.1\r\nHost: {address}\r\nContent-Length: {claimed}\r\n\r\n"
     with suppress(OSError):
         opened.sendall(head.encode())
         for at in range(0, sent, 1 << 20):

@@ -2,6 +2,7 @@
 
     python tests/load/drive.py --people 40 --seconds 600            # prints p50 and p95, errors, memory over time
     python tests/load/drive.py --people 40 --seconds 600 --job      # the same while somebody quantizes a large file
+    python tests/load/drive.py --people 40 --seconds 600 --attack   # and once more beside an attacker
 
 It starts a server of its own on loopback and ends it. Both share the machine, so the driver's own work counts against
 the figures.
@@ -10,6 +11,7 @@ the figures.
 import argparse
 import asyncio
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -76,6 +78,8 @@ def person_token(person: Person) -> str:
 
 async def rehearsed(server: Server, most: float) -> None:
     """Wait for the rehearsal, as a room does that comes after it."""
+    if not most:
+        return
     started = time.monotonic()
     while "ehears" not in (server.folder / "server.log").read_text() and time.monotonic() - started < most:
         await asyncio.sleep(1)
@@ -94,23 +98,33 @@ def share(values: list[float], percent: float) -> float:
     return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else 0.0
 
 
+async def visited(server: Server, path: Path, options, attacked: bool) -> list[Person]:
+    """A room of people for a while, beside a job or an attacker; prints what they met."""
+    until = time.monotonic() + options.seconds
+    people = [Person(server.address, seed=seed) for seed in range(options.people)]
+    seen: list[tuple[float, int, int]] = []
+    jobs: list[str] = []
+    rng = random.Random(1)
+    work = [attend(p, options.pages, until, options.think, rng.uniform(0, options.think)) for p in people]
+    work += [watch(server, until, seen)] + ([quantize(server, path, until, jobs)] if options.job else [])
+    if attacked:
+        print("beside an attacker:")
+        attacker = [sys.executable, HERE / "attacker.py", server.address, "--seconds", str(options.seconds)]
+        work.append(asyncio.to_thread(subprocess.run, attacker, check=True))
+    await asyncio.gather(*work)
+    print_result(people, seen, jobs)
+    return people
+
+
 async def main(options) -> int:
     folder = Path(tempfile.mkdtemp(prefix="quantlib-load-"))
     path = folder / "large.gguf"
     if options.job:
         write_gguf(path, int(options.size * 1e9))
-    settings = {"QUANTLIB_DIRECTORIES": str(folder), "QUANTLIB_REHEARSE": "on"}
-    with running(folder, **settings) as server:
+    settings = {"QUANTLIB_DIRECTORIES": str(folder), "QUANTLIB_REHEARSE": "on" if options.warm else "off"}
+    with running(folder, small=options.small, **settings) as server:
         await rehearsed(server, options.warm)
-        until = time.monotonic() + options.seconds
-        people = [Person(server.address, seed=seed) for seed in range(options.people)]
-        seen: list[tuple[float, int, int]] = []
-        jobs: list[str] = []
-        rng = random.Random(1)
-        work = [attend(p, options.pages, until, options.think, rng.uniform(0, options.think)) for p in people]
-        work += [watch(server, until, seen)] + ([quantize(server, path, until, jobs)] if options.job else [])
-        await asyncio.gather(*work)
-        print_result(people, seen, jobs)
+        people = [p for attacked in range(1 + options.attack) for p in await visited(server, path, options, attacked)]
     path.unlink(missing_ok=True)
     return 1 if any(p.errors for p in people) else 0
 
@@ -141,8 +155,10 @@ if __name__ == "__main__":
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--think", type=float, default=5, help="seconds between a person's actions, on average")
-    parser.add_argument("--warm", type=float, default=1800, help="seconds that the rehearsal may take")
+    parser.add_argument("--warm", type=float, default=1800, help="seconds that the rehearsal may take, 0 for none")
     parser.add_argument("--job", action="store_true", help="quantize a large file in the background")
+    parser.add_argument("--attack", action="store_true", help="once more, while somebody attacks the server")
+    parser.add_argument("--small", action="store_true", help="a server with 4 GB and 1,024 descriptors")
     parser.add_argument("--size", type=float, default=1.0, help="GB of that file")
     parser.add_argument("--pages", nargs="*", default=[], help="addresses of pages, instead of all chapters")
     sys.exit(asyncio.run(main(parser.parse_args())))
