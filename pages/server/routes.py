@@ -4,6 +4,7 @@ files straight from disk."""
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from typing import TypeVar
 
 import anyio
@@ -84,8 +85,9 @@ async def _append(request: Request, registry: uploads.Uploads, token: str, numbe
     with anyio.move_on_after(SLICE_SECONDS) as scope:
         try:
             coming = await anyio.to_thread.run_sync(registry.begin, token, number, offset, _from_thread(scope.cancel))
-            async for part in _parts(request):
-                await anyio.to_thread.run_sync(coming.write, part)
+            with closing(coming):
+                async for part in _parts(request):
+                    await anyio.to_thread.run_sync(coming.write, part)
         except uploads.Misplaced as misplaced:
             return _json({"offset": misplaced.offset}, 416)
         except QuantlibError as error:

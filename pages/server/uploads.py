@@ -154,6 +154,12 @@ class Slice:
         """Where the file ends so far."""
         return self.incoming.written[self.number] if self.number < len(self.incoming.written) else 0
 
+    def close(self) -> None:
+        """No more of it comes."""
+        with self.incoming.busy:
+            if self.incoming.slice is self:
+                self.incoming.slice = None
+
     def write(self, data: bytes) -> None:
         """Add what has come. Raises CheckpointError for more than was announced, JobError on a full disk."""
         with self.incoming.busy:

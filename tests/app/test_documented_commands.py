@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from attacks import shake_hands, watching_calls
 from conftest import PATIENCE, QUIET, finished, free_port, settle_chapter
-from documented import ROOT, commands, docker_run, hosts, instructions, prefix, served
+from documented import ROOT, SERVING, commands, docker_run, hosts, instructions, prefix, served
 from person import Person
 from server import running as serving
 
@@ -162,3 +162,20 @@ def test_the_operator_is_warned_of_hosts_that_anybody_could_name(options, says, 
         assert says in said if says else "allowedHosts" not in said
         assert not (tmp_path / "calls").exists(), "nobody outside is asked for this machine's address"
         assert server.process.poll() is None
+
+
+def promises() -> list[tuple[str, str]]:
+    """What SERVING.md promises, and the test that it names for it."""
+    rows = [line.strip("| ").split(" | ") for line in SERVING.partition("| promise | test |")[2].splitlines()]
+    return [(promise, test.strip("`")) for promise, test in (row for row in rows if len(row) == 2)]
+
+
+@pytest.mark.parametrize(("promise", "test"), promises())
+def test_every_promise_names_a_test_that_there_is(promise, test):
+    path, _, name = test.partition("::")
+    assert (ROOT / path).exists(), path
+    assert not name or f"def {name}(" in (ROOT / path).read_text("utf-8"), name
+
+
+def test_there_are_promises():
+    assert len(promises()) > 25
