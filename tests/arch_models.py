@@ -68,3 +68,15 @@ def write(name: str, folder: Path, spec: dict | None = None) -> Path:
                 (folder / file).write_bytes(archive.read(source))
     save(weights(case["weights"]), folder / "model.safetensors")
     return folder
+
+
+@cache
+def logits() -> dict[str, np.ndarray]:
+    """What transformers computes in float32 of `tokens`: logits after the last, float32 (2, vocabulary)."""
+    with np.load(GOLDEN / "logits.npz") as stored:
+        return dict(stored)
+
+
+def tokens(name: str) -> np.ndarray:
+    """Two rows of 70 tokens within a model's vocabulary."""
+    return np.random.default_rng(5).integers(5, min(logits()[name].shape[-1], 500), (2, 70))

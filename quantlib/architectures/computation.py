@@ -6,17 +6,48 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Routing:
+    """How tokens are given to experts, where the metadata of a model do not say it.
+
+    scoring: "softmax" or "sigmoid" of the router's scores, or "softmax of the chosen" after the choice.
+    normalized: whether the weights of the chosen experts are made to add up to 1.
+    """
+
+    scoring: str = "softmax"
+    normalized: bool = False
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Linear attention with a gated delta rule. tiled: value heads go round after round over the key heads, instead of
+    all of one key head first. joined: steps and decays of the key heads are made by one matrix.
+    """
+
+    tiled: bool = True
+    joined: bool = False
+
+
+@dataclass(frozen=True)
 class Computation:
     """A kind of transformer. Biases, and an output matrix of its own, are used wherever the checkpoint has them.
 
-    norm: "rms" divides by the root of the mean square, "layer" subtracts the mean first and adds a bias.
+    norm: "rms" divides by the root of the mean square, "layer" subtracts the mean first and adds a bias if it has one.
     norm_before, norm_after: whether attention and feed-forward read normalized values, and return them normalized.
-    head_norm: queries and keys are normalized head by head ("head") or all heads at once ("all").
+    second_norm: what GGUF calls the norm before the feed-forward part. parallel: both parts read the same values, and
+    are added together; where they share a norm there is no second.
+    head_norm: queries and keys are normalized head by head ("head") or all heads at once ("all"); normed_after: behind
+    the rotation. gated_queries: each query comes with a gate for what the head puts out.
     rotation: which channels turn together, neighbours (2i, 2i + 1) or the two halves (i, i + d/2); None: positions
-    are learned vectors, added to the embedding. unrotated: every so many-th layer knows no positions.
-    activation: "silu" or "gelu" (its tanh form); gated: whether it multiplies a second matrix's output.
+    are learned vectors, added to the embedding. unrotated: every so many-th layer knows no positions; where
+    `windows_rotate`, no layer without a window does.
+    latent: keys and values are made of few numbers for each token (MLA). delta: some layers are of linear attention.
+    convolved: some layers are short convolutions in place of attention.
+    activation: "silu", "gelu" (its tanh form), "erf" (gelu itself) or "swiglu" (clamped, as gpt-oss has it); gated:
+    whether it multiplies a second matrix's output. routing: of the layers that have experts.
     fused_attention, fused_gate: one matrix for queries, keys and values; one for gate and up.
-    scaled_embedding: whether embeddings are multiplied with sqrt(hidden).
+    scaled_embedding: whether embeddings are multiplied with sqrt(hidden). divides_logits: whether logits are divided by
+    their scale, not multiplied with it. exact_yarn: the ramp between stretched and kept frequencies starts and ends
+    between two of them.
     wide_scale: numbers of layers at which scores are divided by sqrt(hidden / heads), not by sqrt(head_dim): the
     largest models of a family do, and no key of GGUF says so. local_base: the frequency of layers with a window where
     the file does not say it.
@@ -25,13 +56,24 @@ class Computation:
     norm: str = "rms"
     norm_before: bool = True
     norm_after: bool = False
+    second_norm: str = "ffn_norm"
+    parallel: bool = False
     head_norm: str | None = None
+    normed_after: bool = False
+    gated_queries: bool = False
     rotation: str | None = "halves"
     unrotated: int | None = None
+    windows_rotate: bool = False
+    latent: bool = False
+    delta: Delta | None = None
+    convolved: bool = False
     activation: str = "silu"
     gated: bool = True
+    routing: Routing = Routing()
     fused_attention: bool = False
     fused_gate: bool = False
     scaled_embedding: bool = False
+    divides_logits: bool = False
+    exact_yarn: bool = False
     wide_scale: frozenset[int] = frozenset()
     local_base: float | None = None

@@ -20,7 +20,8 @@ def imatrix(
     dataset: str = "",
     progress: Callable[[float], None] | None = None,
 ) -> ImportanceSums:
-    """Sums of squares of each input channel of every matrix inside the layers, as llama-imatrix collects them.
+    """Sums of squares of each input channel of every matrix inside the layers, as llama-imatrix collects them,
+    those of experts each over the tokens that it was given.
 
     The text is cut into windows of `context` tokens, a rest is dropped, and each window's first token becomes `bos`
     where the model has one. output: collect for the output matrix too. dataset: the text's name, for the file.
@@ -29,10 +30,15 @@ def imatrix(
     """
     windows = cut(model, tokens, context, bos)
     sums: dict[str, np.ndarray] = {}
+    counts: dict[str, np.ndarray] = {}
 
     def observe(name: str, x: np.ndarray) -> None:
-        squares = np.einsum("ti,ti->i", x, x, dtype=np.float64)
-        sums[name] = sums.get(name, 0) + squares
+        name, _, expert = name.partition("#")
+        if name not in sums:
+            matrices = model.weights[name].shape[0] if expert else 1
+            sums[name], counts[name] = np.zeros((matrices, x.shape[-1])), np.zeros(matrices, np.float32)
+        sums[name][int(expert or 0)] += np.einsum("ti,ti->i", x, x, dtype=np.float64)
+        counts[name][int(expert or 0)] += len(x)
 
     for some in windows.batches():
         hidden = model.hidden(windows.shown(some), observe=observe)
@@ -41,8 +47,8 @@ def imatrix(
         if progress:
             progress(some.stop / len(windows))
     return ImportanceSums(
-        {name: total.astype(np.float32)[None] for name, total in sorted(sums.items())},
-        {name: np.array([windows.tokens.size], np.float32) for name in sorted(sums)},
+        {name: total.astype(np.float32) for name, total in sorted(sums.items())},
+        {name: counts[name] for name in sorted(sums)},
         (dataset,) if dataset else (),
         len(windows),
         context,

@@ -27,7 +27,8 @@ def turn(rotary: Rotary, positions: np.ndarray, local: bool, factors: np.ndarray
     if stretched and rotary.scaling == "linear":
         frequency = frequency / rotary.factor
     elif stretched and rotary.scaling == "yarn":
-        frequency, size = _yarn(rotary, frequency), rotary.attention_factor or 0.1 * math.log(rotary.factor) + 1
+        frequency = _yarn(rotary, frequency)
+        size = rotary.attention_factor or (0.1 * math.log(rotary.factor) + 1 if rotary.sized else 1.0)
     elif rotary.attention_factor is not None and rotary.scaling != "yarn":
         size = rotary.attention_factor
     if factors is not None:
@@ -44,8 +45,10 @@ def _yarn(rotary: Rotary, frequency: np.ndarray) -> np.ndarray:
         """Which pair of channels turns so often over the original context."""
         return rotary.dims * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(rotary.base))
 
-    low = max(0, math.floor(place(rotary.beta_fast)))
-    high = min(rotary.dims - 1, math.ceil(place(rotary.beta_slow)))
+    low, high = place(rotary.beta_fast), place(rotary.beta_slow)
+    if not rotary.exact:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(0, low), min(rotary.dims - 1, high)
     ramp = np.clip((np.arange(rotary.dims // 2) - low) / max(high - low, 0.001), 0, 1)
     return frequency / rotary.factor * ramp + frequency * (1 - ramp)
 

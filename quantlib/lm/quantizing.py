@@ -17,6 +17,7 @@ from quantlib.lm.threads import side_by_side
 from quantlib.lm.windows import Windows
 from quantlib.methods.catalogue import Chosen, Method
 from quantlib.methods.hessian import Gram
+from quantlib.recipes import quantizable
 
 LEAST = 1024  # tokens below which a calibration says too little of any layer
 
@@ -105,7 +106,7 @@ def output_errors(model: Model, changed: Model, windows: Windows) -> dict[str, f
         found = {}
 
         def observe(name: str, x: np.ndarray) -> None:
-            if name.startswith("blk."):
+            if name.startswith("blk.") and "#" not in name:  # those of experts are left as they are
                 weight = model.weight(name)
                 outputs = x @ (weight - changed.weight(name)).T, x @ weight.T
                 found[name] = np.array([np.vdot(y, y) for y in outputs], np.float64)
@@ -134,18 +135,22 @@ Streams = list[tuple[np.ndarray, int]]
 
 
 def _matrices(model: Model, index: int) -> dict[str, list[str]]:
-    """The matrices of a layer, each on its own."""
-    found = (n for n, w in model.weights.items() if n.startswith(f"blk.{index}.") and len(w.shape) == 2)
+    """The matrices of a layer, each on its own; routers and convolutions are none, and experts stay as they are."""
+    own = ((n, w.shape) for n, w in model.weights.items() if n.startswith(f"blk.{index}."))
+    found = (name for name, shape in own if len(shape) == 2 and quantizable(name, shape))
     return {name: [name] for name in found}
 
 
 def _calibrate(model: Model, index: int, streams: Streams) -> _Sums:
     """Let the text through a layer and sum up what each matrix reads."""
+    matrices = _matrices(model, index)
 
     def read(stream: tuple[np.ndarray, int]) -> list[tuple[list[str], np.ndarray]]:
         seen: list[tuple[list[str], np.ndarray]] = []
 
         def observe(name: str, x: np.ndarray) -> None:
+            if name not in matrices:
+                return
             if seen and seen[-1][1] is x:  # queries, keys and values read the same array
                 seen[-1][0].append(name)
             else:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from quantlib.architectures.changes import Change, Shape
+from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.config import Config, count
 from quantlib.architectures.declaration import Architecture, Key, Weight
 from quantlib.architectures.families.glm import BALANCE, MIXTURE, ROUTED, SHARED, shared_sizes
@@ -142,6 +143,7 @@ DEEPSEEK_V3 = Architecture(
     assumed=(SILU,),
     checks=(unknown_scaling,),
     dropped=last_layers,
+    runs=Computation(rotation="neighbours", latent=True, routing=Routing("softmax")),
 )  # fmt: skip
 DEEPSEEK_V2 = replace(
     DEEPSEEK_V3,

@@ -75,6 +75,7 @@ GEMMA = Architecture(
     checks=(unknown_scaling,),
     ignored=("lm_head.",),
     tokenizer=Tokenizer(space_prefix=False, ids=(("eot", 107),)),
+    runs=Computation(activation="gelu", scaled_embedding=True),
 )
 
 GEMMA2 = Architecture(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.config import Config, count, flag, number
 from quantlib.architectures.declaration import Architecture, Key, Tokenizer, Weight
 from quantlib.architectures.families.llama import SILU
@@ -43,6 +44,7 @@ GLM4 = Architecture(
     tokenizer=Tokenizer(
         pre={"dbrx": "glm4", "llama-bpe": "glm4"}, tokens=(("eos", END), ("eot", USER), ("unk", END), ("bos", END))
     ),
+    runs=Computation(norm_after=True, rotation="neighbours", fused_gate=True),
 )
 
 
@@ -147,4 +149,5 @@ GLM4_MOE = Architecture(
         pre={"dbrx": "glm4", "llama-bpe": "glm4"},
         tokens=(("bos", "[gMASK]"), ("eot", USER), ("unk", END), ("eom", "<|observation|>")),
     ),
+    runs=Computation(second_norm="post_attention_norm", head_norm="head", routing=Routing("sigmoid", normalized=True)),
 )  # fmt: skip

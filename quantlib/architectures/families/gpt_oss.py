@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantlib.architectures.changes import UNCHANGED, Change, every_other
+from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.declaration import Architecture, Key, Source, Weight
 from quantlib.architectures.families.llama import SILU
 from quantlib.architectures.parts import STANDARD, WINDOW, attention, outer, usual
@@ -67,4 +68,10 @@ GPT_OSS = Architecture(
     assumed=(SILU,),
     checks=(unknown_scaling,),
     global_every=2,
+    runs=Computation(
+        second_norm="post_attention_norm",
+        activation="swiglu",
+        routing=Routing("softmax of the chosen"),
+        exact_yarn=True,
+    ),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quantlib.architectures.changes import half
+from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.config import Config, count, number
 from quantlib.architectures.declaration import Key, Tokenizer, Weight
 from quantlib.architectures.families.llama import LLAMA, SILU
@@ -52,8 +53,8 @@ GRANITE = replace(
     settings=MULTIPLIERS,
     keys=KEYS,
     tokenizer=TOKENIZER,
-    runs=None,
     folds=None,
+    runs=Computation(rotation="neighbours", divides_logits=True),
 )
 ROUTED = (
     Weight("blk.{}.ffn_gate_inp", "layers.{}.block_sparse_moe.router.layer", ("experts", "width")),
@@ -97,6 +98,7 @@ GRANITE_MOE = replace(
     sizes=lambda config: {"shared": config.shared or 0},
     weights=(*outer(), *NORMS, *attention(interleaved=True), *FORWARD),
     keys=(*KEYS, SHARED_WIDTH),
+    runs=Computation(rotation="neighbours", divides_logits=True, routing=Routing("softmax of the chosen")),
 )
 GRANITE_MOE_SHARED = replace(
     GRANITE_MOE, title="Granite-MoE", model_type="granitemoeshared", classes=("GraniteMoeSharedForCausalLM",)
@@ -124,6 +126,7 @@ GRANITE_HYBRID = replace(
     name="granitehybrid",
     named=hybrid_name,
     title="Granite hybrid",
+    runs=None,
     model_type="granitemoehybrid",
     classes=("GraniteMoeHybridForCausalLM",),
     settings={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantlib.architectures.changes import Change
+from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config, count, flag, listed, number
 from quantlib.architectures.declaration import Architecture, Key, Layers, Tokenizer, Weight
 from quantlib.architectures.parts import STANDARD, VOCAB_SIZE, on, outer, usual
@@ -88,4 +89,5 @@ LFM2 = Architecture(
     ),
     checks=(unknown_scaling,),
     tokenizer=Tokenizer(pre={"llama-bpe": "lfm2", "dbrx": "lfm2"}),
+    runs=Computation(head_norm="head", convolved=True),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from quantlib.architectures.computation import Computation
 from quantlib.architectures.declaration import Key
 from quantlib.architectures.families.llama import LLAMA
 from quantlib.architectures.parts import usual
@@ -19,8 +20,8 @@ MISTRAL3 = replace(
     prefixes=("model.language_model.", "language_model.model.", "language_model.", "model.", ""),
     ignored=("vision_tower.", "multi_modal_projector."),
     nested="text_config",
-    runs=None,
     folds=None,
+    runs=Computation(rotation="neighbours"),
 )
 MINISTRAL3 = replace(
     MISTRAL3,

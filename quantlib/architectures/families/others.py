@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from quantlib.architectures.changes import Change, Shape, row_count
+from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.config import Config, count, flag, number
 from quantlib.architectures.declaration import Architecture, Assumed, Key, Tokenizer, Weight
 from quantlib.architectures.families.llama import SILU
@@ -42,6 +43,7 @@ ERNIE = Architecture(
     checks=(unknown_scaling,),
     prefixes=("model.", "ernie.", ""),
     tokenizer=Tokenizer(space_prefix="last"),
+    runs=Computation(rotation="neighbours"),
 )
 
 
@@ -84,6 +86,7 @@ HUNYUAN = Architecture(
     assumed=(SILU,),
     checks=(),
     tokenizer=Tokenizer(pre={"deepseek-v3": "hunyuan-dense"}, ends=("eod_token_id",)),
+    runs=Computation(head_norm="head", normed_after=True),
 )
 EXAONE4 = Architecture(
     name="exaone4",
@@ -105,6 +108,7 @@ EXAONE4 = Architecture(
     checks=(unknown_scaling,),
     global_every=4,
     tokenizer=Tokenizer(pre={"gpt-2": "exaone4"}),
+    runs=Computation(norm_before=False, norm_after=True, head_norm="head", windows_rotate=True),
 )
 COHERE2 = Architecture(
     name="cohere2",
@@ -128,6 +132,7 @@ COHERE2 = Architecture(
     assumed=(SILU,),
     global_every=4,
     tokenizer=Tokenizer(pre={"smollm": "command-r"}),
+    runs=Computation(norm="layer", parallel=True, rotation="neighbours", windows_rotate=True),
 )  # fmt: skip
 
 
@@ -154,6 +159,7 @@ STARCODER2 = Architecture(
     keys=STANDARD,
     checks=(unknown_scaling,),
     tokenizer=Tokenizer(pre={"smollm": "starcoder"}),
+    runs=Computation(norm="layer", activation="gelu", gated=False),
 )
 
 
@@ -201,6 +207,9 @@ GPT_NEOX = Architecture(
     prefixes=("gpt_neox.", ""),
     ignored=("layers.{}.attention.bias", "layers.{}.attention.masked_bias", "layers.{}.attention.rotary_emb"),
     tokenizer=Tokenizer(pre={"gpt-2": "olmo"}),
+    runs=Computation(
+        norm="layer", parallel=True, activation="erf", gated=False, fused_attention=True
+    ),
 )  # fmt: skip
 MINIMAX_M2 = Architecture(
     name="minimax-m2",
@@ -242,4 +251,5 @@ MINIMAX_M2 = Architecture(
     assumed=(SILU,),
     checks=(unknown_scaling,),
     tokenizer=Tokenizer(pre={"gpt-4o": "minimax-m2"}),
+    runs=Computation(head_norm="all", routing=Routing("sigmoid", normalized=True)),
 )

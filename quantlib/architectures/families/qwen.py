@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quantlib.architectures.computation import Computation
+from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.declaration import Architecture, Assumed, Key, Weight
 from quantlib.architectures.families.llama import SILU
 from quantlib.architectures.parts import (
@@ -100,8 +100,8 @@ QWEN2_MOE = replace(
     weights=(*outer(output=OWN_OUTPUT), *NORMS, *attention(), *ROUTED, *SHARED),
     keys=(*STANDARD, *EXPERT_SIZES),
     assumed=(*QWEN2.assumed, *EVERY_LAYER, Assumed("norm_topk_prob", (False,))),
-    runs=None,
     folds=None,
+    runs=Computation(routing=Routing("softmax", normalized=False)),
 )
 
 # llama.cpp makes the weights of the chosen experts add up to one, as all published models do.
@@ -123,4 +123,5 @@ QWEN3_MOE = replace(
     },
     weights=(*outer(), *NORMS, *attention(), *head_norms(), *ROUTED),
     assumed=(*QWEN2.assumed, *EVERY_LAYER, Assumed("norm_topk_prob", (True,))),
+    runs=Computation(head_norm="head", routing=Routing("softmax", normalized=True)),
 )

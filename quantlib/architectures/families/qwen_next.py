@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from quantlib.architectures.changes import PLUS_ONE, UNCHANGED, Change, Shape, minus_exp, row_count
+from quantlib.architectures.computation import Computation, Delta, Routing
 from quantlib.architectures.config import Config, count
 from quantlib.architectures.declaration import Architecture, Assumed, Key, Layers, Weight
 from quantlib.architectures.families.llama import SILU
@@ -237,6 +238,13 @@ QWEN3_NEXT = Architecture(
     assumed=(SILU, Assumed("norm_topk_prob", (True,)), Assumed("mlp_only_layers", ([],))),
     checks=(unknown_scaling,),
     prefixes=("model.", ""),
+    runs=Computation(
+        second_norm="post_attention_norm",
+        head_norm="head",
+        gated_queries=True,
+        delta=Delta(tiled=False, joined=True),
+        routing=Routing("softmax", normalized=True),
+    ),
 )  # fmt: skip
 
 
@@ -261,6 +269,13 @@ QWEN3_5 = Architecture(
     prefixes=("model.language_model.", "language_model.model.", "language_model.", "model.", ""),
     ignored=("visual.", "model.visual."),
     nested="text_config",
+    runs=Computation(
+        second_norm="post_attention_norm",
+        head_norm="head",
+        gated_queries=True,
+        delta=Delta(),
+        routing=Routing("softmax", normalized=True),
+    ),
 )
 QWEN3_5_MOE = replace(
     QWEN3_5,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from quantlib.architectures.changes import Change, Shape
+from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config, Setting
 from quantlib.architectures.declaration import Key, Weight
 from quantlib.architectures.families.qwen import QWEN2, QWEN3, QWEN3_MOE
@@ -17,7 +18,6 @@ WHERE = {
     "ignored": ("visual.", "model.visual."),
     "nested": "text_config",
     "folds": None,
-    "runs": None,
 }
 QWEN2_5_VL = replace(
     QWEN2,
@@ -32,6 +32,7 @@ QWEN2_5_VL = replace(
     theta=1_000_000.0,
     keys=STANDARD,
     **WHERE,
+    runs=Computation(),
 )  # fmt: skip
 QWEN2_VL = replace(
     QWEN2_5_VL, title="Qwen2-VL", model_type="qwen2_vl", classes=("Qwen2VLForConditionalGeneration", "Qwen2VLModel")
@@ -51,6 +52,7 @@ QWEN3_VL = replace(
     theta=500_000.0,
     keys=(*QWEN3.keys, DEEPSTACK),
     **WHERE,
+    runs=Computation(head_norm="head"),
 )
 
 
@@ -89,4 +91,5 @@ QWEN3_VL_MOE = replace(
     weights=tuple(_stored_turned(weight) for weight in QWEN3_MOE.weights),
     keys=(*QWEN3_MOE.keys, DEEPSTACK),
     **WHERE,
+    runs=QWEN3_MOE.runs,
 )  # fmt: skip
