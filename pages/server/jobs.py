@@ -98,6 +98,10 @@ class Registry:
                     f"You have {self.limits.jobs_per_session} unfinished jobs on this server; wait for one of them, "
                     "or cancel it."
                 )
+            neighbours = VISITS.of_same_address(job.visit)
+            share = max(1, self.limits.jobs_waiting // 2)
+            if len(neighbours) > 1 and sum(other.visit in neighbours for other in unfinished) >= share:
+                raise JobError("Your network address has its share of the line already; wait for one of its jobs.")
             if len(unfinished) >= self.limits.jobs_waiting:
                 raise JobError(f"{len(unfinished)} jobs are waiting already; try again in a few minutes.")
             if job.nbytes:

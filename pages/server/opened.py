@@ -125,18 +125,19 @@ class Shelf:
         return made
 
     def _check_share(self, visit: str, checkpoint: ql.Checkpoint) -> None:
-        """Raise JobError where a visit, or everyone together, would hold more files or tensors than is good."""
+        """Raise JobError where an address, or everyone together, would hold too many files or tensors."""
+        neighbours = {o for v in VISITS.of_same_address(visit) for o in self.of(v)}
         for what, most, count in (
             ("files", budget().files, lambda o: len(o.files)),
             ("tensors", MOST_TENSORS, lambda o: len(o.tensors)),
         ):
             new = count(checkpoint)
-            own = sum(count(o.checkpoint) for o in self.of(visit)) + new
+            own = sum(count(o.checkpoint) for o in neighbours) + new
             everyone = sum(count(o.checkpoint) for o in list(self._opened.values())) + new
             if own > most // 2 or everyone > most:
                 raise JobError(
-                    f"This checkpoint has {new:,} {what}, and you would have {own:,} open; this server opens at most "
-                    f"{most // 2:,} for one visit and {most:,} in all. Close another one first, or use a single file."
+                    f"This checkpoint has {new:,} {what}, and with it you would have {own:,} open; this server opens "
+                    f"{most // 2:,} for one visit or network address and {most:,} in all. Close another one first."
                 )
 
     def _release(self, token: str) -> None:

@@ -27,12 +27,22 @@ class Visits:
 
     def __init__(self):
         self._away: dict[str, float | None] = {}
+        self._addresses: dict[str, str] = {}
         self._belongings: dict[str, Belonging] = {}
         self._lock = threading.Lock()
 
-    def arrived(self, visit: str) -> None:
+    def arrived(self, visit: str, address: str | None = None) -> None:
+        """A visit's browser is here; from which network address, where it is not this machine's own."""
         with self._lock:
             self._away[visit] = None
+            if address is not None:
+                self._addresses[visit] = address
+
+    def of_same_address(self, visit: str) -> set[str]:
+        """The visits that share this one's network address, itself included: a guest may open many."""
+        with self._lock:
+            address = self._addresses.get(visit)
+            return {visit} if address is None else {v for v, a in self._addresses.items() if a == address}
 
     def left(self, visit: str) -> None:
         with self._lock:
@@ -79,6 +89,7 @@ class Visits:
             gone = {v for v, since in self._away.items() if since is not None and now - since >= away_seconds}
             for visit in gone:
                 del self._away[visit]
+                self._addresses.pop(visit, None)
             released = []
             for key, found in list(self._belongings.items()):
                 found.holders &= self._away.keys()
@@ -101,5 +112,5 @@ def current() -> str:
 @st.cache_resource(scope="session", on_release=VISITS.left, show_spinner=False)
 def _present(visit: str) -> str:
     """Cached for as long as the browser is connected: Streamlit releases it with the connection."""
-    VISITS.arrived(visit)
+    VISITS.arrived(visit, st.context.ip_address)
     return visit

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pages.server import files, limits, opened, uploads
 from pages.server.jobs import Job, Registry
 from pages.server.limits import Limits
-from pages.server.visits import Visits
+from pages.server.visits import VISITS, Visits
 from quantlib.errors import CheckpointError, JobError
 
 
@@ -232,6 +232,21 @@ def test_the_line_has_an_end():
     with pytest.raises(JobError, match="waiting"):
         registry.submit(job(lambda j: None))
     go.set()
+
+
+def test_one_address_takes_half_of_the_line():
+    registry, go = Registry(Limits(jobs_waiting=4, jobs_per_session=1)), threading.Event()
+    for number in range(3):
+        VISITS.arrived(f"crowd {number}", "192.0.2.7")
+    VISITS.arrived("somebody", "192.0.2.8")
+    for number in range(2):
+        registry.submit(job(lambda j: go.wait(30), f"crowd {number}"))
+    with pytest.raises(JobError, match="network address"):
+        registry.submit(job(lambda j: None, "crowd 2"))
+    last = registry.submit(job(lambda j: "done", "somebody"))
+    go.set()
+    wait_for(last)
+    VISITS.sweep(0)
 
 
 def test_a_job_that_finds_no_room_is_refused_before_it_starts():
