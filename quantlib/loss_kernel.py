@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.kept import kept
+from quantlib.numba_runtime.quick_loading import compiled
 
 BLOCK = 512
 
 
 # Sums of float64 may be taken in any order, so that they run in vector registers; nothing else is relaxed.
-@kept(fastmath={"reassoc"})
+@compiled(fastmath={"reassoc"})
 def sums(x, xhat):
     """sum x², sum (x - x̂)², max |x - x̂|, max |x|, sum x̂² over two float arrays (n,); NaN in either spreads.
 

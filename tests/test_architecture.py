@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FREE = {"errors"}  # imported by all
 LAYERS = [  # a module may import its own layer's package and the layers before it
+    {"numba_runtime"},
     {"formats", "architectures"},
     {"loss_kernel"},
     {"metrics"},
@@ -22,16 +23,17 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"figures", "cli", "__main__", "__init__"},
 ]
 OUTSIDE = {
-    "formats": {"numpy", "numba", "llvmlite", "ml_dtypes", "gguf"},
+    "numba_runtime": {"numba", "llvmlite"},
+    "formats": {"numpy", "ml_dtypes", "gguf"},
     "architectures": {"numpy"},
-    "methods": {"numpy", "numba", "ml_dtypes"},
+    "methods": {"numpy", "ml_dtypes"},
     "metrics": {"numpy"},
-    "loss_kernel": {"numba", "numpy"},
+    "loss_kernel": {"numpy"},
     "recipes": set(),
-    "checkpoints": {"numpy", "numba", "ml_dtypes", "gguf", "safetensors", "tokenizers", "huggingface_hub", "yaml"},
+    "checkpoints": {"numpy", "ml_dtypes", "gguf", "safetensors", "tokenizers", "huggingface_hub", "yaml"},
     "jobs": {"numpy", "distributed"},
-    "lm": {"numpy", "numba", "threadpoolctl", "tokenizers"},
-    "inspection": {"numpy", "numba"},
+    "lm": {"numpy", "threadpoolctl", "tokenizers"},
+    "inspection": {"numpy"},
     "exports": {"numpy", "safetensors"},
     "tables": {"numpy"},
     "fit": {"numpy"},
@@ -79,6 +81,35 @@ def test_imports_run_one_way(path):
             assert top or rest.split(".")[0] in allowed, f"{path} imports {module}"
         elif head not in sys.stdlib_module_names:
             assert head in OUTSIDE[own], f"{path} imports {module}"
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+class _RunTime(ast.NodeTransformer):
+    """Leaves out what only type checkers import."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
+
+
+def test_no_two_files_import_each_other():
+    """Imports form no circle, also those inside functions; a package's own list of what it offers is left out."""
+    files = {module_of(path): path for path in FILES if path.name != "__init__.py"}
+    arrows = {}
+    for name, path in files.items():
+        found = set()
+        for node in ast.walk(_RunTime().visit(ast.parse(path.read_text(encoding="utf-8")))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        arrows[name] = found & files.keys()
+    while ends := {name for name, found in arrows.items() if not found & arrows.keys()}:
+        arrows = {name: found for name, found in arrows.items() if name not in ends}
+    assert not arrows  # those on a circle, and those that lead to one
 
 
 def test_pages_do_no_arithmetic_on_arrays():

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.kept import kept
+from quantlib.numba_runtime.quick_loading import compiled
 
 
-@kept()
+@compiled()
 def moments(x):
     """(finite, zeros, sum x, sum x², sum x³, sum x⁴, smallest, largest) of the finite values of float32 x (n,)."""
     finite, zeros = 0, 0

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TypeVar
 
 from quantlib.errors import JobError
+from quantlib.numba_runtime.start import start
 
 Result = TypeVar("Result")
 AHEAD = 3  # calls done or waiting beside those worked on: results are taken in order, and one may take twice as long
@@ -22,6 +23,7 @@ def available_cores() -> int:
 @cache
 def shared_pool() -> ThreadPoolExecutor:
     """A pool with a thread for each core, shared by all runs of this process."""
+    start()  # so that no worker is the first to import compiled code
     return ThreadPoolExecutor(available_cores(), thread_name_prefix="quantlib")
 
 

@@ -1,7 +1,6 @@
 """The catalogue of formats, and what importing it may cost."""
 
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -81,49 +80,3 @@ def python(code: str, **environment: str) -> str:
 
 def test_importing_the_formats_imports_no_compiler():
     assert python("import sys, quantlib.formats; print('numba' in sys.modules)") == "False"
-
-
-PREPARE = """
-import os, quantlib.formats.kernels.cache as cache
-cache._writable = lambda folder: {writable}
-os.environ.pop("NUMBA_CACHE_DIR", None)
-cache.prepare_cache()
-print(os.environ["NUMBA_CACHE_DIR"])
-"""
-
-
-def test_numba_gets_a_private_folder_where_nothing_else_can_be_written(tmp_path):
-    """No place beside the package and none in the home: cached kernels must still import."""
-    code = PREPARE.format(writable=False)
-    folder = Path(python(code, TMPDIR=str(tmp_path))).parent
-    assert folder.parent == tmp_path and folder.is_dir()
-    assert not stat.S_IMODE(folder.stat().st_mode) & 0o077
-    assert Path(python(code, TMPDIR=str(tmp_path))).parent == folder  # found again by the next process
-    folder.chmod(0o777)  # somebody else could have put code there
-    assert Path(python(code, TMPDIR=str(tmp_path))).parent != folder
-
-
-def test_a_named_cache_folder_is_respected_and_inherited(tmp_path):
-    code = "import os, quantlib.formats.kernels; print(os.environ['NUMBA_CACHE_DIR'])"
-    folder = python(code, NUMBA_CACHE_DIR=str(tmp_path))
-    assert Path(folder).parent == tmp_path
-    assert python(code, NUMBA_CACHE_DIR=folder) == folder
-
-
-def test_changed_kernels_never_run_from_an_old_cache(tmp_path):
-    """The folder belongs to one state of all kernel files, for numba does not see a change in another file."""
-    sources = tmp_path / "sources"
-    sources.mkdir()
-    (sources / "a.py").write_text("one")
-    code = (
-        "import os, pathlib, quantlib.formats.kernels.cache as cache\n"
-        f"cache.HERE = pathlib.Path({str(sources)!r})\n"
-        "os.environ.pop('NUMBA_CACHE_DIR', None)\n"
-        "cache.prepare_cache(); print(os.environ['NUMBA_CACHE_DIR'])"
-    )
-    first = Path(python(code))
-    assert Path(python(code)) == first
-    first.mkdir()
-    (sources / "a.py").write_text("two")
-    assert Path(python(code)) != first
-    assert not first.exists()

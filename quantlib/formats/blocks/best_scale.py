@@ -14,10 +14,9 @@ import numpy as np
 
 from quantlib.formats.blocks.best import Levels, Reach, error_of, error_with, half, rounded, sums_of
 from quantlib.formats.blocks.search import total
+from quantlib.formats.tables.searches import FITS, MINIMUM_STEP
 
 F32 = np.float32
-FITS = 2
-MINIMUM_STEP = F32(0.125)  # of a scale; a whole one only renames the codes
 
 
 class OneScale(NamedTuple):

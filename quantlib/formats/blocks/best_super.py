@@ -16,9 +16,9 @@ import numpy as np
 
 from quantlib.formats.blocks.best import Levels, Reach, clamp, error_of, error_with, half, rounded, sums_of, whole
 from quantlib.formats.blocks.search import total
+from quantlib.formats.tables.searches import BESIDE
 
 F32 = np.float32
-BESIDE = 1  # how far a group looks in the end
 
 
 class SuperBlock(NamedTuple):

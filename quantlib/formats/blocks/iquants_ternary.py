@@ -34,12 +34,9 @@ from quantlib.formats.blocks.grids import Grid, grid, nearest_points
 from quantlib.formats.blocks.iquants_search import nearest_on_grid, weights_of
 from quantlib.formats.blocks.search import nearest_int, total
 from quantlib.formats.layout import Field, Layout, run, word
+from quantlib.formats.tables.searches import DELTA, DOWN, LEAST_M, LEAST_S, UP
 
 F32 = np.float32
-DELTA = F32(0.125)
-UP = np.array([-1, 0, 1], F32) + DELTA  # what levels 0, 1, 2 stand for; below with the shift turned
-DOWN = np.array([-1, 0, 1], F32) - DELTA
-LEAST_S, LEAST_M = F32(1e-12), F32(1e-7)  # groups below are zero
 
 
 def points() -> Grid:

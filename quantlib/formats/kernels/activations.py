@@ -4,8 +4,9 @@ import numpy as np
 
 from quantlib.formats.kernels.legacy import write_bytes
 from quantlib.formats.kernels.magnitudes import nearest_ints
-from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, part, read_half, write_half
-from quantlib.formats.kernels.simd import as_floats, load, pick, pick_word, put, smaller, store
+from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, read_half, write_half
+from quantlib.numba_runtime.linked_functions import part
+from quantlib.numba_runtime.vectors import as_floats, load, pick, pick_word, put, smaller, store
 
 TOP = np.int32(127)
 

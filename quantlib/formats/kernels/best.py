@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from quantlib.formats.blocks.search import MIDPOINTS, VALUES
-from quantlib.formats.kernels.scalar import MAGIC, ONE, ZERO, float_from_half, half_from_float, inlined, part
-from quantlib.formats.kernels.simd import WIDTH, load, magnitude, pick, put, select, splat, store, turn
+from quantlib.formats.kernels.scalar import MAGIC, ONE, ZERO, float_from_half, half_from_float
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import WIDTH, load, magnitude, pick, put, select, splat, store, turn
 
 LOWEST = np.float32(VALUES[0])
 STEPS = np.diff(VALUES.astype(np.float32))  # from each value to the next

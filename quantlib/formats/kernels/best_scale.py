@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from quantlib.formats.blocks.best_scale import FITS, MINIMUM_STEP
 from quantlib.formats.kernels.best import (
     Grid,
     codes_from,
@@ -15,8 +14,10 @@ from quantlib.formats.kernels.best import (
     totals,
     turned,
 )
-from quantlib.formats.kernels.scalar import ONE, inlined, kernel
-from quantlib.formats.kernels.simd import WIDTH, load, pick, put, select, splat, store
+from quantlib.formats.kernels.scalar import ONE, kernel
+from quantlib.formats.tables.searches import FITS, MINIMUM_STEP
+from quantlib.numba_runtime.linked_functions import inlined
+from quantlib.numba_runtime.vectors import WIDTH, load, pick, put, select, splat, store
 
 INFINITE = np.float32(np.inf)
 

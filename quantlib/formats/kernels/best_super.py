@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from quantlib.formats.blocks.best_super import BESIDE
 from quantlib.formats.kernels.best import (
     Grid,
     clamp,
@@ -17,8 +16,10 @@ from quantlib.formats.kernels.best import (
     turned,
     whole,
 )
-from quantlib.formats.kernels.scalar import ONE, ZERO, kernel, part
-from quantlib.formats.kernels.simd import WIDTH, load, root, select, splat, store
+from quantlib.formats.kernels.scalar import ONE, ZERO, kernel
+from quantlib.formats.tables.searches import BESIDE
+from quantlib.numba_runtime.linked_functions import part
+from quantlib.numba_runtime.vectors import WIDTH, load, root, select, splat, store
 
 
 @part

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import inlined
-from quantlib.formats.kernels.simd import pick, pick_word, put_word
 from quantlib.formats.rows import read_only
+from quantlib.numba_runtime.linked_functions import inlined
+from quantlib.numba_runtime.vectors import pick, pick_word, put_word
 
 
 def pieces(layout, *names: str) -> list[np.ndarray]:

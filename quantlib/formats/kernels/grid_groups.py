@@ -6,8 +6,9 @@ What the kernels of the i-quants share. Eight groups are worked on at once, one 
 import numpy as np
 
 from quantlib.formats.kernels.magnitudes import SIGN
-from quantlib.formats.kernels.scalar import ZERO, inlined, part
-from quantlib.formats.kernels.simd import (
+from quantlib.formats.kernels.scalar import ZERO
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import (
     WIDTH,
     bits_of,
     flag_bits,

@@ -14,19 +14,11 @@ from quantlib.formats.kernels.grid_groups import PARITY, take_groups
 from quantlib.formats.kernels.lanes import NO_IMPORTANCE
 from quantlib.formats.kernels.magnitudes import SIGN, nearest_ints
 from quantlib.formats.kernels.neighbours import nearest_point, neighbours
-from quantlib.formats.kernels.scalar import (
-    HALF,
-    NONE,
-    ONE,
-    ZERO,
-    clamped_int,
-    inlined,
-    kernel,
-    part,
-    read_half,
-    write_half,
-)
-from quantlib.formats.kernels.simd import (
+from quantlib.formats.kernels.scalar import HALF, NONE, ONE, ZERO, clamped_int, kernel, read_half, write_half
+from quantlib.formats.kernels.super_scales import positive_scale
+from quantlib.formats.rows import read_only
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import (
     WIDTH,
     as_floats,
     bits_of,
@@ -42,8 +34,6 @@ from quantlib.formats.kernels.simd import (
     splat,
     store,
 )
-from quantlib.formats.kernels.super_scales import positive_scale
-from quantlib.formats.rows import read_only
 
 ON_GRID = np.int32(1 << 24)  # added to the number of a point that rounding alone has found
 UNSET = np.int32(1 << 25)  # no point yet

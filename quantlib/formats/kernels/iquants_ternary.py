@@ -7,25 +7,16 @@ all of them.
 import numpy as np
 
 from quantlib.formats.blocks.block import Kernels
-from quantlib.formats.blocks.iquants_ternary import DELTA, DOWN, LEAST_M, LEAST_S, UP
 from quantlib.formats.kernels.bits import pieces, read_code, write_code
 from quantlib.formats.kernels.grid_groups import mean_square, weigh
 from quantlib.formats.kernels.lanes import NO_IMPORTANCE
 from quantlib.formats.kernels.magnitudes import largest_magnitude
 from quantlib.formats.kernels.neighbours import nearest_point, neighbours
-from quantlib.formats.kernels.scalar import (
-    HALF,
-    ONE,
-    ZERO,
-    clamped_int,
-    float_from_half,
-    half_from_float,
-    inlined,
-    kernel,
-    part,
-)
-from quantlib.formats.kernels.simd import WIDTH, as_floats, flag_bits, load, pick, pick_word, put, select, splat, store
+from quantlib.formats.kernels.scalar import HALF, ONE, ZERO, clamped_int, float_from_half, half_from_float, kernel
 from quantlib.formats.rows import read_only
+from quantlib.formats.tables.searches import DELTA, DOWN, LEAST_M, LEAST_S, UP
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import WIDTH, as_floats, flag_bits, load, pick, pick_word, put, select, splat, store
 
 TABLES = np.stack([UP, DOWN])  # (shifts, levels)
 LOWEST = np.finfo(np.float32).min

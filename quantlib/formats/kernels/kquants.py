@@ -3,9 +3,11 @@
 import numpy as np
 
 from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, gather_importance, important, sums_of_squares
-from quantlib.formats.kernels.scalar import LEAST, NONE, ONE, ZERO, kernel, nearest_int, part, read_half, write_half
+from quantlib.formats.kernels.scalar import LEAST, NONE, ONE, ZERO, kernel, nearest_int, read_half, write_half
 from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, symmetric_codes, symmetric_scale
-from quantlib.formats.kernels.simd import (
+from quantlib.formats.kernels.super_scales import nearest_sub_codes, positive_sub_codes, turn_groups
+from quantlib.numba_runtime.linked_functions import part
+from quantlib.numba_runtime.vectors import (
     WIDE,
     WIDTH,
     as_floats,
@@ -18,7 +20,6 @@ from quantlib.formats.kernels.simd import (
     splat_wide,
     store,
 )
-from quantlib.formats.kernels.super_scales import nearest_sub_codes, positive_sub_codes, turn_groups
 
 Q6_GROUPS, Q6_GROUP, Q6_LEVELS = 16, 16, np.int32(32)
 SIZE = np.float32(256)

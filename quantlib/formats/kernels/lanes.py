@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import ZERO, part
-from quantlib.formats.kernels.simd import WIDE, WIDTH, load, load_wide, pick, root, splat, splat_wide, store, turn
+from quantlib.formats.kernels.scalar import ZERO
 from quantlib.formats.rows import read_only
+from quantlib.numba_runtime.linked_functions import part
+from quantlib.numba_runtime.vectors import WIDE, WIDTH, load, load_wide, pick, root, splat, splat_wide, store, turn
 
 NO_IMPORTANCE = read_only(np.empty((0, 1), np.float32))
 

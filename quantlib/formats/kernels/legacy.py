@@ -16,9 +16,10 @@ from quantlib.formats.kernels.magnitudes import (
     largest_magnitude,
     rounded_away,
 )
-from quantlib.formats.kernels.scalar import HALF, NONE, ONE, ZERO, inlined, kernel, part, read_half, write_half
+from quantlib.formats.kernels.scalar import HALF, NONE, ONE, ZERO, kernel, read_half, write_half
 from quantlib.formats.kernels.searches import held_codes, scale_and_minimum, symmetric_codes, symmetric_scale
-from quantlib.formats.kernels.simd import (
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import (
     WIDE,
     WIDTH,
     as_floats,

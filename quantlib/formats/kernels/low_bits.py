@@ -3,8 +3,9 @@
 import numpy as np
 
 from quantlib.formats.kernels.magnitudes import INFINITE, larger_size, largest_magnitude, rounded_away
-from quantlib.formats.kernels.scalar import NONE, ONE, ZERO, inlined, kernel, read_half, write_half
-from quantlib.formats.kernels.simd import (
+from quantlib.formats.kernels.scalar import NONE, ONE, ZERO, kernel, read_half, write_half
+from quantlib.numba_runtime.linked_functions import inlined
+from quantlib.numba_runtime.vectors import (
     as_floats,
     flag_bits,
     lanes,

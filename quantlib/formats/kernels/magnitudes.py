@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import BIT_22, HALF, LOW_23, MAGIC, ZERO, inlined
-from quantlib.formats.kernels.simd import as_ints, bits_of, floats_of, larger, largest_of, load, magnitude, select
+from quantlib.formats.kernels.scalar import BIT_22, HALF, LOW_23, MAGIC, ZERO
+from quantlib.numba_runtime.linked_functions import inlined
+from quantlib.numba_runtime.vectors import as_ints, bits_of, floats_of, larger, largest_of, load, magnitude, select
 
 INFINITE = np.float32(np.inf)
 BUT_SIGN = np.int32(0x7FFFFFFF)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from quantlib.formats.blocks.microscaling import VALUES, power_of_two, small_float, whole_logarithm
 from quantlib.formats.kernels.magnitudes import larger_size, largest_magnitude
-from quantlib.formats.kernels.scalar import HALF, NONE, ZERO, inlined, kernel, part
-from quantlib.formats.kernels.simd import as_floats, load, magnitude, pick, put, select, splat, store
+from quantlib.formats.kernels.scalar import HALF, NONE, ZERO, kernel
+from quantlib.formats.tables.small_floats import VALUES, power_of_two, small_float, whole_logarithm
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import as_floats, load, magnitude, pick, put, select, splat, store
 
 TABLE = VALUES.astype(np.float32)
 POWERS = power_of_two(np.arange(256, dtype=np.uint8))

@@ -6,8 +6,9 @@ import numpy as np
 
 from quantlib.formats.blocks.grids import Grid
 from quantlib.formats.blocks.iquants_search import NOTHING
-from quantlib.formats.kernels.scalar import inlined
-from quantlib.formats.kernels.simd import (
+from quantlib.formats.rows import read_only
+from quantlib.numba_runtime.linked_functions import inlined
+from quantlib.numba_runtime.vectors import (
     WIDTH,
     as_floats,
     bits_of,
@@ -19,7 +20,6 @@ from quantlib.formats.kernels.simd import (
     smallest_of,
     splat,
 )
-from quantlib.formats.rows import read_only
 
 FAR = np.int32(0x7FFFFFFF)
 

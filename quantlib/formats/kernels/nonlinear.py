@@ -4,20 +4,10 @@ import numpy as np
 
 from quantlib.formats.blocks.search import MIDPOINTS, VALUES
 from quantlib.formats.kernels.lanes import NO_IMPORTANCE, gather, gather_importance, important, sums_of_squares
-from quantlib.formats.kernels.scalar import (
-    LEAST,
-    NONE,
-    ONE,
-    ZERO,
-    clamped_int,
-    inlined,
-    kernel,
-    part,
-    read_half,
-    write_half,
-)
+from quantlib.formats.kernels.scalar import LEAST, NONE, ONE, ZERO, clamped_int, kernel, read_half, write_half
 from quantlib.formats.kernels.searches import of_largest_size
-from quantlib.formats.kernels.simd import WIDE, WIDTH, load, load_wide, select, splat, splat_wide, store
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import WIDE, WIDTH, load, load_wide, select, splat, splat_wide, store
 
 GROUP = 32
 LOWEST = np.float32(VALUES[0])

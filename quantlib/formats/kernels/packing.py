@@ -5,10 +5,11 @@ from functools import cache
 
 import numpy as np
 
-from quantlib.formats.kernels.scalar import inlined, kernel
-from quantlib.formats.kernels.simd import pick, put
+from quantlib.formats.kernels.scalar import kernel
 from quantlib.formats.layout import Field, Layout
 from quantlib.formats.rows import read_only
+from quantlib.numba_runtime.linked_functions import inlined
+from quantlib.numba_runtime.vectors import pick, put
 
 RUN = 7  # numbers that say where a run lies
 

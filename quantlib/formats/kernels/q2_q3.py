@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantlib.formats.kernels.lanes import gather, important, sums_of_squares
-from quantlib.formats.kernels.scalar import NONE, ONE, ZERO, kernel, nearest_int, part, read_half, write_half
+from quantlib.formats.kernels.scalar import NONE, ONE, ZERO, kernel, nearest_int, read_half, write_half
 from quantlib.formats.kernels.searches import (
     held_codes,
     refined_scale,
@@ -11,8 +11,9 @@ from quantlib.formats.kernels.searches import (
     symmetric_codes,
     symmetric_scale,
 )
-from quantlib.formats.kernels.simd import WIDE, WIDTH, as_floats, load, load_wide, magnitude, pick, splat, store
 from quantlib.formats.kernels.super_scales import nearest_sub_codes, positive_sub_codes, turn_groups
+from quantlib.numba_runtime.linked_functions import part
+from quantlib.numba_runtime.vectors import WIDE, WIDTH, as_floats, load, load_wide, magnitude, pick, splat, store
 
 GROUPS = 16
 GROUP = 16

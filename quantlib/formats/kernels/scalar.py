@@ -1,24 +1,17 @@
 """Small pieces every kernel uses, with ggml's exact results for every float32 input."""
 
 import numpy as np
-from numba import njit
 
-from quantlib.formats.kernels.kept import kept
-from quantlib.formats.kernels.parts import PartCompiler
-from quantlib.formats.kernels.simd import pick, put
-from quantlib.formats.kernels.undisturbed import compile_undisturbed
+from quantlib.numba_runtime.collector import pause_while_compiling
+from quantlib.numba_runtime.linked_functions import part
+from quantlib.numba_runtime.quick_loading import compiled
+from quantlib.numba_runtime.vectors import pick, put
 
-compile_undisturbed()
+pause_while_compiling()
 
 # No fastmath: every operation rounds to float32 on its own and in the order written, which makes ggml's bytes.
 # The error model is C's: a division by zero gives infinity or NaN. nogil: other threads run meanwhile.
-kernel = kept(error_model="numpy")  # what `quantize` and `dequantize` call, kept on disk
-# What kernels call, compiled into them: without a way in from Python, which would take as long again to compile.
-WITHIN = dict(
-    nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=PartCompiler
-)
-part = njit(**WITHIN)
-inlined = njit(forceinline=True, **WITHIN)
+kernel = compiled(error_model="numpy")  # what `quantize` and `dequantize` call, kept on disk; `part`: what kernels call
 
 ZERO = np.float32(0)
 ONE = np.float32(1)

@@ -7,8 +7,9 @@ a vector, one of each group. codes: scratch (16n,), which holds what the docstri
 import numpy as np
 
 from quantlib.formats.kernels.magnitudes import nearest_ints
-from quantlib.formats.kernels.scalar import LEAST, MAGIC, NONE, ONE, ZERO, inlined, part
-from quantlib.formats.kernels.simd import (
+from quantlib.formats.kernels.scalar import LEAST, MAGIC, NONE, ONE, ZERO
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import (
     WIDE,
     as_floats,
     bits_of,

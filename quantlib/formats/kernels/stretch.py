@@ -3,9 +3,10 @@
 import numpy as np
 
 from quantlib.formats.blocks.stretch import LANES
-from quantlib.formats.kernels.scalar import ZERO, kernel, part
-from quantlib.formats.kernels.simd import WIDTH, as_doubles, load, splat, store
+from quantlib.formats.kernels.scalar import ZERO, kernel
 from quantlib.formats.rows import read_only
+from quantlib.numba_runtime.linked_functions import part
+from quantlib.numba_runtime.vectors import WIDTH, as_doubles, load, splat, store
 
 assert LANES == WIDTH
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from quantlib.formats.kernels.magnitudes import nearest_ints
-from quantlib.formats.kernels.scalar import LEAST, ONE, ZERO, inlined, nearest_int, part
-from quantlib.formats.kernels.simd import (
+from quantlib.formats.kernels.scalar import LEAST, ONE, ZERO, nearest_int
+from quantlib.numba_runtime.linked_functions import inlined, part
+from quantlib.numba_runtime.vectors import (
     WIDTH,
     as_floats,
     bits_of,

@@ -3,8 +3,9 @@
 import numpy as np
 
 from quantlib.formats.kernels.magnitudes import INFINITE, larger_size, largest_magnitude
-from quantlib.formats.kernels.scalar import HALF, NONE, ONE, ZERO, inlined, kernel, read_half, write_half
-from quantlib.formats.kernels.simd import as_floats, as_ints, load, pick, put, select, splat, store
+from quantlib.formats.kernels.scalar import HALF, NONE, ONE, ZERO, kernel, read_half, write_half
+from quantlib.numba_runtime.linked_functions import inlined
+from quantlib.numba_runtime.vectors import as_floats, as_ints, load, pick, put, select, splat, store
 
 MIDDLE = np.int32(1)
 PARTS = ((0, 0, 32, 5), (160, 32, 16, 5), (240, 48, 4, 4))  # of TQ1_0: first weight, first byte, bytes, digits

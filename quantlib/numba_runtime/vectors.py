@@ -6,16 +6,23 @@ vector code, the same on every processor: eight lanes are one instruction each w
 lanes, two instructions or one with AVX-512, are for searches, whose sums would else wait for each other.
 
 Places in arrays count their numbers in order, through all rows.
+
+Leans on: numba's interface for extensions (numba.extending, cgutils, templates), which is documented. It has no
+substitute: without vectors every kernel would be another one.
 """
 
 import operator
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.core.datamodel import models
-from numba.core.typing.templates import AbstractTemplate, infer_global
-from numba.extending import intrinsic, lower_builtin, register_model
+from quantlib.numba_runtime.start import start
+
+start()
+
+from llvmlite import ir  # noqa: E402
+from numba import types  # noqa: E402
+from numba.core import cgutils  # noqa: E402
+from numba.core.datamodel import models  # noqa: E402
+from numba.core.typing.templates import AbstractTemplate, infer_global  # noqa: E402
+from numba.extending import intrinsic, lower_builtin, register_model  # noqa: E402
 
 WIDTH = 8
 WIDE = 16

@@ -1,0 +1,1 @@
+"""What references and kernels both take: the constants of ggml's searches, and the values of small scales."""
