@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib import architectures as _architectures
 from quantlib import formats as _formats
 from quantlib.checkpoints import Checkpoint, MetadataValue
 from quantlib.inspection import Statistics, TensorComparison
@@ -68,6 +69,33 @@ def formats() -> list[dict]:
         }
         for f in _formats.FORMATS.values()
     ]
+
+
+def architectures() -> list[dict]:
+    """A row for each architecture of transformers that is known, by the model_type of its config.json.
+
+    runs: whether it is computed here, for perplexity, importance matrices and all that needs them. folds: whether
+    scales move between its matrices, as AWQ and SmoothQuant need it.
+    """
+    return [
+        {
+            "title": known.title,
+            "model_type": known.model_type,
+            "gguf": known.name,
+            "converts": True,
+            "runs": known.runs is not None,
+            "folds": known.folds is not None,
+        }
+        for known in sorted(_architectures.KNOWN, key=lambda known: (known.title.lower(), known.model_type))
+    ]
+
+
+def architectures_in_words() -> tuple[str, str]:
+    """The titles of the architectures that are converted and run, and of those that are converted only."""
+    rows = architectures()
+    both = {row["title"] for row in rows if row["runs"]}
+    run, converted = ([row["title"] for row in rows if (row["title"] in both) == wanted] for wanted in (True, False))
+    return ", ".join(dict.fromkeys(run)), ", ".join(dict.fromkeys(converted))
 
 
 def _levels(form: _formats.Format) -> str:

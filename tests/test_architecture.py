@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from quantlib.architectures import KNOWN
+from quantlib.architectures.pre_tokenizers import PRE_TOKENIZERS, SAME
+from quantlib.tables import architectures_in_words
+
 ROOT = Path(__file__).parents[1]
 FREE = {"errors"}  # imported by all
 LAYERS = [  # a module may import its own layer's package and the layers before it
@@ -130,3 +134,39 @@ def test_the_project_speaks_of_itself_alone():
     files = [p for d in ("quantlib", "pages", "tests", "assets") for p in (ROOT / d).rglob("*.py")]
     hosts = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org")
     assert not [p for p in files if any(host in p.read_text(encoding="utf-8") for host in hosts)]
+
+
+# What GGUF calls kinds of tokenizers, and llama.cpp the ways in which they cut text.
+TOKENIZERS = {
+    "llama",
+    "gpt2",
+    "bert",
+    "t5",
+    *PRE_TOKENIZERS,
+    *(name for same in SAME.values() for name in same.split()),
+}
+
+
+def words_of(path: Path) -> set[str]:
+    """The texts in a module's code, docstrings left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docs = {id(n.body[0].value) for n in ast.walk(tree) if isinstance(n, holders) and isinstance(n.body[0], ast.Expr)}
+    constants = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docs)
+    return {constant.value for constant in constants if isinstance(constant.value, str)}
+
+
+def test_nothing_outside_names_a_family():
+    """What is said of a model family is said in quantlib/architectures; a family's code imports no reader or runner."""
+    names = {name for known in KNOWN for name in (known.name, known.model_type, *known.classes)}
+    for path in FILES:
+        if unit(path) != "architectures":
+            vocabularies = path.parent.name == "convert" or path.name == "tokenizer.py"
+            assert not words_of(path) & (names - TOKENIZERS if vocabularies else names), path
+
+
+def test_the_readme_lists_the_architectures():
+    run, converted = architectures_in_words()
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"become GGUF and run: {run}." in text
+    assert f"become GGUF: {converted}." in text

@@ -33,6 +33,13 @@ def test_formats_lists_the_catalogue():
     assert {"FP32", "Q4_K"} <= set(call("formats").stdout.split())
 
 
+def test_architectures_are_listed():
+    rows = json.loads(call("architectures", "--json").stdout)
+    assert {(row["title"], row["runs"]) for row in rows} >= {("Qwen3-MoE", True), ("Nemotron-H", False)}
+    text = call("architectures").stdout
+    assert all(row["title"] in text for row in rows) and "convert_hf_to_gguf.py" in text
+
+
 def test_inspect(demo_model):
     done = call("inspect", demo_model, "--json")
     document = json.loads(done.stdout)

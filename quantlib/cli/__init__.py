@@ -9,7 +9,18 @@ from importlib import import_module
 from quantlib.errors import QuantlibError
 
 # In the order that --help shows.
-COMMANDS = ("formats", "inspect", "quantize", "export", "imatrix", "perplexity", "compare", "generate", "fit")
+COMMANDS = (
+    "formats",
+    "architectures",
+    "inspect",
+    "quantize",
+    "export",
+    "imatrix",
+    "perplexity",
+    "compare",
+    "generate",
+    "fit",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

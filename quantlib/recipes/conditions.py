@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from quantlib.architectures.quantizing import OTHER_DOWN, is_seventy_b
 from quantlib.recipes.roles import Role
 
 
@@ -18,9 +19,8 @@ class Model:
 
     @property
     def is_70b(self) -> bool:
-        """What llama.cpp takes for a 70B model: 80 layers, and in the Llama architecture grouped heads."""
-        by_architecture = {"llama": self.heads_per_kv != 1, "qwen2": True, "deci": True, "olmo": True}
-        return self.layers == 80 and by_architecture.get(self.architecture or "", False)
+        """What llama.cpp takes for a 70B model."""
+        return is_seventy_b(self.architecture, self.layers, self.heads_per_kv)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ IN_70B = When("in an 80-layer model, where eight heads share it", lambda p: p.mo
 FOUR_EXPERTS = When("in a model of four or more experts", lambda p: p.model.experts >= 4)
 EIGHT_EXPERTS = When("in a model of 8 experts, where it is a small share", lambda p: p.model.experts == 8)
 STACKED = When("of all experts together", lambda p: p.stacked)
-FALCON = When("in the Falcon architecture", lambda p: p.model.architecture == "falcon")
+FALCON = When("in the Falcon architecture", lambda p: p.model.architecture == OTHER_DOWN)
 WITH_IMATRIX = When("with an importance matrix", lambda p: p.important)
 WITHOUT_IMATRIX = When("without an importance matrix", lambda p: not p.important)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quantlib.architectures.computation import Computation
+from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.declaration import Architecture, Assumed, Key, Tokenizer
 from quantlib.architectures.parts import (
     FEED_FORWARD,
@@ -60,7 +60,7 @@ LLAMA = Architecture(
     assumed=(SILU,),
     checks=(unknown_scaling,),
     tokenizer=Tokenizer(space_prefix="config", vocab_size=True),
-    runs=Computation(rotation="neighbours"),
+    runs=Computation(rotation="neighbours", routing=Routing("softmax", normalized=True)),
     folds=FOLDS,
 )
 
@@ -83,6 +83,8 @@ MIXTRAL = replace(
     defaults={**MISTRAL.defaults, "head_dim": None, "rms_eps": 1e-5, "experts": 8, "experts_used": 2},
     theta=1_000_000.0,
     config_window=False,
+    folds=None,
+    folds=None,
     weights=(
         *outer(),
         *NORMS,
