@@ -84,7 +84,6 @@ MIXTRAL = replace(
     theta=1_000_000.0,
     config_window=False,
     folds=None,
-    folds=None,
     weights=(
         *outer(),
         *NORMS,
