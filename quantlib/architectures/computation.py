@@ -40,6 +40,8 @@ class Computation:
     rotation: which channels turn together, neighbours (2i, 2i + 1) or the two halves (i, i + d/2); None: positions
     are learned vectors, added to the embedding. unrotated: every so many-th layer knows no positions; where
     `windows_rotate`, no layer without a window does.
+    normed_values, unscaled: values are normalized head by head, and scores are not scaled. layered: each layer has an
+    input of its own for each token, and some take keys and values from a layer before them.
     latent: keys and values are made of few numbers for each token (MLA). delta: some layers are of linear attention.
     convolved: some layers are short convolutions in place of attention.
     activation: "silu", "gelu" (its tanh form), "erf" (gelu itself) or "swiglu" (clamped, as gpt-oss has it); gated:
@@ -64,6 +66,9 @@ class Computation:
     rotation: str | None = "halves"
     unrotated: int | None = None
     windows_rotate: bool = False
+    normed_values: bool = False
+    unscaled: bool = False
+    layered: bool = False
     latent: bool = False
     delta: Delta | None = None
     convolved: bool = False

@@ -2,7 +2,7 @@
 
 from quantlib.lm.activations import Activations, Ranges, activations
 from quantlib.lm.applied import applied
-from quantlib.lm.architectures import ARCHITECTURES, Architecture, Shape
+from quantlib.lm.architectures import ARCHITECTURES, Architecture
 from quantlib.lm.cache import Cache
 from quantlib.lm.calibration import imatrix
 from quantlib.lm.comparison import (
@@ -20,6 +20,7 @@ from quantlib.lm.keeping import digest_of_model
 from quantlib.lm.model import Model, load
 from quantlib.lm.perplexity import Perplexity, overall, perplexity, perplexity_of
 from quantlib.lm.sensing import PARTS, PartLoss, Sensitivity, sensitivity
+from quantlib.lm.shape import Shape
 from quantlib.lm.sweeping import Bench, Measured, Sweep, bench, sweep
 from quantlib.lm.texts import CALIBRATION, EVALUATION, GENERATED, cut_texts, digest_of_texts, read_texts
 from quantlib.lm.tokenizer import Tokenizer

@@ -14,6 +14,7 @@ import numpy as np
 from quantlib.architectures import RUNNABLE, Computation, by_name
 from quantlib.checkpoints import Checkpoint
 from quantlib.errors import CheckpointError
+from quantlib.lm.shape import DeltaShape, Experts, Latent, Rotary, Shape
 
 MOST = 2**24  # layers, heads and channels that a header may claim
 
@@ -36,6 +37,12 @@ class Architecture(Computation):
     def windowed(self, layer: int) -> bool:
         """Whether a window, if the model has one and does not say itself where, holds in this layer."""
         return self.global_every is None or (layer + 1) % self.global_every != 0
+
+    def local(self, s: Shape, layer: int) -> bool:
+        """Whether a layer sees a window only."""
+        if s.window is None:
+            return False
+        return s.windows[layer] if s.windows is not None else self.windowed(layer)
 
     def rotates(self, layer: int, local: bool) -> bool:
         """Whether queries and keys of this layer turn with their positions; local: it has a window."""
@@ -77,8 +84,10 @@ class Architecture(Computation):
             return {"shortconv.in_proj": (3 * s.hidden, s.hidden), "shortconv.out_proj": (s.hidden, s.hidden)}
         if s.latent is not None:
             return s.latent.needed(s)
-        head, groups = s.head_dim, s.kv_heads
-        q, kv = s.heads * head, groups * head
+        head = s.head_of(self.local(s, layer))
+        q, kv = s.heads * head, s.kv_heads * head
+        if layer >= s.layers - s.shared_layers:  # it has queries only
+            return {"attn_output": (s.hidden, q), "attn_q": (q, s.hidden)}
         parts = {"attn_output": (s.hidden, q)}
         if self.fused_attention:
             parts["attn_qkv"] = (q + 2 * kv, s.hidden)
@@ -91,7 +100,7 @@ class Architecture(Computation):
         return parts
 
     def _forward(self, s: Shape, layer: int) -> dict[str, tuple[int, ...]]:
-        ffn = s.feed_forward
+        ffn = s.feed_forward if s.feed_forwards is None else s.feed_forwards[layer]
         parts = {"ffn_down": (s.hidden, ffn), "ffn_up": (2 * ffn if self.fused_gate else ffn, s.hidden)}
         if self.gated and not self.fused_gate:
             parts["ffn_gate"] = (ffn, s.hidden)
@@ -106,117 +115,6 @@ class Architecture(Computation):
 
 
 ARCHITECTURES = {name: Architecture.named(name) for name in RUNNABLE}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The numbers that make one model differ from another of its kind. window, caps: None where it has none."""
-
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    feed_forward: int
-    vocabulary: int
-    context: int
-    norm_epsilon: float
-    rotary: Rotary
-    scale: float  # what scores are multiplied with
-    window: int | None = None
-    attention_cap: float | None = None  # c · tanh(scores / c)
-    final_cap: float | None = None
-    windows: tuple[bool, ...] | None = None  # which layers have one, where the file says it
-    embedding_scale: float | None = None
-    residual_scale: float | None = None  # what a layer's parts are multiplied with before they are added
-    logit_scale: float | None = None
-    experts: Experts | None = None
-    temperature: float | None = None  # queries grow by it beyond the first context, with the logarithm of how far
-    latent: Latent | None = None
-    delta: DeltaShape | None = None
-
-
-@dataclass(frozen=True)
-class Experts:
-    """How many experts of which width there are, how many a token uses, and how it chooses: see Routing.
-
-    groups: experts are chosen within the best groups, so many of so many; scale: what the experts' sum is multiplied
-    with.
-    """
-
-    count: int
-    used: int
-    width: int
-    scoring: str
-    normalized: bool
-    scale: float = 1.0
-    groups: int = 1
-    groups_used: int = 1
-
-
-@dataclass(frozen=True)
-class Latent:
-    """Attention to latents (MLA): rank numbers for each token, from which the heads' keys and values are made.
-
-    turning: channels of a key that are shared by all heads and turn with the position; still: those that do not.
-    """
-
-    rank: int
-    turning: int
-    still: int
-    value: int
-
-    def needed(self, s: Shape) -> dict[str, tuple[int, ...]]:
-        """The tensors of a layer of this kind."""
-        return {
-            "attn_kv_a_mqa": (self.rank + self.turning, s.hidden),
-            "attn_kv_a_norm": (self.rank,),
-            "attn_k_b": (s.heads, self.rank, self.still),
-            "attn_v_b": (s.heads, self.value, self.rank),
-            "attn_output": (s.hidden, s.heads * self.value),
-        }
-
-
-@dataclass(frozen=True)
-class DeltaShape:
-    """Sizes of linear attention: heads of keys and of values, their widths, and tokens that the convolution sees."""
-
-    key_heads: int
-    value_heads: int
-    key_dim: int
-    value_dim: int
-    kernel: int
-
-    @property
-    def values(self) -> int:
-        """Values of all heads."""
-        return self.value_heads * self.value_dim
-
-    @property
-    def channels(self) -> int:
-        """Queries, keys and values."""
-        return 2 * self.key_heads * self.key_dim + self.values
-
-
-@dataclass(frozen=True)
-class Rotary:
-    """How queries and keys turn with their position: base^(-2i/dims), stretched in one of several ways.
-
-    local_base: of layers with a window. scaling: "linear", "yarn" or "longrope"; factor: of how much more context.
-    exact: yarn's ramp is not rounded to whole frequencies; sized: it makes queries and keys larger too.
-    """
-
-    dims: int  # channels of a head that turn
-    base: float = 10000.0
-    local_base: float | None = None
-    scaling: str | None = None
-    factor: float = 1.0
-    original_context: int | None = None
-    attention_factor: float | None = None
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
-    exact: bool = False
-    sized: bool = True
 
 
 @dataclass(frozen=True)
@@ -256,6 +154,13 @@ class _Reader:
             raise CheckpointError(f"{self.view.source} claims {largest:,} for {self.name}.{key}, which cannot be.")
         return largest
 
+    def counts(self, key: str, layers: int) -> tuple[int, ...] | None:
+        """A count for each layer; None where the file states one for all."""
+        value = self.view.value(f"{self.name}.{key}")
+        if not isinstance(value, list | tuple | np.ndarray) or len(value) < layers:
+            return None
+        return tuple(int(each) for each in value[:layers])
+
     def flags(self, key: str, layers: int) -> tuple[bool, ...] | None:
         """Whether something holds, for each layer; None where the file does not say it layer by layer."""
         value = self.view.value(f"{self.name}.{key}")
@@ -290,6 +195,7 @@ def read_shape(view: Checkpoint, architecture: Architecture, window: int | None 
     latent = _read_latent(read) if architecture.latent else None
     rotary = _read_rotary(read, latent.turning if latent else head_dim, architecture)
     scale = 1 / math.sqrt(hidden // heads if layers in architecture.wide_scale else head_dim)
+    scale = 1.0 if architecture.unscaled else scale
     if latent is not None:
         scale = _yarn_size(read, rotary) ** 2 / math.sqrt(latent.still + latent.turning)
     return Shape(
@@ -308,6 +214,10 @@ def read_shape(view: Checkpoint, architecture: Architecture, window: int | None 
         attention_cap=read.optional("attn_logit_softcapping"),
         final_cap=read.optional("final_logit_softcapping"),
         windows=read.flags("attention.sliding_window_pattern", layers),
+        local_head_dim=int(read.optional("attention.key_length_swa") or 0) or None,
+        shared_layers=int(read.optional("attention.shared_kv_layers", 0) or 0),
+        layer_input=int(read.optional("embedding_length_per_layer_input", 0) or 0),
+        feed_forwards=read.counts("feed_forward_length", layers),
         embedding_scale=read.optional("embedding_scale"),
         residual_scale=read.optional("residual_scale"),
         logit_scale=read.optional("logit_scale"),
@@ -383,6 +293,7 @@ def _read_rotary(read: _Reader, head_dim: int, architecture: Architecture) -> Ro
         ),
         beta_fast=read.number("rope.scaling.yarn_beta_fast", 32.0),
         beta_slow=read.number("rope.scaling.yarn_beta_slow", 1.0),
+        local_dims=int(read.optional("rope.dimension_count_swa") or 0) or None,
         exact=architecture.exact_yarn,
         sized=not read.optional("rope.scaling.yarn_log_multiplier"),
     )

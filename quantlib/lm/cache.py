@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantlib.errors import CheckpointError
-from quantlib.lm.architectures import Shape
+from quantlib.lm.shape import Shape
 
 
 class Cache:

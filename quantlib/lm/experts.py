@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantlib.lm.architectures import Experts
+from quantlib.lm.shape import Experts
 
 
 def route(scores: np.ndarray, experts: Experts, balance: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from quantlib.lm.cache import Cache
-from quantlib.lm.model import Model, softmax
+from quantlib.lm.model import Model
+from quantlib.lm.nonlinear import softmax
 
 TEMPERATURE, SEED = 0.6, 9  # of texts that are to be compared: warm enough not to go in circles
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -21,15 +20,27 @@ from quantlib.architectures import ARCHITECTURES as KINDS
 from quantlib.architectures import by_name
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
 from quantlib.errors import CheckpointError
-from quantlib.lm.architectures import ARCHITECTURES, Architecture, Shape, read_shape
+from quantlib.lm import instead
+from quantlib.lm.architectures import ARCHITECTURES, Architecture, read_shape
+from quantlib.lm.attention import attend, capped
 from quantlib.lm.cache import Cache
-from quantlib.lm.delta import convolved, delta_rule, softplus, unit
 from quantlib.lm.experts import mixed, route
+from quantlib.lm.nonlinear import activated, sigmoid
 from quantlib.lm.positions import rotate, turn
+from quantlib.lm.shape import Shape
 
 Observe = Callable[[str, np.ndarray], None]
 DECODED = 1_500_000_000  # weights; models above are read from the checkpoint matrix by matrix: 6 GB
-QUERIES = 64  # queries whose scores are held at once: a few hundred KB, which stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Along:
+    """What layers hand on beside the stream: keys and values of the last layers with and without a window, and each
+    layer's own input for each token, float32 (tokens, layers, channels).
+    """
+
+    keys: dict[bool, tuple[np.ndarray, np.ndarray]]
+    inputs: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Pass:
     positions: np.ndarray  # int (n,)
     cache: Cache | None
     observe: Observe | None
+    along: Along | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,16 +106,16 @@ class Model:
     def logits(self, hidden: np.ndarray, observe: Observe | None = None) -> np.ndarray:
         """What `hidden` returned to logits: (..., hidden) -> (..., vocabulary)."""
         flat = hidden.reshape(-1, hidden.shape[-1])
-        out = self._product(flat, self.output_name, observe).reshape(*hidden.shape[:-1], -1)
+        out = self.product(flat, self.output_name, observe).reshape(*hidden.shape[:-1], -1)
         if self.shape.logit_scale is not None:
             scale = np.float32(self.shape.logit_scale)
             out *= 1 / scale if self.architecture.divides_logits else scale
-        return _capped(out, self.shape.final_cap)
+        return capped(out, self.shape.final_cap)
 
     def hidden(self, tokens: np.ndarray, cache: Cache | None = None, observe: Observe | None = None) -> np.ndarray:
         """The last layer's values, normalized: int (..., n) -> float32 (..., n, hidden)."""
         x = deque(self.stream(tokens, cache, observe), maxlen=1).pop()
-        return self._norm(x, self._last_norm).reshape(*np.shape(tokens), -1)
+        return self.norm(x, self._last_norm).reshape(*np.shape(tokens), -1)
 
     def stream(
         self, tokens: np.ndarray, cache: Cache | None = None, observe: Observe | None = None
@@ -115,40 +127,72 @@ class Model:
             start = cache.length if cache is not None else 0
             x = x + np.tile(self.weight("position_embd.weight")[start : start + rows.shape[1]], (len(rows), 1))
         yield x
+        along = Along({}, self._layer_inputs(rows.ravel(), x, observe)) if self.architecture.layered else None
         for layer in range(self.shape.layers):
-            x = self.layer(layer, x, len(rows), cache, observe)
+            x = self.layer(layer, x, len(rows), cache, observe, along)
             yield x
         if cache is not None:
             cache.length += rows.shape[1]
 
     def layer(
-        self, layer: int, x: np.ndarray, sequences: int, cache: Cache | None = None, observe: Observe | None = None
+        self,
+        layer: int,
+        x: np.ndarray,
+        sequences: int,
+        cache: Cache | None = None,
+        observe: Observe | None = None,
+        along: Along | None = None,
     ) -> np.ndarray:
-        """What runs through the layers, after one of them: (sequences * n, hidden) -> the same shape."""
+        """What runs through the layers, after one of them: (sequences * n, hidden) -> the same shape.
+
+        along: what layers hand on beside it, in architectures that are `layered`.
+        """
         start = cache.length if cache is not None else 0
-        here = Pass(layer, sequences, start + np.arange(len(x) // sequences), cache, observe)
+        here = Pass(layer, sequences, start + np.arange(len(x) // sequences), cache, observe, along)
         w, kind = f"blk.{layer}.", self.architecture
-        before = self._norm(x, w + "attn_norm") if kind.norm_before else x
+        before = self.norm(x, w + "attn_norm") if kind.norm_before else x
         inner = self._mixing(before, w, here)
         added = x + self._added(inner, w + "post_attention_norm")
         if kind.parallel:
             own = f"{w}{kind.second_norm}.weight" in self.weights
-            return added + self._forward(self._norm(x, w + kind.second_norm) if own else before, w, here)
-        inner = self._norm(added, w + kind.second_norm) if kind.norm_before else added
-        return added + self._added(self._forward(inner, w, here), w + "post_ffw_norm")
+            return added + self._forward(self.norm(x, w + kind.second_norm) if own else before, w, here)
+        inner = self.norm(added, w + kind.second_norm) if kind.norm_before else added
+        out = added + self._added(self._forward(inner, w, here), w + "post_ffw_norm")
+        return self._with_input(out, w, here) if kind.layered else out
+
+    def _layer_inputs(self, tokens: np.ndarray, x: np.ndarray, observe: Observe | None) -> np.ndarray | None:
+        """What each layer is told of each token: a vector of the token's own, and one made of its embedding."""
+        s, width = self.shape, self.shape.layer_input
+        if not width:
+            return None
+        own = self._rows("per_layer_token_embd.weight", tokens) * np.float32(np.sqrt(width))
+        made = self.product(x, "per_layer_model_proj.weight", observe) / np.float32(np.sqrt(s.hidden))
+        made = self.norm(made.reshape(len(tokens), s.layers, width), "per_layer_proj_norm")
+        return (made + own.reshape(made.shape)) / np.float32(np.sqrt(2))
+
+    def _with_input(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
+        """x + norm(proj · (gelu(gate · x) * input)), and all of it scaled."""
+        if here.along.inputs is not None:
+            gate = self.product(x, w + "inp_gate.weight", here.observe)
+            told = activated(self.architecture.activation, here.along.inputs[:, here.layer], gate)
+            x = x + self.norm(self.product(told, w + "proj.weight", here.observe), w + "post_norm")
+        scale = w + "layer_output_scale.weight"
+        return x * self.weight(scale).reshape(-1)[0] if scale in self.weights else x
 
     def _added(self, inner: np.ndarray, norm: str) -> np.ndarray:
         """What a part puts out as it is added to the stream."""
-        inner = self._norm(inner, norm) if self.architecture.norm_after else inner
+        inner = self.norm(inner, norm) if self.architecture.norm_after else inner
         return inner if self.shape.residual_scale is None else inner * np.float32(self.shape.residual_scale)
 
     def _mixing(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
         """What tokens learn of each other: attention, or what this layer has in place of it."""
         if self.shape.delta is not None and w + "ssm_out.weight" in self.weights:
-            return self._linear_attention(x, w, here)
+            return instead.linear_attention(self, x, w, here)
         if self.architecture.convolved and w + "shortconv.conv.weight" in self.weights:
-            return self._convolution(x, w, here)
-        return self._latent_attention(x, w, here) if self.shape.latent is not None else self._attention(x, w, here)
+            return instead.convolution(self, x, w, here)
+        return (
+            instead.latent_attention(self, x, w, here) if self.shape.latent is not None else self._attention(x, w, here)
+        )
 
     def _forward(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
         """The feed-forward part: one, or experts."""
@@ -158,17 +202,20 @@ class Model:
 
     def embedded(self, tokens: np.ndarray) -> np.ndarray:
         """Tokens (n,) as vectors, float32 (n, hidden)."""
-        table = self.weights["token_embd.weight"]
-        if isinstance(table, np.ndarray):
-            x = table[tokens]
-        else:
-            used, where = np.unique(tokens, return_inverse=True)
-            x = np.concatenate([table.rows(t, t + 1) for t in used.tolist()])[where]
+        x = self._rows("token_embd.weight", tokens)
         if self.shape.embedding_scale is not None:
             return x * np.float32(self.shape.embedding_scale)
         return x * np.float32(np.sqrt(self.shape.hidden)) if self.architecture.scaled_embedding else x
 
-    def _product(self, x: np.ndarray, name: str, observe: Observe | None) -> np.ndarray:
+    def _rows(self, name: str, tokens: np.ndarray) -> np.ndarray:
+        """Rows of a table, one for each token."""
+        table = self.weights[name]
+        if isinstance(table, np.ndarray):
+            return table[tokens]
+        used, where = np.unique(tokens, return_inverse=True)
+        return np.concatenate([table.rows(t, t + 1) for t in used.tolist()])[where]
+
+    def product(self, x: np.ndarray, name: str, observe: Observe | None) -> np.ndarray:
         """x · Wᵀ (+ bias)"""
         if observe is not None:
             observe(name, x)
@@ -176,32 +223,36 @@ class Model:
         bias = name.removesuffix("weight") + "bias"
         return y + self.weight(bias) if bias in self.weights else y
 
-    def _norm(self, x: np.ndarray, name: str) -> np.ndarray:
+    def norm(self, x: np.ndarray, name: str) -> np.ndarray:
         """x / sqrt(mean(x²) + ε) · g; a layer norm subtracts the mean of x first, and adds a bias."""
         if self.architecture.norm == "layer":
             x = x - x.mean(axis=-1, keepdims=True)
-        mean = np.einsum("...i,...i->...", x, x)[..., None] / np.float32(x.shape[-1])
-        y = x * (1 / np.sqrt(mean + np.float32(self.shape.norm_epsilon))) * self.weight(name + ".weight")
+        y = self._rescaled(x) * self.weight(name + ".weight")
         bias = name + ".bias"
         return y + self.weight(bias) if self.architecture.norm == "layer" and bias in self.weights else y
+
+    def _rescaled(self, x: np.ndarray) -> np.ndarray:
+        """x / sqrt(mean(x²) + ε)"""
+        mean = np.einsum("...i,...i->...", x, x)[..., None] / np.float32(x.shape[-1])
+        return x * (1 / np.sqrt(mean + np.float32(self.shape.norm_epsilon)))
 
     def _feed_forward(self, x: np.ndarray, w: str, here: Pass, end: str = "") -> np.ndarray:
         """down · (silu(gate · x) * (up · x)), or without a gate down · gelu(up · x); end: of the matrices' names."""
         kind, gate = self.architecture, None
-        up = self._product(x, f"{w}ffn_up{end}.weight", here.observe)
+        up = self.product(x, f"{w}ffn_up{end}.weight", here.observe)
         if kind.fused_gate:
             gate, up = np.split(up, 2, axis=-1)
         elif kind.gated:
-            gate = self._product(x, f"{w}ffn_gate{end}.weight", here.observe)
-        return self._product(activated(kind.activation, up, gate), f"{w}ffn_down{end}.weight", here.observe)
+            gate = self.product(x, f"{w}ffn_gate{end}.weight", here.observe)
+        return self.product(activated(kind.activation, up, gate), f"{w}ffn_down{end}.weight", here.observe)
 
     def _mixture(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
         """The weighted sum of what a few experts make of each token, and what the expert makes that all share."""
         balance = w + "exp_probs_b.bias"
-        scores = self._product(x, w + "ffn_gate_inp.weight", here.observe)
+        scores = self.product(x, w + "ffn_gate_inp.weight", here.observe)
         chosen, weights = route(scores, self.shape.experts, self.weight(balance) if balance in self.weights else None)
 
-        def product(part: str, expert: int, inputs: np.ndarray) -> np.ndarray:
+        def of_expert(part: str, expert: int, inputs: np.ndarray) -> np.ndarray:
             name = f"{w}{part}_exps."
             if here.observe is not None:
                 here.observe(f"{name}weight#{expert}", inputs)
@@ -209,8 +260,8 @@ class Model:
             return y + self.weight(name + "bias")[expert] if name + "bias" in self.weights else y
 
         def apply(expert: int, inputs: np.ndarray) -> np.ndarray:
-            up, gate = product("ffn_up", expert, inputs), product("ffn_gate", expert, inputs)
-            return product("ffn_down", expert, activated(self.architecture.activation, up, gate))
+            up, gate = of_expert("ffn_up", expert, inputs), of_expert("ffn_gate", expert, inputs)
+            return of_expert("ffn_down", expert, activated(self.architecture.activation, up, gate))
 
         out = mixed(x, chosen, weights, apply)
         if w + "ffn_up_shexp.weight" not in self.weights:
@@ -218,7 +269,7 @@ class Model:
         shared = self._feed_forward(x, w, here, "_shexp")
         gate = w + "ffn_gate_inp_shexp.weight"
         if gate in self.weights:
-            shared *= _sigmoid(x @ self.weight(gate).reshape(1, -1).T)
+            shared *= sigmoid(x @ self.weight(gate).reshape(1, -1).T)
         return out + shared
 
     def _of_stack(self, name: str, index: int) -> np.ndarray:
@@ -232,237 +283,68 @@ class Model:
     def _attention(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
         """softmax(q·k / sqrt(d)) · v over the tokens up to each one's own; query heads share key-value heads."""
         s, kind = self.shape, self.architecture
-        q, k, v, gate = self._queries_keys_values(x, w, here)  # (sequences, n, heads, d)
-        local = self._local(here.layer)
+        local = kind.local(s, here.layer)
+        q, k, v, gate = self._queries_keys_values(x, w, here, s.head_of(local))  # (sequences, n, heads, d)
         if kind.rotates(here.layer, local):
-            angles = turn(s.rotary, here.positions, local, self._factors(here.positions))
-            q, k = rotate(q, angles, kind.rotation), rotate(k, angles, kind.rotation)
+            angles = turn(s.rotary, here.positions, local, self.factors(here.positions))
+            q = rotate(q, angles, kind.rotation)
+            k = None if k is None else rotate(k, angles, kind.rotation)
         if kind.normed_after:
-            q, k = self._norm(q, w + "attn_q_norm"), self._norm(k, w + "attn_k_norm")
+            q, k = self.norm(q, w + "attn_q_norm"), self.norm(k, w + "attn_k_norm")
         if s.temperature is not None:
             beyond = np.floor(here.positions / (s.rotary.original_context or s.context))
             q = q * (1 + s.temperature * np.log1p(beyond)).astype(np.float32)[:, None, None]
-        k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)  # (sequences, kv_heads, n, d)
-        if here.cache is not None:
-            k, v = here.cache.take(here.layer, k, v)
+        if k is None:
+            k, v = here.along.keys[local]
+        else:
+            k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)  # (sequences, kv_heads, n, d)
+            if here.cache is not None:
+                k, v = here.cache.take(here.layer, k, v)
+        if here.along is not None:
+            here.along.keys[local] = k, v
         sinks = self.weights.get(w + "attn_sinks.weight")
         sinks = None if sinks is None else self.weight(w + "attn_sinks.weight").reshape(-1)
         mix = attend(q * np.float32(s.scale), k, v, s.window if local else None, s.attention_cap, sinks)
         mix = mix.reshape(len(x), -1)
-        return self._product(mix if gate is None else mix * gate, w + "attn_output.weight", here.observe)
+        return self.product(mix if gate is None else mix * gate, w + "attn_output.weight", here.observe)
 
-    def _local(self, layer: int) -> bool:
-        """Whether a layer sees a window only."""
-        if self.shape.window is None:
-            return False
-        return self.shape.windows[layer] if self.shape.windows is not None else self.architecture.windowed(layer)
-
-    def _queries_keys_values(self, x: np.ndarray, w: str, here: Pass) -> list[np.ndarray | None]:
+    def _queries_keys_values(self, x: np.ndarray, w: str, here: Pass, head: int) -> list[np.ndarray | None]:
         """Each (sequences, n, heads, head_dim), queries and keys normalized where the architecture does; and what the
-        heads' outputs are multiplied with, if there is such a gate.
+        heads' outputs are multiplied with, if there is such a gate. No keys and values where a layer before has them.
         """
         s, kind, gate = self.shape, self.architecture, None
         if kind.fused_attention:
-            sizes = np.cumsum([s.heads * s.head_dim, s.kv_heads * s.head_dim])
-            parts = np.split(self._product(x, w + "attn_qkv.weight", here.observe), sizes, axis=-1)
+            sizes = np.cumsum([s.heads * head, s.kv_heads * head])
+            parts = np.split(self.product(x, w + "attn_qkv.weight", here.observe), sizes, axis=-1)
+        elif here.layer >= s.layers - s.shared_layers:
+            parts = [self.product(x, w + "attn_q.weight", here.observe), None, None]
         else:
-            parts = [self._product(x, w + f"attn_{part}.weight", here.observe) for part in "qkv"]
+            parts = [self.product(x, w + f"attn_{part}.weight", here.observe) for part in "qk"]
+            value = w + "attn_v.weight"
+            parts.append(self.product(x, value, here.observe) if value in self.weights else parts[1])
         if kind.gated_queries:
-            both = parts[0].reshape(len(x), s.heads, 2, s.head_dim)
-            parts[0], gate = both[:, :, 0].reshape(len(x), -1), _sigmoid(both[:, :, 1].reshape(len(x), -1))
+            both = parts[0].reshape(len(x), s.heads, 2, head)
+            parts[0], gate = both[:, :, 0].reshape(len(x), -1), sigmoid(both[:, :, 1].reshape(len(x), -1))
         names = (w + "attn_q_norm", w + "attn_k_norm", None)
-        if kind.head_norm == "all":
-            parts = [self._norm(part, name) if name else part for part, name in zip(parts, names, strict=True)]
-        parts = [part.reshape(here.sequences, -1, part.shape[-1] // s.head_dim, s.head_dim) for part in parts]
+
+        def normed() -> list[np.ndarray | None]:
+            both = zip(parts, names, strict=True)
+            return [self.norm(part, name) if name and part is not None else part for part, name in both]
+
+        parts = normed() if kind.head_norm == "all" else parts
+        parts = [p if p is None else p.reshape(here.sequences, -1, p.shape[-1] // head, head) for p in parts]
         if kind.head_norm == "head" and not kind.normed_after and f"{names[0]}.weight" in self.weights:
-            parts = [self._norm(part, name) if name else part for part, name in zip(parts, names, strict=True)]
+            parts = normed()
+        if kind.normed_values and parts[2] is not None:
+            parts[2] = self._rescaled(parts[2])
         return [*parts, gate]
 
-    def _latent_attention(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
-        """Attention whose heads all read the same latents: each head's query is brought to them, and what it gathers is
-        brought back to its values. DeepSeek-AI, "DeepSeek-V2", 2024.
-        """
-        s, m = self.shape, self.shape.latent
-        if w + "attn_q.weight" in self.weights:
-            q = self._product(x, w + "attn_q.weight", here.observe)
-        else:
-            q = self._norm(self._product(x, w + "attn_q_a.weight", here.observe), w + "attn_q_a_norm")
-            q = self._product(q, w + "attn_q_b.weight", here.observe)
-        q = q.reshape(here.sequences, -1, s.heads, m.still + m.turning)
-        made = self._product(x, w + "attn_kv_a_mqa.weight", here.observe).reshape(
-            here.sequences, -1, m.rank + m.turning
-        )
-        latents = self._norm(made[..., : m.rank], w + "attn_kv_a_norm")[:, :, None]
-        angles = turn(s.rotary, here.positions, False, self._factors(here.positions))
-        pairs = self.architecture.rotation
-        turned = rotate(np.ascontiguousarray(made[..., m.rank :])[:, :, None], angles, pairs)
-        brought = np.einsum("snhi,hri->snhr", q[..., : m.still], self.weight(w + "attn_k_b.weight"), optimize=True)
-        q = np.concatenate(
-            [brought, rotate(np.ascontiguousarray(q[..., m.still :]), angles, self.architecture.rotation)], -1
-        )
-        k = np.concatenate([latents, turned], -1).transpose(0, 2, 1, 3)
-        v = np.ascontiguousarray(latents.transpose(0, 2, 1, 3))
-        if here.cache is not None:
-            k, v = here.cache.take(here.layer, k, v)
-        mix = attend(q * np.float32(s.scale), k, v).reshape(here.sequences, -1, s.heads, m.rank)
-        out = np.einsum("snhr,hvr->snhv", mix, self.weight(w + "attn_v_b.weight"), optimize=True)
-        return self._product(out.reshape(len(x), -1), w + "attn_output.weight", here.observe)
-
-    def _linear_attention(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
-        """A gated delta rule over a state for each head, behind a short convolution; see `delta`."""
-        d, kind = self.shape.delta, self.architecture.delta
-        states = here.cache.states[here.layer] if here.cache is not None else None
-        last, state = states if states is not None else (None, None)
-        qkv = self._product(x, w + "attn_qkv.weight", here.observe).reshape(here.sequences, -1, d.channels)
-        gate = self._product(x, w + "attn_gate.weight", here.observe)
-        beta, decay = self._steps(x, w, here)
-        qkv, last = convolved(qkv, self.weight(w + "ssm_conv1d.weight"), last)
-        qkv = _silu(qkv)
-        sizes = np.cumsum([d.key_heads * d.key_dim] * 2)
-        q, k, v = (part.reshape(*qkv.shape[:2], -1, width) for part, width in zip(
-            np.split(qkv, sizes, axis=-1), (d.key_dim, d.key_dim, d.value_dim), strict=True
-        ))  # fmt: skip
-        share = d.value_heads // d.key_heads
-        spread = (lambda a: np.tile(a, (1, 1, share, 1))) if kind.tiled else (lambda a: np.repeat(a, share, axis=2))
-        q, k = spread(unit(q) / np.float32(np.sqrt(d.key_dim))), spread(unit(k))
-        out, state = delta_rule(q, k, v, decay, beta, state)
-        if here.cache is not None:
-            here.cache.states[here.layer] = (last, state)
-        out = self._norm(out, w + "ssm_norm") * _silu(gate.reshape(out.shape))
-        return self._product(out.reshape(len(x), -1), w + "ssm_out.weight", here.observe)
-
-    def _steps(self, x: np.ndarray, w: str, here: Pass) -> tuple[np.ndarray, np.ndarray]:
-        """How far each head's state moves at a token, and the logarithm of how much stays: (sequences, n, heads)."""
-        d = self.shape.delta
-        if self.architecture.delta.joined:
-            both = self._product(x, w + "ssm_ba.weight", here.observe).reshape(len(x), d.key_heads, 2, -1)
-            step, decay = both[:, :, 0], both[:, :, 1]
-        else:
-            step, decay = (self._product(x, f"{w}ssm_{part}.weight", here.observe) for part in ("beta", "alpha"))
-        step, decay = (part.reshape(here.sequences, -1, d.value_heads) for part in (step, decay))
-        rate = self.weight(w + "ssm_a").reshape(-1)
-        return _sigmoid(step), rate * softplus(decay + self.weight(w + "ssm_dt.bias").reshape(-1))
-
-    def _convolution(self, x: np.ndarray, w: str, here: Pass) -> np.ndarray:
-        """out · (c * conv(b * h)), where in · x = [b, c, h]: a short convolution with gates before and behind."""
-        states = here.cache.states[here.layer] if here.cache is not None else None
-        parts = self._product(x, w + "shortconv.in_proj.weight", here.observe)
-        b, c, h = np.split(parts.reshape(here.sequences, -1, parts.shape[-1]), 3, axis=-1)
-        out, last = convolved(b * h, self.weight(w + "shortconv.conv.weight"), states[0] if states else None)
-        if here.cache is not None:
-            here.cache.states[here.layer] = (last,)
-        return self._product((c * out).reshape(len(x), -1), w + "shortconv.out_proj.weight", here.observe)
-
-    def _factors(self, positions: np.ndarray) -> np.ndarray | None:
+    def factors(self, positions: np.ndarray) -> np.ndarray | None:
         """What frequencies are divided by, where the checkpoint says it: others for texts beyond the first context."""
         original = self.shape.rotary.original_context
         long = original is not None and positions[-1] >= original
         names = ("rope_freqs.weight", f"rope_factors_{'long' if long else 'short'}.weight")
         return next((self.weight(name) for name in names if name in self.weights), None)
-
-
-def attend(
-    q: np.ndarray,
-    k: np.ndarray,
-    v: np.ndarray,
-    window: int | None = None,
-    cap: float | None = None,
-    sinks: np.ndarray | None = None,
-) -> np.ndarray:
-    """softmax(q · kᵀ) · v, each query over the keys up to its own position, which for the last query is the last key.
-
-    q (sequences, n, heads, d), scaled; k, v (sequences, kv_heads, m, d); returns (sequences, n, heads * d).
-    window: how many keys a query sees, its own included; cap: scores become cap · tanh(scores / cap). sinks (heads,):
-    the score of a key that takes its share of attention and has no value. v may be of another width than q and k.
-    Some queries at a time, with no more keys than these see.
-    """
-    count, n, heads, d = q.shape
-    kv, before = k.shape[1], k.shape[2] - n
-    q = q.reshape(count, n, kv, heads // kv, d).transpose(0, 2, 3, 1, 4)  # (sequences, kv, shared, n, d)
-    wide = v.shape[-1]
-    out = np.empty((count, n, heads * wide), np.float32)
-    if sinks is not None:
-        sinks = sinks.astype(np.float32).reshape(1, kv, -1, 1)
-    for start in range(0, n, QUERIES):
-        stop = min(start + QUERIES, n)
-        rows, seen = stop - start, before + stop
-        low = 0 if window is None else max(0, before + start - window + 1)
-        some = q[..., start:stop, :].reshape(count, kv, -1, d)  # (sequences, kv, shared * rows, d)
-        scores = _capped(some @ k[:, :, low:seen].swapaxes(2, 3), cap)  # (sequences, kv, shared * rows, seen - low)
-        by_row = scores.reshape(count, kv, -1, rows, seen - low)
-        by_row[..., -rows:] += _later(rows)
-        if window is not None and low + window < seen:
-            back = np.arange(before + start, seen)[:, None] - np.arange(low, seen)  # how far behind a query a key is
-            by_row += np.where(back >= window, np.float32(-np.inf), np.float32(0))
-        highest = scores.max(axis=-1, keepdims=True)
-        scores -= highest
-        np.exp(scores, out=scores)
-        total = scores.sum(axis=-1, keepdims=True)
-        if sinks is not None:
-            total += np.exp(np.repeat(sinks, rows, axis=-1).reshape(1, kv, -1, 1) - highest)
-        mix = scores @ v[:, :, low:seen] / total
-        mix = mix.reshape(count, heads, rows, wide).transpose(0, 2, 1, 3)  # (sequences, rows, heads, d)
-        out[:, start:stop] = mix.reshape(count, rows, -1)
-    return out
-
-
-@lru_cache(maxsize=256)
-def _later(rows: int) -> np.ndarray:
-    """What hides keys from the queries before them: -infinity above the diagonal, float32 (rows, rows)."""
-    return np.triu(np.full((rows, rows), -np.inf, np.float32), 1)
-
-
-def _capped(x: np.ndarray, cap: float | None) -> np.ndarray:
-    """cap · tanh(x / cap), which keeps values between -cap and cap; x where there is no cap."""
-    return x if cap is None else np.float32(cap) * np.tanh(x / np.float32(cap))
-
-
-def _silu(x: np.ndarray) -> np.ndarray:
-    """x / (1 + exp(-x))"""
-    e = np.negative(x)
-    with np.errstate(over="ignore"):  # exp(-x) may reach infinity, where the quotient is 0 as it should be
-        np.exp(e, out=e)
-    e += 1
-    return np.divide(x, e, out=e)
-
-
-def _gelu(x: np.ndarray) -> np.ndarray:
-    """x / 2 · (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))"""
-    return x / 2 * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)))
-
-
-def _erf_gelu(x: np.ndarray) -> np.ndarray:
-    """x / 2 · (1 + erf(x / sqrt(2))), erf to 1.5e-7. Abramowitz and Stegun, 7.1.26."""
-    a = np.abs(x) / np.sqrt(2.0)
-    t = 1 / (1 + 0.3275911 * a)
-    tail = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    return (x / 2 * (1 + np.sign(x) * (1 - tail * np.exp(-a * a)))).astype(np.float32)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-x))
-
-
-ACTIVATIONS = {"silu": _silu, "gelu": _gelu, "erf": _erf_gelu}
-SWIGLU_ALPHA, SWIGLU_LIMIT = np.float32(1.702), np.float32(7.0)
-
-
-def activated(kind: str, up: np.ndarray, gate: np.ndarray | None) -> np.ndarray:
-    """What the feed-forward part makes of up · x and gate · x: a new array."""
-    if kind == "swiglu":
-        gate, up = np.minimum(gate, SWIGLU_LIMIT), np.clip(up, -SWIGLU_LIMIT, SWIGLU_LIMIT)
-        return (up + 1) * gate * _sigmoid(SWIGLU_ALPHA * gate)
-    inner = ACTIVATIONS[kind](up if gate is None else gate)
-    if gate is not None:
-        inner *= up
-    return inner
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    """exp(x) / sum exp(x) over the last axis, shifted so that nothing overflows."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 def load(checkpoint: Checkpoint, decoded: bool | None = None) -> Model:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from quantlib.lm.architectures import Rotary
+from quantlib.lm.shape import Rotary
 
 Turn = tuple[np.ndarray, np.ndarray]  # cosine and sine, float32 (n, 1, dims / 2)
 
@@ -22,7 +22,8 @@ def turn(rotary: Rotary, positions: np.ndarray, local: bool, factors: np.ndarray
     """
     stretched = not (local and rotary.local_base is not None)
     base = rotary.base if stretched else rotary.local_base
-    frequency = base ** (-np.arange(0, rotary.dims, 2) / rotary.dims)
+    dims = rotary.local_dims if local and rotary.local_dims is not None else rotary.dims
+    frequency = base ** (-np.arange(0, dims, 2) / dims)
     size = 1.0
     if stretched and rotary.scaling == "linear":
         frequency = frequency / rotary.factor
@@ -31,7 +32,7 @@ def turn(rotary: Rotary, positions: np.ndarray, local: bool, factors: np.ndarray
         size = rotary.attention_factor or (0.1 * math.log(rotary.factor) + 1 if rotary.sized else 1.0)
     elif rotary.attention_factor is not None and rotary.scaling != "yarn":
         size = rotary.attention_factor
-    if factors is not None:
+    if factors is not None and len(factors) == len(frequency):
         frequency = frequency / factors
     angle = (positions[:, None] * frequency)[:, None, :]
     return (size * np.cos(angle)).astype(np.float32), (size * np.sin(angle)).astype(np.float32)

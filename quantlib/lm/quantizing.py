@@ -48,6 +48,11 @@ def quantize_layers(
     those without one stay as they are. Whoever stops taking layers stops the work. Raises MethodError where the text is
     too short for the method, and FormatError or MethodError where a matrix cannot be quantized, naming it.
     """
+    if model.architecture.layered:
+        raise MethodError(
+            f"Layers of {model.architecture.name} models read more than what the layer before puts out, so that they "
+            "cannot be quantized one after the other; use a recipe, with an importance matrix if you like."
+        )
     methods = method if isinstance(method, Mapping) else _everywhere(model, method)
     calibrated = any(m.calibrated for m in methods.values())
     if calibrated:

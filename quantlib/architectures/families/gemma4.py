@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config, Setting, count, flag
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Tokenizer, Weight
 from quantlib.architectures.families.gemma3n import NORMS, PER_LAYER, PREFIXES, SEEING, TABLE
@@ -212,5 +213,15 @@ GEMMA4 = Architecture(
     nested="text_config",
     global_every=6,
     tokenizer=Tokenizer(kind="merged", model="gemma4", space_prefix=False, visible=VISIBLE, control=MASK),
+    runs=Computation(
+        norm_after=True,
+        head_norm="head",
+        normed_values=True,
+        unscaled=True,
+        layered=True,
+        activation="gelu",
+        scaled_embedding=True,
+        local_base=10_000.0,
+    ),
 )  # fmt: skip
 GEMMA4_TEXT = replace(GEMMA4, model_type="gemma4_text", classes=("Gemma4ForCausalLM",), nested=None)
