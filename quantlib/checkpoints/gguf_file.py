@@ -22,11 +22,12 @@ from quantlib.checkpoints.gguf_types import (
     ARRAY,
     DEFAULT_ALIGNMENT,
     GGML_TYPES,
-    MAX_DIMS,
-    MAX_NAME,
+    MOST_DIMS,
     NUMBER_DTYPES,
     STRING,
     VALUE_TYPES,
+    Limits,
+    limits_of,
 )
 
 MAX_KEY = 65_535  # bytes, GGUF's own limit
@@ -35,7 +36,7 @@ MAX_KEYS = 2**16
 MAX_TENSORS = 2**18
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-_INFOS = tuple(struct.Struct(f"<{n_dims}QIQ") for n_dims in range(MAX_DIMS + 1))  # dimensions, ggml type, offset
+_INFOS = tuple(struct.Struct(f"<{n_dims}QIQ") for n_dims in range(MOST_DIMS + 1))  # dimensions, ggml type, offset
 
 
 def open_gguf(path: Path) -> Checkpoint:
@@ -201,13 +202,13 @@ class _Reader:
             if key in metadata:
                 raise fault(self.path, f"has the metadata key {shown(key)} twice.")
             metadata[key] = self._value(key)
-        alignment = self._alignment(metadata)
+        alignment, limits = self._alignment(metadata), limits_of(metadata)
         infos: dict[str, tuple[tuple[int, ...], int, int, int]] = {}
         for i in range(n_tensors):
-            name = self._text(MAX_NAME, ("the name of tensor ", i + 1))
+            name = self._text(limits.name, ("the name of tensor ", i + 1))
             if name in infos:
                 raise fault(self.path, f"describes the tensor {shown(name)} twice.")
-            infos[name] = self._info(name, alignment)
+            infos[name] = self._info(name, alignment, limits)
         data_start = -(-self.at // alignment) * alignment
         self._check_layout(infos, data_start)
         tensors = {}
@@ -335,12 +336,12 @@ class _Reader:
             )
         return value.value
 
-    def _info(self, name: str, alignment: int) -> tuple[tuple[int, ...], int, int, int]:
+    def _info(self, name: str, alignment: int, limits: Limits) -> tuple[tuple[int, ...], int, int, int]:
         """(shape, ggml type, offset, bytes) of the next tensor info."""
         what = ("the description of the tensor ", name)
         n_dims = self._u32(what)
-        if n_dims > MAX_DIMS:
-            raise fault(self.path, f"gives {shown(name)} {n_dims:,} dimensions, more than the {MAX_DIMS} of ggml.")
+        if n_dims > limits.dims:
+            raise fault(self.path, f"gives {shown(name)} {n_dims:,} dimensions, more than the {limits.dims} of ggml.")
         info = _INFOS[n_dims]
         *ne, kind, offset = info.unpack_from(self.data, self._take(info.size, what))
         if kind not in GGML_TYPES:

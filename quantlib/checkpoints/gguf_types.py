@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from quantlib import formats
+from quantlib.architectures import diffusion
+
+if TYPE_CHECKING:
+    from quantlib.checkpoints.base import MetadataValue
 
 # Metadata value types by id. Source: enum gguf_type in ggml's gguf.h.
 VALUE_TYPES = {
@@ -55,3 +63,20 @@ QUANTIZATION_VERSION = 2  # of the block formats; GGML_QNT_VERSION
 DEFAULT_ALIGNMENT = 32
 MAX_NAME = 63  # bytes of a tensor's name that ggml can hold
 MAX_DIMS = 4
+MOST_DIMS = max(MAX_DIMS, diffusion.MAX_DIMS)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the loader of a file can hold. exact: it takes the count of dimensions as it is, ones in front included."""
+
+    name: int = MAX_NAME
+    dims: int = MAX_DIMS
+    exact: bool = False
+
+
+def limits_of(metadata: Mapping[str, MetadataValue]) -> Limits:
+    """llama.cpp's limits, or those of the loader of image and video models."""
+    architecture = metadata.get("general.architecture")
+    known = architecture is not None and str(architecture.value) in diffusion.BY_NAME
+    return Limits(diffusion.MAX_NAME, diffusion.MAX_DIMS, exact=True) if known else Limits()

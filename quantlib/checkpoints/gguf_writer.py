@@ -21,11 +21,11 @@ from quantlib.checkpoints.gguf_types import (
     DEFAULT_ALIGNMENT,
     GGML_IDS,
     GGML_TYPES,
-    MAX_DIMS,
-    MAX_NAME,
     NUMBER_DTYPES,
     STRING,
     VALUE_IDS,
+    Limits,
+    limits_of,
 )
 from quantlib.errors import CheckpointError
 
@@ -94,13 +94,13 @@ def gguf_layout(metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[s
     parts = [struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(metadata))]
     for key, value in metadata.items():
         parts += [_string(key), encode_value(key, value)]
-    offsets, at, names = [], 0, set()
+    offsets, at, names, limits = [], 0, set(), limits_of(metadata)
     for info in tensors:
         if info.name in names:
             raise CheckpointError(f"GGUF cannot hold two tensors with the name {shown(info.name)}.")
         names.add(info.name)
         offsets.append(at)
-        parts.append(_encode_info(info, at))
+        parts.append(_encode_info(info, at, limits))
         at += _padded(info.nbytes, alignment)
     header = b"".join(parts)
     return Layout(header + bytes(-len(header) % alignment), alignment, tensors, tuple(offsets))
@@ -218,15 +218,17 @@ def _string(text: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def _encode_info(info: TensorInfo, offset: int) -> bytes:
+def _encode_info(info: TensorInfo, offset: int, limits: Limits) -> bytes:
     name = info.name.encode("utf-8")
-    if len(name) > MAX_NAME:
-        raise CheckpointError(f"GGUF names have at most {MAX_NAME} bytes, and {shown(info.name)} has {len(name)}.")
+    if len(name) > limits.name:
+        raise CheckpointError(f"GGUF names have at most {limits.name} bytes, and {shown(info.name)} has {len(name)}.")
     ne = list(reversed(info.shape)) or [1]
-    while len(ne) > 1 and ne[-1] == 1:
+    while len(ne) > 1 and ne[-1] == 1 and not limits.exact:
         ne.pop()
-    if len(ne) > MAX_DIMS:
-        raise CheckpointError(f"GGUF tensors have at most {MAX_DIMS} dimensions, and {shown(info.name)} has {len(ne)}.")
+    if len(ne) > limits.dims:
+        raise CheckpointError(
+            f"GGUF tensors have at most {limits.dims} dimensions, and {shown(info.name)} has {len(ne)}."
+        )
     return struct.pack(f"<Q{len(name)}sI{len(ne)}QIQ", len(name), name, len(ne), *ne, info.ggml_type, offset)
 
 

@@ -8,7 +8,7 @@ from quantlib.checkpoints import MetadataValue, TensorInfo, gguf_size
 from quantlib.checkpoints.gguf_types import DEFAULT_ALIGNMENT
 from quantlib.errors import RecipeError
 from quantlib.jobs.measuring import Measured
-from quantlib.recipes import RECIPES, Choice, Model, Overrides, Recipe, choose_formats, quantizable, role_of
+from quantlib.recipes import RECIPES, Choice, Model, Overrides, Recipe, decide, quantizable, role_of
 from quantlib.recipes.budget import Budget, Option, hull, improved, spend
 from quantlib.recipes.choosing import fitting
 
@@ -41,7 +41,7 @@ def budget_choices(
 
     Raises RecipeError where even the smallest formats take more than the budget.
     """
-    kept = _kept(tensors, measured, overrides)
+    kept = _kept(tensors, measured, overrides, model)
     padding = int(metadata["general.alignment"].value) if "general.alignment" in metadata else DEFAULT_ALIGNMENT
     options = _options(measured, {name for name, _, _ in tensors} - set(kept), padding if budget.nbytes else 1)
     capacity = _capacity(budget, tensors, kept, options, metadata)
@@ -63,13 +63,13 @@ def budget_choices(
     ]
 
 
-def _kept(tensors: Tensors, measured: Sequence[Measured], overrides: Overrides) -> dict[str, Choice]:
+def _kept(tensors: Tensors, measured: Sequence[Measured], overrides: Overrides, model: Model) -> dict[str, Choice]:
     """Tensors that no budget decides on: vectors, what cannot be decoded, and what the user asked for."""
     known = {m.name for m in measured}
     out = {}
     for name, shape, present in tensors:
         role = role_of(name)
-        if not quantizable(name, shape):
+        if not quantizable(name, shape, model.architecture):
             out[name] = Choice(present, f"a vector or a small table: kept in {present}")
         elif asked := overrides.of(name, role, present):
             out[name] = asked
@@ -114,7 +114,7 @@ def _as_in(
 ) -> dict[str, Option] | None:
     """The options that a recipe of llama-quantize takes; None where one of them was not measured."""
     try:
-        choices = choose_formats(tensors, recipe, model, important=important, overrides=overrides)
+        choices = decide(tensors, recipe, model, important=important, overrides=overrides)
     except RecipeError:
         return None
     by_format = {name: {option.format: option for option in found} for name, found in options.items()}

@@ -68,7 +68,8 @@ def measure(
     Raises CheckpointError where the checkpoint has no GGUF view or cannot be read.
     """
     candidates = tuple(formats.get(name).name for name in candidates)
-    tensors = [t for t in gguf_view(checkpoint).tensors.values() if quantizable(t.name, t.shape) and t.decodable]
+    view = gguf_view(checkpoint)
+    tensors = [t for t in view.tensors.values() if t.decodable and quantizable(t.name, t.shape, view.architecture)]
     calls = ((t, imatrix.of(t.name, tuple(t.shape)) if imatrix else None) for t in tensors)
     rows: list[Measured] = []
     costs = _sensitivities(tensors, sensitivity or {})

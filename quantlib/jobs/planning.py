@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from quantlib import formats
+from quantlib.architectures.diffusion import BY_NAME as IMAGE_MODELS
 from quantlib.checkpoints import (
     QUANTIZATION_VERSION,
     Checkpoint,
@@ -28,7 +29,7 @@ from quantlib.recipes import (
     Model,
     Overrides,
     Recipe,
-    choose_formats,
+    decide,
     get_recipe,
     layer_of,
     needs_importance,
@@ -141,8 +142,9 @@ def plan(
     imatrix = read_imatrix(imatrix) if isinstance(imatrix, str | Path) else imatrix
     view = gguf_view(checkpoint, 0)
     converts_only = checkpoint.kind != "gguf" and isinstance(recipe, Recipe) and not recipe.quantizes
-    tensors = list(view.tensors.values()) if converts_only else _in_quantizer_order(view)
-    about = [(t.name, tuple(t.shape), _present(t, checkpoint.kind == "gguf")) for t in tensors]
+    as_read = converts_only or view.architecture in IMAGE_MODELS
+    tensors = list(view.tensors.values()) if as_read else _in_quantizer_order(view)
+    about = [(t.name, tuple(t.shape), _present(t, checkpoint.kind == "gguf", view.architecture)) for t in tensors]
     model, important = _model_facts(view), imatrix is not None
     if isinstance(recipe, Budget):
         if pure:
@@ -151,7 +153,7 @@ def plan(
         choices = budget_choices(about, recipe, measured, view.metadata, model, important, overrides)
         recipe = budget_recipe(recipe, choices)
     else:
-        choices = choose_formats(about, recipe, model, pure=pure, important=important, overrides=overrides)
+        choices = decide(about, recipe, model, pure=pure, important=important, overrides=overrides)
     metadata = (
         gguf_view(checkpoint, recipe.file_type).metadata
         if converts_only
@@ -176,9 +178,16 @@ def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tup
     return get_recipe(str(recipe)), overrides
 
 
-def _present(tensor: Tensor, from_gguf: bool) -> str:
-    """The format of a tensor that stays as it is: in conversion, what recipes leave alone becomes FP32."""
-    return tensor.format if from_gguf or quantizable(tensor.name, tensor.shape) else "FP32"
+def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:
+    """The format of a tensor that stays as it is: in conversion, what recipes leave alone becomes FP32.
+
+    A family of image models says itself what it becomes.
+    """
+    if from_gguf:
+        return tensor.format
+    if (family := IMAGE_MODELS.get(architecture or "")) is not None:
+        return family.stored_as(tensor.name, tensor.shape, tensor.format)
+    return tensor.format if quantizable(tensor.name, tensor.shape) else "FP32"
 
 
 def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None, effort: str) -> PlannedTensor:

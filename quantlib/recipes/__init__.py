@@ -7,6 +7,7 @@ values: the first that holds decides, and it can say why. They decide as llama.c
 from quantlib.recipes.catalogue import RECIPES, get_recipe
 from quantlib.recipes.choosing import FALLBACK, Choice, Overrides, TensorRule, choose_formats, needs_importance
 from quantlib.recipes.conditions import Model, Place, When
+from quantlib.recipes.deciding import decide
 from quantlib.recipes.gloss import gloss, glossed
 from quantlib.recipes.roles import Role, layer_of, quantizable, role_of
 from quantlib.recipes.rules import Recipe, Rule
@@ -24,6 +25,7 @@ __all__ = [
     "TensorRule",
     "When",
     "choose_formats",
+    "decide",
     "get_recipe",
     "gloss",
     "glossed",

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
+from quantlib.architectures import diffusion
+
 
 class Role(StrEnum):
     """What a tensor does in a transformer, as far as recipes tell tensors apart."""
@@ -58,8 +60,13 @@ def layer_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def quantizable(name: str, shape: Sequence[int]) -> bool:
-    """Whether recipes touch this tensor: a matrix named `...weight` that is not one of the KEPT."""
+def quantizable(name: str, shape: Sequence[int], architecture: str | None = None) -> bool:
+    """Whether recipes touch this tensor: a matrix named `...weight` that is not one of the KEPT.
+
+    architecture: GGUF's general.architecture; a family of image models says for itself what it keeps.
+    """
+    if (family := diffusion.BY_NAME.get(architecture or "")) is not None:
+        return family.quantizes(name, shape)
     dimensions = len(shape)
     while dimensions > 1 and shape[len(shape) - dimensions] == 1:  # a (1, n) matrix counts as a vector
         dimensions -= 1

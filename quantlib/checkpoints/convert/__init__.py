@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantlib.architectures import PLAIN, Architecture, by_config
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
+from quantlib.checkpoints.convert import diffusion
 from quantlib.checkpoints.convert.config import read_config, text_values
 from quantlib.checkpoints.convert.general import count_weights, general_metadata
 from quantlib.checkpoints.convert.hyperparameters import metadata_of
@@ -22,7 +23,9 @@ def converted(checkpoint: Checkpoint) -> Checkpoint:
 
     Raises CheckpointError for other architectures and for what contradicts config.json.
     """
-    return _bare(checkpoint) if checkpoint.kind == "safetensors" else _of_folder(checkpoint)
+    if checkpoint.kind == "safetensors":
+        return diffusion.converted(checkpoint) or _bare(checkpoint)
+    return _of_folder(checkpoint)
 
 
 def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
