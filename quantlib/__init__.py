@@ -8,11 +8,11 @@ ql.run(plan, "model.gguf")
 """
 
 from collections.abc import Mapping
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from quantlib import formats
+from quantlib import formats as _package
 from quantlib.checkpoints import Checkpoint, Tensor, open_checkpoint
 from quantlib.errors import Cancelled, CheckpointError, FormatError, JobError, MethodError, QuantlibError, RecipeError
 from quantlib.jobs import Measured, Plan, PlannedTensor, Progress, RunResult, TensorResult, measure, plan, run
@@ -26,15 +26,21 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _FormatsPackage(ModuleType):
-    """`quantlib.formats` is a package and, called, the catalogue: both `ql.formats()` and `ql.formats.get` work."""
+class _Formats:
+    """The package `quantlib.formats`, which called is the catalogue: `ql.formats()` and `ql.formats.get` both work."""
 
-    def __call__(self) -> Mapping[str, "formats.Format"]:
+    def __call__(self) -> Mapping[str, _package.Format]:
         """The catalogue of number formats by name."""
-        return self.FORMATS
+        return _package.FORMATS
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_package, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(_package)
 
 
-formats.__class__ = _FormatsPackage
+formats = _Formats()
 
 
 def quantize(x: np.ndarray, format: str, importance: np.ndarray | None = None, effort: str = "standard") -> np.ndarray:
@@ -44,9 +50,9 @@ def quantize(x: np.ndarray, format: str, importance: np.ndarray | None = None, e
     lowers the error of most block formats below that of the reference's bytes, in the same size.
     Raises FormatError for an unknown format, a row length that does not fit, NaN or infinity.
     """
-    return formats.get(format).quantize(x, importance, effort)
+    return _package.get(format).quantize(x, importance, effort)
 
 
 def dequantize(data: np.ndarray, format: str) -> np.ndarray:
     """Decode: data uint8 (..., bytes of a row) -> float32 (..., n). Raises FormatError where the bytes do not fit."""
-    return formats.get(format).dequantize(data)
+    return _package.get(format).dequantize(data)

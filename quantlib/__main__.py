@@ -1,16 +1,29 @@
-"""python -m quantlib"""
+"""python -m quantlib
+
+Two things that only a program may do to its process, and only where it is one: importing this module does nothing.
+
+The collector looks at what starting makes later than it would, for nearly all of that is there to stay. The process
+ends at once when all is written: the compiler would take long to take itself down, while the system frees the memory
+anyway. No thread of a run is left by then, `main` having returned, and no temporary file: a run deletes its own.
+"""
 
 import contextlib
 import gc
 import os
 import sys
 
-gc.set_threshold(100_000)  # what starting makes is there to stay: looking through it for garbage takes a tenth of it
 
-from quantlib.cli import main  # noqa: E402
+def run() -> None:
+    """Run the command that the arguments name, and end the process with its status."""
+    gc.set_threshold(100_000)
+    from quantlib.cli import main
 
-status = main()
-for stream in (sys.stdout, sys.stderr):
-    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more: `main` has said so
-        stream.flush()
-os._exit(status)  # the compiler takes half a second to tear itself down, and the system frees its memory anyway
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more: `main` has said so
+            stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -59,13 +59,8 @@ def test_work_is_handed_to_threads_with_numba_imported():
     assert cache_folder.PREFIX in python(code)
 
 
-def test_the_environment_stays_as_it_is():
-    code = "import os; before = dict(os.environ); import quantlib.formats.kernels.legacy; print(before == os.environ)"
-    assert python(code) == "True"
-
-
 PRINT = "import quantlib.formats.kernels.scalar, numba; print(numba.config.CACHE_DIR)"
-FOLDER = "from quantlib.numba_runtime.cache_folder import cache_folder; print(cache_folder())"
+FOLDER = "from quantlib.numba_runtime.start import start; print(start())"
 
 
 def test_a_named_folder_is_taken(tmp_path):
@@ -105,26 +100,124 @@ def test_a_folder_of_another_user_is_passed_over(tmp_path):
 def test_without_any_place_the_folder_is_of_this_process_alone(tmp_path):
     code = (
         "import quantlib.numba_runtime.cache_folder as c; c._is_ours = lambda folder: False; "
-        "print(c.cache_folder().is_dir(), c.cache_folder())"
+        "print(c.cache_folder('1').is_dir(), c.cache_folder('1'))"
     )
     there, folder = python(code, TMPDIR=str(tmp_path)).split()
     assert there == "True" and Path(folder).parent == tmp_path
 
 
-def test_other_sources_have_another_folder_and_old_ones_go_after_a_month(tmp_path, monkeypatch):
-    source = tmp_path / "sources"
-    source.mkdir()
-    (source / "a.py").write_text("one")
-    monkeypatch.setattr(cache_folder, "SOURCES", [source])
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
-    first = cache_folder.cache_folder.__wrapped__()
-    (source / "a.py").write_text("two")
-    second = cache_folder.cache_folder.__wrapped__()
-    assert first != second and first.is_dir()  # another version may be running from it
+@pytest.mark.parametrize("place", ["NUMBA_CACHE_DIR", "XDG_CACHE_HOME"])
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_place_in_which_others_could_exchange_the_folder_is_passed_over(tmp_path, monkeypatch, place, mode):
+    shared = tmp_path / "shared"
+    base = shared if place == "NUMBA_CACHE_DIR" else shared / "numba"
+    base.mkdir(parents=True)
+    base.chmod(mode)
+    monkeypatch.setenv(place, str(shared))
+    monkeypatch.setattr(cache_folder, "PYCACHE", tmp_path / "a file" / "__pycache__")
+    monkeypatch.setattr(cache_folder.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "a file").touch()
+    found = cache_folder.cache_folder.__wrapped__("1")
+    sticky = mode & stat.S_ISVTX
+    assert (base in found.parents) if sticky else (base not in found.parents)
+
+
+def test_other_sources_and_another_numba_have_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_folder, "PACKAGE", tmp_path)
+    monkeypatch.setattr(cache_folder, "SOURCES", ["*.py"])
+    (tmp_path / "a.py").write_text("one")
+    first, newer = cache_folder.folder_name("0.66.0"), cache_folder.folder_name("0.67.0")
+    (tmp_path / "a.py").write_text("two")
+    assert len({first, newer, cache_folder.folder_name("0.66.0")}) == 3
+
+
+def test_old_folders_go_after_a_month_and_no_sooner(tmp_path):
+    used, other, kept = (tmp_path / f"{cache_folder.PREFIX}{name}" for name in ("used", "other", "kept"))
+    for folder in (used, other, kept):
+        folder.mkdir()
     long_ago = time.time() - cache_folder.STALE - 60
-    os.utime(first, (long_ago, long_ago))
-    assert cache_folder.cache_folder.__wrapped__() == second
-    assert not first.exists()
+    for folder in (used, other):
+        os.utime(folder, (long_ago, long_ago))
+    cache_folder.delete_stale(used)
+    assert used.exists() and kept.exists() and not other.exists()
+
+
+IMPORTS = """
+import gc, os, sys, threading
+def state():
+    return dict(os.environ), gc.isenabled(), gc.get_threshold(), gc.callbacks[:]
+before = state()
+import quantlib, quantlib.__main__, quantlib.formats.kernels.legacy, quantlib.jobs, quantlib.lm
+kinds = {type(module).__name__ for name, module in sys.modules.items() if name.startswith("quantlib")}
+print(before == state(), threading.active_count(), kinds)
+"""
+
+
+def test_importing_changes_nothing_of_the_process(tmp_path):
+    """Neither the environment nor the collector nor folders of other versions, nor what a module is."""
+    old = tmp_path / f"{cache_folder.PREFIX}old"
+    old.mkdir()
+    os.utime(old, (0, 0))
+    assert python(IMPORTS, NUMBA_CACHE_DIR=str(tmp_path)) == "True 1 {'module'}"
+    assert old.exists()
+
+
+TINY = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from tiny_kernel import double
+print(double(2), double(2.5), sum(double.stats.cache_hits.values()), sum(double.stats.cache_misses.values()))
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """run(): call a kernel for two types in a process of its own. files(): what it left on disk."""
+    (tmp_path / "tiny_kernel.py").write_text(
+        "from quantlib.numba_runtime.quick_loading import compiled\n\n@compiled()\ndef double(x):\n    return x + x\n"
+    )
+
+    class Tiny:
+        def run(self):
+            return python(TINY.format(folder=str(tmp_path)), NUMBA_CACHE_DIR=str(tmp_path / "named"))
+
+        def files(self, suffix):
+            return sorted((tmp_path / "named").rglob(f"*{suffix}"))
+
+    return Tiny()
+
+
+def test_compiled_code_comes_back_from_disk(tiny):
+    assert tiny.run() == "4 5.0 0 2"
+    assert tiny.run() == "4 5.0 2 0"
+
+
+@pytest.mark.parametrize("suffix, left", [(".nbc", 40), (".nbi", 0), (".nbi", 40)])
+def test_half_a_file_is_compiled_again(tiny, suffix, left):
+    """As a machine leaves it that loses its power."""
+    tiny.run()
+    for path in tiny.files(suffix):
+        path.write_bytes(path.read_bytes()[:left])
+    assert tiny.run().startswith("4 5.0")
+
+
+def test_code_for_other_types_is_not_run(tiny):
+    """As two processes leave it that save two signatures at once: both in the index, under one name."""
+    tiny.run()
+    one, two = tiny.files(".nbc")
+    two.write_bytes(one.read_bytes())
+    assert tiny.run() == "4 5.0 1 1"
+    assert tiny.run() == "4 5.0 2 0"
+
+
+def test_a_full_disk_loses_only_the_copy(monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(quick_loading.FunctionCache, "save_overload", full)
+    function = quick_loading.compiled()(lambda x: x + 3)
+    assert function(1) == 4
 
 
 def test_this_numba_has_what_is_leant_on():
@@ -158,6 +251,25 @@ data = form.quantize(x)
 decoded = form.decode(form.unpack(data.reshape(-1, form.nbytes))).reshape(x.shape)
 print((data == form.quantize_reference(x)).all(), (form.dequantize(data) == decoded).all())
 """
+
+
+GONE = """
+import sys
+from quantlib.numba_runtime.start import start
+start()
+import numba.core.codegen, numba.core.compiler, numba.core.registry, numba.core.typed_passes
+numba.core.registry.cpu_target.target_context  # numba itself has loaded what it needs
+sys.modules["numba._dynfunc"] = None
+del numba._dynfunc
+from quantlib.numba_runtime import linked_functions, quick_loading
+quick_loading.LEANS_ON += ((quick_loading.FunctionCache, "has_another_name_now"),)
+assert not quick_loading.possible() and linked_functions.part_options() == linked_functions.OPTIONS
+"""
+
+
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0"])
+def test_where_the_inner_parts_are_gone_the_bytes_are_the_same(tmp_path, name):
+    assert python(GONE + WITHOUT.format(name=name), NUMBA_CACHE_DIR=str(tmp_path)) == "True True"
 
 
 @pytest.mark.parametrize("name", ["Q8_0", "Q4_0"])

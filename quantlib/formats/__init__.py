@@ -12,6 +12,8 @@ from quantlib.formats.floats import FLOATS, FloatFormat, FloatParts
 from quantlib.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from quantlib.formats.integers import INTEGERS, IntegerFormat
 from quantlib.formats.layout import Field, Layout, Owner
+from quantlib.numba_runtime.cache_folder import delete_stale
+from quantlib.numba_runtime.start import start
 
 Format = FloatFormat | IntegerFormat | CodebookFormat | BlockFormat
 
@@ -47,7 +49,11 @@ def by_ggml_type(ggml_type: int) -> Format | None:
 
 
 def warm_up(names: Iterable[str] | None = None) -> None:
-    """Compile the kernels of these formats (of all, without names), so that the first use need not wait."""
+    """Compile the kernels of these formats (of all, without names), so that the first use need not wait.
+
+    Compiled code of other sources, unused for a month, is deleted.
+    """
+    delete_stale(start())
     for form in FORMATS.values() if names is None else [get(name) for name in names]:
         if form.kind == "block":
             x = np.linspace(-1, 1, form.values, dtype=np.float32)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from threadpoolctl import ThreadpoolController
-
 from quantlib.jobs.pool import shared_pool, workers_of
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -30,6 +28,8 @@ class _SingleThreaded:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
+                from threadpoolctl import ThreadpoolController  # importing it sets a variable of the environment
+
                 self._limit = ThreadpoolController().limit(limits=1, user_api="blas")
         try:
             yield

@@ -8,7 +8,9 @@ Leans on: FunctionCache._load_overload and _guard_against_spurious_io_errors, rt
 one of them is gone, numba's own cache loads the function.
 """
 
+import contextlib
 from collections.abc import Callable
+from pickle import UnpicklingError
 
 from quantlib.numba_runtime.settings import PLAIN
 from quantlib.numba_runtime.start import start
@@ -27,12 +29,25 @@ LEANS_ON = (
 
 
 class _QuickCache(FunctionCache):
-    """numba's cache, without its readiness to compile."""
+    """numba's cache, without its readiness to compile; what it cannot use is compiled again, never an error.
+
+    Two processes that save different signatures of one function at once may give both files one name, and a machine
+    that lost its power leaves half a file. So code is taken only if it can be read and is for the types asked for; and
+    where a disk is full, compiled code is used without being kept.
+    """
 
     def load_overload(self, sig, target_context):
         rtsys.initialize(target_context)
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
+        try:
+            with self._guard_against_spurious_io_errors():
+                loaded = self._load_overload(sig, target_context)
+        except Exception:  # whatever half a pickle may raise
+            return None
+        return loaded if loaded is not None and tuple(loaded.signature.args) == tuple(sig) else None
+
+    def save_overload(self, sig, data):
+        with contextlib.suppress(OSError, EOFError, UnpicklingError):  # saving reads the index first
+            super().save_overload(sig, data)
 
 
 def possible() -> bool:

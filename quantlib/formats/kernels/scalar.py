@@ -2,12 +2,9 @@
 
 import numpy as np
 
-from quantlib.numba_runtime.collector import pause_while_compiling
 from quantlib.numba_runtime.linked_functions import part
 from quantlib.numba_runtime.quick_loading import compiled
 from quantlib.numba_runtime.vectors import pick, put
-
-pause_while_compiling()
 
 # No fastmath: every operation rounds to float32 on its own and in the order written, which makes ggml's bytes.
 # The error model is C's: a division by zero gives infinity or NaN. nogil: other threads run meanwhile.
