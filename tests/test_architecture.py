@@ -161,7 +161,7 @@ def test_nothing_outside_names_a_family():
     names = {name for known in KNOWN for name in (known.name, known.model_type, *known.classes)}
     for path in FILES:
         if unit(path) != "architectures":
-            vocabularies = path.parent.name == "convert" or path.name == "tokenizer.py"
+            vocabularies = path.parent.name in ("convert", "tokenization") or path.name == "tokenizer.py"
             assert not words_of(path) & (names - TOKENIZERS if vocabularies else names), path
 
 
