@@ -6,6 +6,7 @@ which holds the router, and this file only builds the server around it.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -16,14 +17,20 @@ import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from pages.server import files, first_paint, gate, routes, security, warmup  # noqa: E402
+from pages.ui import menu  # noqa: E402
 
+PAGES = {entry.address: Path(entry.path) for entry in menu.ENTRIES}
 if complaint := files.complaint():
     sys.exit(complaint)
 
 app = st.App(
     ROOT / "pages" / "ui" / "entry.py",
-    lifespan=warmup.lifespan,
+    lifespan=warmup.lifespan(PAGES),
     routes=routes.routes(),
-    middleware=[Middleware(gate.Gate), Middleware(security.SecurityHeaders), Middleware(first_paint.FirstPaint)],
+    middleware=[
+        Middleware(gate.Gate),
+        Middleware(security.SecurityHeaders),
+        Middleware(first_paint.FirstPaint, asked=partial(warmup.page_asked, PAGES)),
+    ],
     on_script_error=security.show_sentence,
 )

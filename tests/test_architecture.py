@@ -122,6 +122,13 @@ def test_pages_do_no_arithmetic_on_arrays():
             assert not {m for m in imports(path) if m.split(".")[0] in {"numpy", "numba", "plotly"}}, path
 
 
+def test_the_server_knows_nothing_of_how_pages_look():
+    for path in (ROOT / "pages" / "server").rglob("*.py"):
+        for module in imports(path):
+            head, _, rest = module.partition(".")
+            assert head != "pages" or rest.split(".")[0] == "server", f"{path} imports {module}"
+
+
 def test_importing_quantlib_is_light():
     """Neither Streamlit nor Plotly nor torch comes in with the library, and nothing is compiled."""
     heavy = ("streamlit", "plotly", "torch", "pandas", "huggingface_hub")

@@ -6,29 +6,29 @@ compiled kernels, and the caches that everybody shares.
 
 import logging
 import time
+from collections.abc import Iterable
 
 import streamlit as st
 import websockets
 
 from pages.server import routes
 from pages.server.visitor import Visitor
-from pages.ui import menu
 
 LOG = logging.getLogger("quantlib.app")
 PATIENCE = 600  # seconds for one step on a cold server
 MOST_CHOICES = 80  # of one control
 
 
-async def rehearse() -> None:
-    """Visit every page; what goes wrong is logged and harms nobody."""
+async def rehearse(pages: Iterable[str]) -> None:
+    """Visit every page, by its address; what goes wrong is logged and harms nobody."""
     started = time.monotonic()
     try:
         async with Visitor(f"127.0.0.1:{st.get_option('server.port')}{routes.prefix()}", PATIENCE) as visitor:
-            for entry in menu.ENTRIES:
+            for page in pages:
                 began = time.monotonic()
-                await visitor.visit(entry.address)
+                await visitor.visit(page)
                 await try_choices(visitor)
-                LOG.info("Rehearsed %s in %.0f s.", entry.title, time.monotonic() - began)
+                LOG.info("Rehearsed /%s in %.0f s.", page, time.monotonic() - began)
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
         LOG.warning("The rehearsal ended early: %s. Is 127.0.0.1 among server.allowedHosts?", error)
         return

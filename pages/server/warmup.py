@@ -5,11 +5,13 @@ import asyncio
 import gc
 import importlib
 import itertools
+import logging
 import pkgutil
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from pages.server import files, jobs, rehearsal, security, uploads
@@ -18,8 +20,8 @@ from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
 from pages.server.streamlit_internals import AwaySessions, end_sessions_that_left, import_icons
 from pages.server.visits import VISITS
-from pages.ui import menu
 
+LOG = logging.getLogger("quantlib.app")
 ROOT = Path(__file__).parents[2]
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need
 ALL_FORMATS = "import os; getattr(os, 'nice', int)(10); from quantlib import formats; formats.warm_up()"
@@ -34,7 +36,7 @@ asked, shown = threading.Event(), threading.Event()  # the first page has begun;
 
 
 @contextmanager
-def first_page():
+def first_page() -> Iterator[None]:
     """Around every page; what is imported and compiled besides waits until the first one is done."""
     asked.set()
     try:
@@ -43,23 +45,37 @@ def first_page():
         shown.set()
 
 
-def import_ahead(address: str) -> None:
+def imported_by(source: Path) -> list[str]:
+    """The modules that a page's file imports at its top, `from a import b` as both a and a.b."""
+    names = []
+    for node in ast.parse(source.read_bytes()).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def import_ahead(page: Path) -> None:
     """Import what a page imports, while the browser that asked for it is still reading Streamlit's scripts."""
     import_icons()
-    entries = {entry.address: entry for entry in menu.ENTRIES}
-    source = Path(entries.get(address, menu.HOME).path)
-    imports = [node for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    exec(compile(ast.Module(imports, []), source, "exec"), {})
+    for name in imported_by(page):
+        package, _, part = name.rpartition(".")
+        # What is no module of its own is a name in one that is imported by now.
+        if not package or not hasattr(sys.modules.get(package), part):
+            with suppress(ModuleNotFoundError):
+                importlib.import_module(name)
 
 
-def page_asked(address: str) -> None:
+def page_asked(pages: Mapping[str, Path], address: str) -> None:
     """Somebody's browser asks for a page by its address; the first time, its imports begin."""
     if not importing.is_set():
         importing.set()
-        threading.Thread(target=import_ahead, args=(address,), name="imports", daemon=True).start()
+        page = pages.get(address, pages[""])
+        threading.Thread(target=import_ahead, args=(page,), name="imports", daemon=True).start()
 
 
-def warm_up() -> None:
+def warm_up(pages: Iterable[str]) -> None:
     """Import what the pages import and compile the kernels they run first; then freeze what is there.
 
     With plotly and numba loaded a full collection of garbage takes about 70 ms under the interpreter lock; frozen
@@ -79,7 +95,7 @@ def warm_up() -> None:
     if LIMITS.rehearse:
         compile_all()
         formats.warm_up()  # loads what lies on disk now, which takes milliseconds each
-        asyncio.run(rehearsal.rehearse())
+        asyncio.run(rehearsal.rehearse(pages))
         tidy()
 
 
@@ -107,9 +123,12 @@ def sweep_until(stopped: threading.Event) -> None:
             return
         if rounds % (TIDY_SECONDS // SWEEP_SECONDS) == 0:
             tidy()
-        VISITS.sweep(LIMITS.away_seconds)
-        uploads.registry().expire(uploads.FORGET_SECONDS)
-        jobs.registry().expire(LIMITS.keep_seconds)
+        try:
+            VISITS.sweep(LIMITS.away_seconds)
+            uploads.registry().expire(uploads.FORGET_SECONDS)
+            jobs.registry().expire(LIMITS.keep_seconds)
+        except Exception:  # one thing that cannot be released must not keep all others for ever
+            LOG.exception("not everything could be released")
 
 
 async def look_on(connections: Connections, away: AwaySessions) -> None:
@@ -120,17 +139,22 @@ async def look_on(connections: Connections, away: AwaySessions) -> None:
         away.end_old()
 
 
-@asynccontextmanager
-async def lifespan(app):
-    security.warn_operator()
-    connections = Connections(budget().connections, budget().of_one)
-    guard_connections(connections)
-    looking = asyncio.create_task(look_on(connections, end_sessions_that_left(budget().away)))
-    stopped = threading.Event()
-    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
-    threading.Thread(target=sweep_until, args=(stopped,), name="sweep", daemon=True).start()
-    yield
-    looking.cancel()
-    stopped.set()
-    VISITS.sweep(0)
-    files.clear_own()
+def lifespan(pages: Iterable[str]) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """What happens around the server's life; `pages` are the addresses of those to rehearse."""
+
+    @asynccontextmanager
+    async def around(_app: object) -> AsyncIterator[None]:
+        security.warn_operator()
+        connections = Connections(budget().connections, budget().of_one)
+        guard_connections(connections)
+        looking = asyncio.create_task(look_on(connections, end_sessions_that_left(budget().away)))
+        stopped = threading.Event()
+        threading.Thread(target=warm_up, args=(pages,), name="warm-up", daemon=True).start()
+        threading.Thread(target=sweep_until, args=(stopped,), name="sweep", daemon=True).start()
+        yield
+        looking.cancel()
+        stopped.set()
+        VISITS.sweep(0)
+        files.clear_own()
+
+    return around
