@@ -190,9 +190,11 @@ WHOLE_HEAD = Key("rope.dimension_count", "uint32", "head_width")
 
 
 def sliding_pattern(every: int) -> Key:
-    """Which layers see a window only: by layer_types, or all but one in so many."""
+    """Which layers see a window only: by layer_types, or all but one in so many; nothing where there is no window."""
 
-    def pattern(config: Config) -> list[bool]:
+    def pattern(config: Config) -> list[bool] | None:
+        if config.window is None:
+            return None
         kinds = config.layer_types
         if kinds is None:
             return [(layer + 1) % every != 0 for layer in range(config.layers)]

@@ -19,7 +19,6 @@ from quantlib.architectures.parts import (
     ROTARY,
     SIZES,
     VOCAB_SIZE,
-    WHOLE_HEAD,
     attention,
     multiplied,
     of_type,
@@ -40,7 +39,8 @@ SCALES = (
     multiplied("residual_scale", "residual_scale"),
     multiplied("logit_scale", "logit_scale"),
 )
-KEYS = (*SIZES, *ROTARY, RMS_EPSILON, EPSILON, *EXPERTS, FILE_TYPE, VOCAB_SIZE, WHOLE_HEAD, *SCALES)
+EVEN_SHARE = Key("rope.dimension_count", "uint32", lambda config: config.width // config.heads)
+KEYS = (*SIZES, *ROTARY, RMS_EPSILON, EPSILON, *EXPERTS, FILE_TYPE, VOCAB_SIZE, EVEN_SHARE, *SCALES)
 TOKENIZER = Tokenizer(space_prefix="config", vocab_size=True, pre={"smollm": "refact"})
 
 GRANITE = replace(

@@ -98,7 +98,7 @@ NEMOTRON_H = Architecture(
         EPSILON,
         FILE_TYPE,
         VOCAB_SIZE,
-        Key("rope.dimension_count", "uint32", "head_width"),
+        Key("rope.dimension_count", "uint32", lambda config: config.width // config.heads),
         Key("ssm.conv_kernel", "uint32", "kernel"),
         Key("ssm.state_size", "uint32", "state"),
         Key("ssm.group_count", "uint32", "ssm_groups"),
