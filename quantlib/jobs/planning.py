@@ -39,6 +39,7 @@ from quantlib.recipes.budget import PREFIX, Budget, parse_budget
 from quantlib.recipes.user import read_recipe
 
 NO_OVERRIDES = Overrides()
+MXFP4, MXFP4_MOE = "MXFP4", 38  # what some experts come in, and llama.cpp's number for files that have it
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 
 
@@ -154,8 +155,9 @@ def plan(
         recipe = budget_recipe(recipe, choices)
     else:
         choices = decide(about, recipe, model, pure=pure, important=important, overrides=overrides)
+        choices = _packed_kept(about, choices) if converts_only else choices
     metadata = (
-        gguf_view(checkpoint, recipe.file_type).metadata
+        gguf_view(checkpoint, _file_type(recipe, choices)).metadata
         if converts_only
         else _requantized(view.metadata, recipe, imatrix)
     )
@@ -176,6 +178,18 @@ def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tup
     if str(recipe).lower().startswith(PREFIX):
         return parse_budget(str(recipe)), overrides
     return get_recipe(str(recipe)), overrides
+
+
+def _packed_kept(about: Sequence[tuple[str, tuple[int, ...], str]], choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    """A conversion leaves what comes in a block format as it is: decoding it would only make it larger."""
+    kept = Choice(MXFP4, "kept as it is stored")
+    pairs = zip(about, choices, strict=True)
+    return tuple(kept if present == MXFP4 and choice.format != MXFP4 else choice for (_, _, present), choice in pairs)
+
+
+def _file_type(recipe: Recipe, choices: Sequence[Choice]) -> int:
+    """general.file_type of a conversion: llama.cpp has one of its own for experts in MXFP4."""
+    return MXFP4_MOE if any(choice.format == MXFP4 for choice in choices) else recipe.file_type
 
 
 def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from quantlib.checkpoints import gguf_view, open_checkpoint
+from quantlib.jobs import plan
 
 CASES = tuple(arch_models.cases())
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
@@ -80,3 +81,17 @@ def test_tensors_are_the_same_in_pieces(folders, name):
         for step in (7, 96):
             pieces = [tensor.raw(at, min(at + step, tensor.nrows)) for at in range(0, tensor.nrows, step)]
             np.testing.assert_array_equal(np.concatenate(pieces), whole, err_msg=tensor.name)
+
+
+FORMATS = {"F32": "FP32", "BF16": "BF16", "F16": "FP16"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_plan_gives_each_tensor_the_converters_type(folders, name):
+    case = arch_models.cases()[name]
+    with open_checkpoint(folders[name]) as checkpoint:
+        planned = plan(checkpoint, case["outtype"].upper())
+    types = [(tensor["name"], FORMATS.get(tensor["type"], tensor["type"])) for tensor in case["gguf"]["tensors"]]
+    assert [(tensor.name, tensor.target) for tensor in planned.tensors] == types
+    want = case["gguf"]["metadata"].get("general.file_type")
+    assert want is None or planned.metadata["general.file_type"].value == want["value"]
