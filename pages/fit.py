@@ -84,7 +84,7 @@ def ask_cache() -> None:
 
 @st.cache_resource(show_spinner=False, max_entries=64)
 def named(name: str) -> fit.Subject:
-    return fit.subject(name)
+    return fit.named_subject(name)
 
 
 @st.cache_resource(show_spinner="Planning every recipe …", max_entries=64)

@@ -115,11 +115,15 @@ class Registry:
         return self._jobs.get(token or "")
 
     def attach(self, visit: str, token: str | None) -> Job | None:
-        """The job of a token in the address, held by this visit too from now on."""
+        """The job of a token in the address. A reload by its owner's browser holds it on; a guest only sees it."""
         job = self.get(token)
         if job is not None:
-            VISITS.join(f"job/{job.token}", visit)
+            VISITS.take_over(f"job/{job.token}", visit)
         return job
+
+    def is_of(self, job: Job, visit: str) -> bool:
+        """Whether this visit may cancel it: it submitted the job, or is its owner's browser after a reload."""
+        return VISITS.holds(f"job/{job.token}", visit)
 
     def ahead_of(self, job: Job) -> int:
         """How many unfinished jobs of the same line came before this one."""
@@ -158,7 +162,7 @@ class Registry:
             job.error = str(error)
         except MemoryError:
             job.error = "The server ran out of memory; nothing was written."
-        except Exception:
+        except BaseException:  # the panic of a library of another language is no Exception
             job.error = "The job met an error that it did not expect; nothing was written."
             raise
         finally:

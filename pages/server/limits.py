@@ -27,6 +27,7 @@ class Limits:
         "QUANTLIB_DIRECTORIES", (), "directories whose checkpoints anyone may open, separated as in PATH"
     )
     hub: bool = setting("QUANTLIB_HUB", True, "whether names of the hub may be opened (on, off)")
+    hub_token: bool = setting("QUANTLIB_HUB_TOKEN", False, "whether visitors open what your own token of the hub opens")
     visits: int = setting(
         "QUANTLIB_VISITS", 250, "browser pages that are connected at once; one address gets at most half of them"
     )

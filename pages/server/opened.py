@@ -17,6 +17,8 @@ from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
 from pages.server.visits import VISITS
 from quantlib import tables
+from quantlib.checkpoints.hub import Terms
+from quantlib.checkpoints.hub_opening import open_hub
 from quantlib.errors import CheckpointError, JobError
 
 HUB = "hf://"
@@ -86,8 +88,13 @@ class Shelf:
         if not LIMITS.hub:
             raise CheckpointError("This server does not open checkpoints of the hub.")
         name = name.strip().removeprefix(HUB).removeprefix("https://huggingface.co/").strip("/")
-        source = HUB + name
-        return self._put(visit, ql.open_checkpoint(source), name, source, "hub")
+        source, folder = HUB + name, files.new_folder()  # what is fetched goes when the visit goes
+        try:
+            checkpoint = open_hub(source, Terms(not LIMITS.hub_token, folder, files.check_room))
+        except BaseException:
+            files.remove(folder)
+            raise
+        return self._put(visit, checkpoint, name, source, "hub", folder)
 
     def result(self, visit: str, token: str, path: Path, name: str) -> Opened:
         """Open the file that a job made; it shares the job's token, and lasts as long."""
@@ -97,14 +104,16 @@ class Shelf:
         return found
 
     def attach(self, visit: str, token: str | None) -> Opened | None:
-        """What a token in the address stands for, held by this visit too from now on."""
+        """What a token in the address stands for. A reload by its owner's browser holds it on; a guest only sees it."""
         found = self.get(token)
         if found is not None:
-            VISITS.join(_key(found.token), visit)
+            VISITS.take_over(_key(found.token), visit)
         return found
 
     def close(self, visit: str, token: str) -> None:
-        VISITS.drop(_key(token), visit)
+        """Its owner closes it, for all who see it. What a job made goes with the job."""
+        if VISITS.holds(_key(token), visit):
+            VISITS.end(_key(token))
 
     def of(self, visit: str) -> list[Opened]:
         """What a visit holds, in the order of opening."""

@@ -7,6 +7,7 @@ that a newer Streamlit which changes one is noticed before a visitor notices it.
 import json
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 # What browser and server say to each other; visitor.py speaks it.
@@ -23,12 +24,29 @@ SOCKET = "/_stcore/stream"  # the session; visitor.py connects to it
 HEALTH = "/_stcore/health"
 WIDGET_UPLOADS = "/_stcore/upload_file/"  # st.file_uploader's route, which would hold what it gets in memory
 
+BROWSER_COOKIE = "_streamlit_xsrf"
 AWAY_SECONDS = 120  # that a session is kept for a browser whose connection was lost, as Streamlit does
 
 
 def tell_server(prefix: str) -> str:
     """JavaScript that tells Streamlit's page where its server is; without it, it tries every folder of its address."""
     return f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {json.dumps(prefix + '/')} }};"
+
+
+def browser_of(cookies: Mapping[str, str]) -> str | None:
+    """What tells this browser from others: the secret in the cookie by which Streamlit knows a foreign site's requests.
+
+    The cookie is "2|mask|secret|time", hexadecimal, the secret's bytes turned by the mask's, another mask each time.
+    Without such a cookie None: a reload then holds nothing of the visit before it.
+    """
+    try:
+        version, mask, turned, _ = cookies.get(BROWSER_COOKIE, "").strip("\"'").split("|")
+        mask, turned = bytes.fromhex(mask), bytes.fromhex(turned)
+    except ValueError:
+        return None
+    if version != "2" or len(mask) != 4 or not 16 <= len(turned) <= 64:
+        return None
+    return bytes(byte ^ mask[i % 4] for i, byte in enumerate(turned)).hex()
 
 
 def import_icons() -> None:

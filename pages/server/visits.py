@@ -1,8 +1,8 @@
 """Who is here: what a visit brought or started is released a while after its browser has gone.
 
 Streamlit ends a session lazily, so files must not wait for that. A visit is a session of a browser; it survives short
-losses of the connection. What it holds may have several holders: a reload is a new visit that takes over by the token
-in the address, and a shared link lets others hold the same thing.
+losses of the connection. A reload is a new visit, which takes over by the token in the address what the same browser
+held. A shared link lets others look at it and hold nothing: it goes when its owner has gone.
 """
 
 import secrets
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import streamlit as st
+
+from pages.server.streamlit_internals import browser_of
 
 
 @dataclass
@@ -28,13 +30,19 @@ class Visits:
     def __init__(self):
         self._away: dict[str, float | None] = {}
         self._addresses: dict[str, str] = {}
+        self._browsers: dict[str, str] = {}
         self._belongings: dict[str, Belonging] = {}
         self._lock = threading.Lock()
 
-    def arrived(self, visit: str, address: str | None = None) -> None:
-        """A visit's browser is here; from which network address, where it is not this machine's own."""
+    def arrived(self, visit: str, address: str | None = None, browser: str | None = None) -> None:
+        """A visit's browser is here; from which network address, where it is not this machine's own.
+
+        browser: what only this browser knows of itself, the same after a reload.
+        """
         with self._lock:
             self._away[visit] = None
+            if browser is not None:
+                self._browsers[visit] = browser
             if address is not None:
                 self._addresses[visit] = address
 
@@ -59,11 +67,19 @@ class Visits:
         with self._lock:
             self._belongings.setdefault(key, Belonging(release)).holders.add(visit)
 
-    def join(self, key: str, visit: str) -> None:
-        """One more holder of what is held already."""
+    def take_over(self, key: str, visit: str) -> None:
+        """One more holder, where this visit is of the same browser as one that holds it: a reload, another tab."""
         with self._lock:
-            if key in self._belongings:
-                self._belongings[key].holders.add(visit)
+            found, browser = self._belongings.get(key), self._browsers.get(visit)
+            if found is not None and browser and browser in map(self._browsers.get, found.holders):
+                found.holders.add(visit)
+
+    def end(self, key: str) -> None:
+        """Release `key` at once, whoever holds it."""
+        with self._lock:
+            found = self._belongings.pop(key, None)
+        if found is not None:
+            found.release()
 
     def drop(self, key: str, visit: str) -> None:
         """`visit` lets go of `key`, which is released at once where nobody else holds it."""
@@ -90,6 +106,7 @@ class Visits:
             for visit in gone:
                 del self._away[visit]
                 self._addresses.pop(visit, None)
+                self._browsers.pop(visit, None)
             released = []
             for key, found in list(self._belongings.items()):
                 found.holders &= self._away.keys()
@@ -112,5 +129,5 @@ def current() -> str:
 @st.cache_resource(scope="session", on_release=VISITS.left, show_spinner=False)
 def _present(visit: str) -> str:
     """Cached for as long as the browser is connected: Streamlit releases it with the connection."""
-    VISITS.arrived(visit, st.context.ip_address)
+    VISITS.arrived(visit, st.context.ip_address, browser_of(st.context.cookies))
     return visit

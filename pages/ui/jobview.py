@@ -52,9 +52,10 @@ def watch(token: str) -> None:
         else:
             rest = f", about {tables.duration(job.left)} left" if job.left is not None else ""
             st.progress(min(1.0, job.fraction), f"{job.words or 'Starting'}{rest}")
-    right.button(
-        "Cancel", key=f"cancel-{job.token}", on_click=job.stop.set, width="stretch", disabled=job.stop.is_set()
-    )
+    if registry().is_of(job, visits.current()):
+        right.button(
+            "Cancel", key=f"cancel-{job.token}", on_click=job.stop.set, width="stretch", disabled=job.stop.is_set()
+        )
 
 
 def outcome(job: Job | None) -> Any | None:

@@ -21,9 +21,11 @@ from quantlib.errors import CheckpointError, QuantlibError
 
 PREFIX = "hf://"
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
+_PART = r"[\w][\w.-]*"  # of a revision: a branch such as refs/pr/1, a tag, a commit
 _ADDRESS = re.compile(
-    rf"hf://({_NAME}/{_NAME})(?:@([\w./-]{{1,128}}?))?(?:/([\w@+ -][\w./@+ -]{{0,255}}\.gguf))?/?", re.ASCII
+    rf"hf://({_NAME}/{_NAME})(?:@({_PART}(?:/{_PART}){{0,4}}?))?(?:/([\w@+ -][\w./@+ -]{{0,255}}\.gguf))?/?", re.ASCII
 )
+MOST_TEXT = 640  # characters of an address
 PATIENCE = 20.0  # seconds that a busy server is waited for, in all
 TRIES = 4
 TIMEOUT = 20.0
@@ -43,8 +45,8 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Raises CheckpointError for what is no such address."""
-        found = _ADDRESS.fullmatch(text)
-        if not found or ".." in text:
+        found = _ADDRESS.fullmatch(text) if len(text) <= MOST_TEXT else None
+        if not found or ".." in text or "//" in text.removeprefix(PREFIX) or len(found[2] or "") > 128:
             raise CheckpointError(
                 f"{shown(text)} is no address on the hub; write hf://owner/name, hf://owner/name@revision, "
                 "or hf://owner/name/file.gguf."
@@ -56,17 +58,32 @@ class Address:
         return PREFIX + self.repository + revision + (f"/{self.file}" if self.file else "")
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On which terms the hub is asked.
+
+    public: without the token of whoever runs this process, so that only public names open. cache: where whole files are
+    kept; huggingface_hub's own folder where it is None. room(nbytes): called before a whole file is fetched; raises
+    where there is none for it.
+    """
+
+    public: bool = False
+    cache: Path | None = None
+    room: Callable[[int], None] = lambda nbytes: None
+
+
 class Repository:
     """One commit of a repository: which files it has and how large they are, as the hub lists them."""
 
-    def __init__(self, address: Address):
+    def __init__(self, address: Address, terms: Terms = Terms()):
         """Asks the hub once. Raises CheckpointError where it does not answer, or has no such repository."""
         import huggingface_hub
 
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it retries aloud; errors are told in a sentence
-        self.address, self._hub = address, huggingface_hub
+        self.address, self._hub, self._terms = address, huggingface_hub, terms
+        self._token = False if terms.public else None  # None: the one that this process has, if any
         self._endpoint = os.environ.get("HF_ENDPOINT") or None
-        api = huggingface_hub.HfApi(endpoint=self._endpoint, library_name="quantlib")
+        api = huggingface_hub.HfApi(endpoint=self._endpoint, token=self._token, library_name="quantlib")
         info = self._asked(
             lambda: api.model_info(address.repository, revision=address.revision, files_metadata=True, timeout=TIMEOUT)
         )
@@ -81,11 +98,17 @@ class Repository:
 
     def download(self, name: str) -> Path:
         """The path of a whole file in the local cache, fetched where it is not there yet."""
-        cache = os.environ.get("HF_HUB_CACHE") or None
+        cache = self._terms.cache or os.environ.get("HF_HUB_CACHE") or None
+        self._terms.room(self.sizes[name])
         return Path(
             self._asked(
                 lambda: self._hub.hf_hub_download(
-                    self.address.repository, name, revision=self.commit, endpoint=self._endpoint, cache_dir=cache
+                    self.address.repository,
+                    name,
+                    revision=self.commit,
+                    endpoint=self._endpoint,
+                    cache_dir=cache,
+                    token=self._token,
                 )
             )
         )
@@ -99,7 +122,7 @@ class Repository:
     def _headers(self) -> dict[str, str]:
         from huggingface_hub.utils import build_hf_headers
 
-        return build_hf_headers(library_name="quantlib")
+        return build_hf_headers(token=self._token, library_name="quantlib")
 
     def _range(self, name: str, start: int, stop: int) -> bytearray:
         from huggingface_hub.utils import get_session, hf_raise_for_status

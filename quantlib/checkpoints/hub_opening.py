@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, fault, shown
 from quantlib.checkpoints.gguf_file import HeaderContinues, checkpoint_of_parts, open_parts
-from quantlib.checkpoints.hub import SMALL, Address, Repository
+from quantlib.checkpoints.hub import SMALL, Address, Repository, Terms
 from quantlib.checkpoints.hub_file import HubFile
 from quantlib.checkpoints.huggingface import INDEX, checkpoint_of_shards, plain_name, shards_of_index
 from quantlib.checkpoints.safetensors_file import header_length
@@ -24,10 +24,10 @@ BESIDE = (
 START = 2**20  # bytes of a GGUF file that are fetched first; its header follows no length field
 
 
-def open_hub(source: str) -> Checkpoint:
+def open_hub(source: str, terms: Terms = Terms()) -> Checkpoint:  # noqa: B008, it is frozen
     """The checkpoint at an hf:// address. Raises CheckpointError, in one sentence, where there is none."""
     address = Address.parse(source)
-    repository = Repository(address)
+    repository = Repository(address, terms)
     name = _gguf_name(repository)
     found = _open_gguf(repository, name) if name else _open_safetensors(repository)
     return replace(found, origin=str(address))

@@ -5,7 +5,7 @@ from quantlib.fit.attention import CacheLayer, attention_of
 from quantlib.fit.memory import Need, Weighed, cache_bytes, needs, read_bytes, tokens_per_second, weigh
 from quantlib.fit.published import Machine, machine
 from quantlib.fit.shapes import KNOWN, Shape
-from quantlib.fit.sources import Subject, subject
+from quantlib.fit.sources import Subject, named_subject, subject
 
 __all__ = [
     "KNOWN",
@@ -20,6 +20,7 @@ __all__ = [
     "attention_of",
     "cache_bytes",
     "machine",
+    "named_subject",
     "needs",
     "read_bytes",
     "subject",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import log
 
 from quantlib.checkpoints import Checkpoint, gguf_view, open_checkpoint
+from quantlib.checkpoints.base import shown
 from quantlib.errors import CheckpointError
 from quantlib.fit.shapes import KNOWN, Shape
 
@@ -30,18 +31,33 @@ class Subject:
 def subject(source: str) -> Subject:
     """A checkpoint's path or address, a known model's name in any case, or a size such as 8B or 500M.
 
-    For a size the nearest known shape is taken, with more or fewer layers where it is not near. Raises
-    CheckpointError where the source is none of these, or cannot be opened.
+    Raises CheckpointError where the source is none of these, or cannot be opened.
     """
-    text = str(source).strip()
+    found = _of_text(str(source).strip())
+    if found is not None:
+        return found
+    checkpoint = open_checkpoint(source)
+    return Subject(checkpoint.source.name, checkpoint, gguf_view(checkpoint))
+
+
+def named_subject(text: str) -> Subject:
+    """A known model's name or a size, and nothing that would have to be opened: for text that a visitor types.
+
+    Raises CheckpointError for anything else.
+    """
+    found = _of_text(text.strip())
+    if found is None:
+        raise CheckpointError(f"{shown(text.strip())} is no size: write one such as 8B, 13.5B or 500M.")
+    return found
+
+
+def _of_text(text: str) -> Subject | None:
+    """By name or size; for a size the nearest known shape, with more or fewer layers where it is not near."""
     known = {name.lower(): shape for name, shape in KNOWN.items()}.get(text.lower())
     if known:
         return _of_shape(known, "")
-    size = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)\s*([MBT])", text, re.IGNORECASE)
-    if size:
-        return _of_size(float(size[1]) * UNITS[size[2].upper()], text)
-    checkpoint = open_checkpoint(source)
-    return Subject(checkpoint.source.name, checkpoint, gguf_view(checkpoint))
+    size = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*([MBT])", text, re.IGNORECASE)
+    return _of_size(float(size[1]) * UNITS[size[2].upper()], text) if size else None
 
 
 def _of_shape(shape: Shape, assumed: str) -> Subject:

@@ -194,18 +194,82 @@ def test_one_address_does_not_take_the_whole_disk(monkeypatch):
 
 def test_a_visit_that_has_gone_leaves_nothing():
     visits, released = Visits(), []
-    for visit in ("me", "you"):
-        visits.arrived(visit)
-    visits.keep("mine", lambda: released.append("mine"), "me")
-    visits.keep("shared", lambda: released.append("shared"), "me")
-    visits.join("shared", "you")
+    visits.arrived("me", browser="mine")
+    visits.keep("file", lambda: released.append("file"), "me")
     visits.left("me")
     visits.sweep(away_seconds=60)
     assert not released, "a lost connection may come back"
     visits.sweep(away_seconds=0)
-    assert released == ["mine"]
-    visits.drop("shared", "you")
-    assert released == ["mine", "shared"]
+    assert released == ["file"]
+
+
+def test_a_reload_by_the_same_browser_holds_on():
+    visits, released = Visits(), []
+    visits.arrived("before", browser="mine")
+    visits.keep("file", lambda: released.append("file"), "before")
+    visits.arrived("after", browser="mine")
+    visits.take_over("file", "after")
+    visits.left("before")
+    visits.sweep(away_seconds=0)
+    assert not released and visits.holds("file", "after")
+
+
+@pytest.mark.parametrize("browser", ["another", None, ""])
+def test_a_guest_with_a_link_holds_nothing(browser):
+    visits, released = Visits(), []
+    visits.arrived("owner", browser="mine")
+    visits.keep("file", lambda: released.append("file"), "owner")
+    visits.arrived("guest", browser=browser)
+    visits.take_over("file", "guest")
+    assert not visits.holds("file", "guest")
+    visits.left("owner")
+    visits.sweep(away_seconds=0)
+    assert released == ["file"]
+
+
+def test_two_browsers_that_say_nothing_are_not_the_same():
+    visits = Visits()
+    for visit in ("owner", "guest"):
+        visits.arrived(visit)
+    visits.keep("file", lambda: None, "owner")
+    visits.take_over("file", "guest")
+    assert not visits.holds("file", "guest")
+
+
+def test_what_its_owner_closes_is_gone_for_all():
+    visits, released = Visits(), []
+    for visit in ("owner", "other tab"):
+        visits.arrived(visit, browser="mine")
+    visits.keep("file", lambda: released.append("file"), "owner")
+    visits.take_over("file", "other tab")
+    visits.end("file")
+    assert released == ["file"] and not visits.holds("file", "other tab")
+
+
+def test_only_the_visit_of_a_job_may_cancel_it():
+    registry, go = Registry(Limits()), threading.Event()
+    for visit, browser in (("me", "mine"), ("after a reload", "mine"), ("guest", "another")):
+        VISITS.arrived(visit, browser=browser)
+    made = registry.submit(job(lambda j: go.wait(30)))
+    for visit in ("after a reload", "guest"):
+        assert registry.attach(visit, made.token) is made  # a link shows it
+    assert [registry.is_of(made, visit) for visit in ("me", "after a reload", "guest")] == [True, True, False]
+    go.set()
+
+
+class Panic(BaseException):
+    """What a library of another language raises: no Exception."""
+
+
+@pytest.mark.parametrize("error", [Panic("range end index 9"), SystemExit(3), RuntimeError("inside"), MemoryError()])
+def test_a_job_that_ends_in_anything_but_success_says_so(error):
+    def work(j):
+        raise error
+
+    made = Registry(Limits()).submit(job(work))
+    wait_for(made)
+    assert made.error and made.error.endswith(".") and made.result is None
+    assert "inside" not in made.error and "range end" not in made.error
 
 
 def job(work, visit="me", **more) -> Job:

@@ -191,7 +191,28 @@ def test_connections_that_do_nothing_are_closed(cycle, upgraded, unsent, closed)
 
 def test_each_of_these_has_its_line_in_the_guide():
     guide = (ROOT / "docs" / "upgrading.md").read_text("utf-8")
-    for what in ("BACKEND_BASE_URL", "_session_storage", "ws_max_size", "protocol.cycle", "create_server", "emojis"):
+    for what in (
+        "BACKEND_BASE_URL",
+        "_session_storage",
+        "ws_max_size",
+        "protocol.cycle",
+        "create_server",
+        "emojis",
+        "_streamlit_xsrf",
+    ):
         assert what in guide
     for path in re.findall(r"`((?:pages|tests)/[\w/]+\.py)`|(tests/[\w/]+\.py)", guide):
         assert (ROOT / next(filter(None, path))).exists(), path
+
+
+def test_a_browser_is_told_by_its_cookie():
+    """Another mask each time, the same secret; nothing where the cookie is missing or odd."""
+    from streamlit.web.server.starlette import starlette_app_utils as streamlit_own
+
+    secret = bytes(range(16))
+    cookies = [{streamlit_internals.BROWSER_COOKIE: streamlit_own.generate_xsrf_token_string(secret)} for _ in range(2)]
+    assert cookies[0] != cookies[1]
+    assert [streamlit_internals.browser_of(cookie) for cookie in cookies] == [secret.hex()] * 2
+    for odd in ("", "2|", "2|00|00|0", "1|aabbccdd|" + "00" * 16 + "|1", "2|xx|yy|1", "2|aabbccdd||1"):
+        assert streamlit_internals.browser_of({streamlit_internals.BROWSER_COOKIE: odd}) is None
+    assert streamlit_internals.browser_of({}) is None

@@ -3,7 +3,8 @@
 import pytest
 
 import quantlib as ql
-from quantlib.fit import KNOWN, subject
+from quantlib.errors import CheckpointError
+from quantlib.fit import KNOWN, named_subject, subject
 from quantlib.fit.published import LLAMA_3_8B, LLAMA_3_8B_BPW
 from quantlib.recipes import RECIPES
 
@@ -65,3 +66,15 @@ def test_what_is_no_model_gets_a_sentence(size):
 def test_a_shape_holds_no_weights():
     with pytest.raises(ql.CheckpointError, match="Only the shape"):
         next(iter(KNOWN["Llama-3-8B"].checkpoint())).raw(0, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/etc/passwd", "../..", "/", "hf://owner/name", "https://host/x", "assets/demo_model", "", "8", "x" * 5000, "٨B"],
+)
+def test_text_that_a_visitor_types_opens_nothing(text, monkeypatch):
+    """A name or a size, or a sentence; no file is looked for, and none is named."""
+    monkeypatch.setattr("quantlib.fit.sources.open_checkpoint", lambda source: pytest.fail(f"{source} was opened"))
+    with pytest.raises(CheckpointError, match="is no size: write one such as 8B") as caught:
+        named_subject(text)
+    assert len(str(caught.value)) < 200

@@ -23,6 +23,7 @@ class Hub:
     gated: set[str] = field(default_factory=set)
     sent: dict[str, int] = field(default_factory=dict)  # bytes by file name
     listed: dict[str, int] = field(default_factory=dict)  # sizes that it lies about
+    authorizations: list[str] = field(default_factory=list)  # what each request said of who asks
     url: str = ""
 
 
@@ -37,6 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: bool) -> None:
         hub: Hub = self.server.hub
+        hub.authorizations.append(self.headers.get("Authorization", ""))
         if hub.failing:
             status, headers = hub.failing.pop(0)
             return self.refuse(status, headers)

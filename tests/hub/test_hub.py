@@ -16,7 +16,9 @@ from hub_server import COMMIT, Hub, serving
 import quantlib as ql
 from quantlib import inspection
 from quantlib.checkpoints import gguf_view
-from quantlib.checkpoints.hub import Address
+from quantlib.checkpoints.hub import Address, Terms
+from quantlib.checkpoints.hub_opening import open_hub
+from quantlib.errors import JobError
 
 WEIGHTS = "model.safetensors"
 TENSOR = "model.layers.2.mlp.down_proj.weight"
@@ -64,7 +66,14 @@ def test_addresses(text, parts):
     assert str(address) == text
 
 
-@pytest.mark.parametrize("text", ["hf://", "hf://a", "hf://a/b/../c.gguf", "hf://a/b@", "hf:///b", "hf://a/b?x=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://", "hf://a", "hf://a/b/../c.gguf", "hf://a/b@", "hf:///b", "hf://a/b?x=1", "hf://a/b@//host/x", "hf://a/b@/x",
+        "hf://a/b@x//y", "hf://a/b@../x", "hf://a/b//x.gguf", "hf://a/b%2fc", "hf://a/b\n", "hf://user@host/b",
+        "hf://a/b@" + "x" * 200, "hf://a/b@" + "x/" * 400 + "x", "hf://а/b",
+    ],
+)  # fmt: skip
 def test_wrong_addresses(text):
     assert "is no address on the hub" in refused(text)
 
@@ -188,3 +197,31 @@ def test_the_command_line_opens_it(hub, tmp_path):
     document = json.loads(done.stdout)
     assert document["source"] == "hf://owner/demo_model"
     assert document["tensor"]["not finite"] == 0
+
+
+def test_on_public_terms_no_token_is_sent(hub, tmp_path, monkeypatch):
+    """A server opens for its visitors what everybody may open, whatever its operator may."""
+    monkeypatch.setenv("HF_TOKEN", "hf_the_operators_own")
+    with ql.open_checkpoint("hf://owner/demo_model"):
+        assert any("hf_the_operators_own" in said for said in hub.authorizations)
+    hub.authorizations.clear()
+    terms = Terms(public=True, cache=tmp_path / "own")
+    with open_hub("hf://owner/demo_model", terms) as remote:
+        remote.tensors[TENSOR].rows(3, 9)
+    assert hub.authorizations and not any("hf_the_operators_own" in said for said in hub.authorizations)
+    assert (tmp_path / "own").is_dir()  # what is fetched lies where the terms say
+
+
+def test_whole_files_ask_for_room_first(hub, demo_model, tmp_path):
+    asked = []
+
+    def room(nbytes: int) -> None:
+        asked.append(nbytes)
+        if nbytes > 1_000_000:
+            raise JobError("The server has no room for it.")
+
+    with open_hub("hf://owner/demo_model", Terms(cache=tmp_path, room=room)) as remote:
+        assert asked and max(asked) < 1_000_000
+        with pytest.raises(JobError, match="no room"):
+            remote.files[0].download()
+    assert max(asked) == (demo_model / WEIGHTS).stat().st_size
