@@ -20,7 +20,8 @@ DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F8_
 @cache
 def cases() -> dict[str, dict]:
     """By the model's name: its files and weights, and what the converter made of it."""
-    return json.loads(gzip.decompress((GOLDEN / "cases.json.gz").read_bytes()))
+    files = (GOLDEN / name for name in ("cases.json.gz", "odd.json.gz"))
+    return {name: case for file in files for name, case in json.loads(gzip.decompress(file.read_bytes())).items()}
 
 
 def weights(spec: dict) -> dict[str, np.ndarray]:

@@ -22,13 +22,15 @@ LISTED = 4096  # entries of a list in config.json
 class Setting:
     """A value of config.json: its names there, the first that is there decides, and what it may be.
 
-    kind: "int" and "float" have bounds; "list" is one of strings, booleans or numbers within them, "object" anything.
+    kind: "int" and "float" have bounds; "numbers" is a list of them, "words" one of strings, "object" anything.
+    each_layer: the list must have an entry for each layer; one number stands for all of them.
     """
 
     keys: tuple[str, ...]
     low: float = 0
     high: float = MAX_COUNT
-    kind: Literal["int", "float", "bool", "str", "list", "object"] = "int"
+    kind: Literal["int", "float", "bool", "str", "numbers", "words", "object"] = "int"
+    each_layer: bool = False
 
 
 def number(*keys: str, low: float = -1e12, high: float = 1e12) -> Setting:
@@ -51,9 +53,14 @@ def text(*keys: str) -> Setting:
     return Setting(keys, kind="str")
 
 
-def listed(*keys: str, low: float = -1e12, high: float = 1e12) -> Setting:
-    """Words, booleans or numbers."""
-    return Setting(keys, low, high, "list")
+def listed(*keys: str, low: float = -1e12, high: float = 1e12, each_layer: bool = False) -> Setting:
+    """A list of numbers."""
+    return Setting(keys, low, high, "numbers", each_layer)
+
+
+def words(*keys: str, each_layer: bool = False) -> Setting:
+    """A list of words."""
+    return Setting(keys, kind="words", each_layer=each_layer)
 
 
 COMMON = {
@@ -75,7 +82,7 @@ COMMON = {
     "expert_groups_used": count("topk_group", high=MAX_EXPERTS),
     "scoring": text("scoring_func", "score_function", "score_func"),
     "window": count("sliding_window"),
-    "layer_types": listed("layer_types"),
+    "layer_types": words("layer_types", each_layer=True),
     "tied": flag("tie_word_embeddings"),
     "attention_cap": number("attn_logit_softcapping", low=0.0, high=1e6),
     "final_cap": number("final_logit_softcapping", low=0.0, high=1e6),

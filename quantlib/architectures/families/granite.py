@@ -49,7 +49,7 @@ GRANITE = replace(
     title="Granite",
     model_type="granite",
     classes=("GraniteForCausalLM",),
-    defaults=usual(32, 4096, 32, 11_008, 32_000, 2048, kv_heads=32),
+    defaults={**usual(32, 4096, 32, 11_008, 32_000, 2048, kv_heads=32), **dict.fromkeys(MULTIPLIERS, 1.0)},
     settings=MULTIPLIERS,
     keys=KEYS,
     tokenizer=TOKENIZER,
@@ -138,7 +138,7 @@ GRANITE_HYBRID = replace(
         "expand": count("mamba_expand", low=1, high=64),
     },
     defaults={
-        **GRANITE.defaults,
+        **usual(32, 4096, 32, 11_008, 32_000, 2048, kv_heads=32),
         "experts_used": None, "shared": 1024, "kernel": 4, "state": 256, "ssm_groups": 1, "ssm_heads": 128, "expand": 2,
     },
     sizes=lambda config: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantlib.architectures.changes import permuted
-from quantlib.architectures.config import Config, Setting, count
+from quantlib.architectures.config import Config, Setting, count, words
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Layers, Tokenizer, Weight
 from quantlib.architectures.families.mamba import mixer, mixer_sizes
 from quantlib.architectures.parts import EPSILON, SIZES, VOCAB_SIZE, on
@@ -66,8 +66,8 @@ NEMOTRON_H = Architecture(
         "ssm_heads": 128, "ssm_head": 64,
     },
     settings={
-        "pattern": Setting(("hybrid_override_pattern",), kind="str"),
-        "listed": Setting(("layers_block_type",), kind="list"),
+        "pattern": Setting(("hybrid_override_pattern",), kind="str", each_layer=True),
+        "listed": words("layers_block_type", each_layer=True),
         "head_dim": count("head_dim", "attention_head_dim", low=2, high=2**16),
         "kernel": count("conv_kernel", low=1, high=64),
         "state": count("ssm_state_size", low=1, high=2**16),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from quantlib.architectures import Architecture, Config
@@ -29,6 +29,7 @@ def read_config(
     for name, default in architecture.defaults.items():
         if found[name] is None:
             found[name] = default(found) if callable(default) else default
+    _check_each_layer(path, settings, found)
     for name, pattern in architecture.counted.items() if names is not None else ():
         numbers = {match[1] for tensor in names if (match := re.search(pattern, tensor, re.ASCII))}
         found[name] = len(numbers) or None
@@ -65,24 +66,36 @@ def _read(fields: Fields, key: str, setting: Setting) -> object:
             return fields.str(key, limit=4096)
         case "object":
             return fields.object(key) or None
+        case "words":
+            return _listed(fields, key, lambda value: isinstance(value, str), "words")
+        case _ if setting.each_layer and type(fields.values.get(key)) in (int, float):
+            return fields.float(key, setting.low, setting.high)
         case _:
-            return _listed(fields, key, setting)
+            what = f"numbers from {setting.low:g} to {setting.high:g}"
+            return _listed(fields, key, lambda v: type(v) in (int, float) and setting.low <= v <= setting.high, what)
 
 
-def _listed(fields: Fields, key: str, setting: Setting) -> tuple[object, ...] | None:
+def _listed(fields: Fields, key: str, fits: Callable[[object], bool], what: str) -> tuple[object, ...] | None:
     if fields.values.get(key) is None:
         return None
     values = fields.list(key)
-    known = (
-        isinstance(v, bool | str) or (type(v) in (int, float) and setting.low <= v <= setting.high) for v in values
-    )
-    if len(values) > LISTED or not all(known):
-        raise fault(
-            fields.path,
-            f"has a {shown(key)} that is not a list of at most {LISTED:,} words or numbers from {setting.low:g} to "
-            f"{setting.high:g}.",
-        )
+    if len(values) > LISTED or not all(fits(value) for value in values):
+        raise fault(fields.path, f"has a {shown(key)} that is not a list of at most {LISTED:,} {what}.")
     return tuple(values)
+
+
+def _check_each_layer(path: Path, settings: Mapping[str, Setting], found: dict[str, object]) -> None:
+    """One number stands for all layers; a list has one entry for each."""
+    for name, setting in settings.items():
+        value = found[name]
+        if not setting.each_layer or value is None:
+            continue
+        if isinstance(value, float):
+            found[name] = (value,) * found["layers"]
+        elif len(value) < found["layers"]:
+            raise fault(
+                path, f"has {found['layers']:,} layers, and a {shown(setting.keys[0])} of {len(value):,} entries."
+            )
 
 
 def _check_assumed(path: Path, fields: Fields, architecture: Architecture) -> None:
