@@ -14,7 +14,7 @@ from quantlib.tables import architectures_in_words
 ROOT = Path(__file__).parents[1]
 FREE = {"errors"}  # imported by all
 LAYERS = [  # a module may import its own layer's package and the layers before it
-    {"numba_runtime"},
+    {"numba_runtime", "destinations"},
     {"formats", "architectures"},
     {"loss_kernel"},
     {"metrics"},
@@ -27,6 +27,7 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"figures", "cli", "__main__", "__init__"},
 ]
 OUTSIDE = {
+    "destinations": set(),
     "numba_runtime": {"numba", "llvmlite"},
     "formats": {"numpy", "ml_dtypes", "gguf"},
     "architectures": {"numpy"},

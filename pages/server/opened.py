@@ -19,6 +19,7 @@ from pages.server.visits import VISITS
 from quantlib import tables
 from quantlib.checkpoints.hub import Terms
 from quantlib.checkpoints.hub_opening import open_hub
+from quantlib.destinations import portable
 from quantlib.errors import CheckpointError, JobError
 
 HUB = "hf://"
@@ -44,7 +45,7 @@ class Opened:
     def stem(self) -> str:
         """What a file made from it is called, before the recipe."""
         plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(self.source).name)
-        return plain.removesuffix(".gguf").removesuffix(".safetensors").strip(".-")[:80] or "model"
+        return portable(plain.removesuffix(".gguf").removesuffix(".safetensors").strip(".-"))
 
 
 class Shelf:

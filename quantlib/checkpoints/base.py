@@ -254,6 +254,18 @@ class Checkpoint:
         """Which files it is read from: path, size and time of change of each, as they were when it was opened."""
         return tuple((str(file.path.resolve()), *file.stamp) for file in self.files)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files on this machine that hold its tensors."""
+        return () if self.origin else tuple(file.path for file in self.files)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine that its configuration and its tokenizer lie in, if it has any."""
+        if self.origin or self.kind != "huggingface":
+            return None
+        return self.source if self.source.is_dir() else self.source.parent
+
     def value(self, key: str, default: object = None) -> object:
         """The plain value of a metadata key."""
         found = self.metadata.get(key, default)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.gguf_writer import write_gguf
+from quantlib.destinations import IMATRIX, Destination, destination
 from quantlib.errors import CheckpointError
 
 MAX_BYTES = 2**31
@@ -69,13 +68,13 @@ class ImportanceSums:
         return ImportanceMatrix(source, means, self.datasets, self.chunks)
 
 
-def write_imatrix(sums: ImportanceSums, path: str | Path) -> None:
+def write_imatrix(sums: ImportanceSums, out: str | Path | Destination) -> None:
     """Write an importance matrix file in llama-imatrix's GGUF form, byte for byte as it does.
 
-    The file is written beside its final name and renamed. Raises CheckpointError where it cannot be written.
+    The file is written beside its final name and renamed. Raises JobError where it cannot be written, or would replace
+    a file that is no importance matrix.
     Source: IMatrixCollector::save_imatrix() in llama.cpp's tools/imatrix.
     """
-    path = Path(path)
     metadata = {
         "general.type": MetadataValue("string", "imatrix"),
         "imatrix.datasets": MetadataValue("array[string]", sums.datasets),
@@ -87,18 +86,9 @@ def write_imatrix(sums: ImportanceSums, path: str | Path) -> None:
         total, count = sums.sums[name], sums.counts[name].reshape(-1, 1)
         tensors += [((name + SUMS, total.shape, "FP32"), [total.astype("<f4")])]
         tensors += [((name + COUNTS, count.shape, "FP32"), [count.astype("<f4")])]
-    partial = None
-    try:
-        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".partial", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            write_gguf(file, metadata, tensors)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        if partial is not None and os.path.exists(partial):
-            os.unlink(partial)
+    place = out if isinstance(out, Destination) else destination(out, IMATRIX)
+    with place.replacing() as file:
+        write_gguf(file, metadata, tensors)
 
 
 def read_imatrix(path: str | Path) -> ImportanceMatrix:

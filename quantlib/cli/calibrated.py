@@ -24,7 +24,7 @@ def run(options, overrides: Overrides) -> int:
     with ql.open_checkpoint(options.source) as checkpoint:
         done = write_gptq(
             checkpoint, options.out, text, options.recipe, options.pure, overrides,
-            dataset=options.text.name, progress=show,
+            dataset=options.text.name, progress=show, reads=(options.text,), overwrite=options.overwrite,
         )  # fmt: skip
     if options.json:
         return print_json({

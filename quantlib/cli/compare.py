@@ -6,7 +6,17 @@ from pathlib import Path
 
 import quantlib as ql
 from quantlib import tables
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line
+from quantlib.cli.shared import (
+    SOURCE_HELP,
+    command,
+    files_named,
+    positive,
+    print_json,
+    progress_line,
+    replaces,
+    saved_as,
+)
+from quantlib.destinations import MADE_BY, Destination
 
 
 def add(commands) -> None:
@@ -31,6 +41,7 @@ def add(commands) -> None:
     )
     compare.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     compare.add_argument("--out", type=Path, metavar="NAME", help="save NAME.json and NAME.md too")
+    replaces(compare)
 
 
 def _bits(text: str) -> tuple[int, ...]:
@@ -50,9 +61,11 @@ def run(options) -> int:
     )
     show = progress_line("comparing")
     with ql.open_checkpoint(options.model) as checkpoint:
+        reads = (*checkpoint.paths, *files_named(*(options.text or ()), *(options.evaluate or ())))
+        saved = saved_as(options.out, (".json", ".md"), options, reads)
         found = contest(checkpoint, calibration, texts, options.bits, options.group, options.context, show)
-    if options.out:
-        _save(options.out, found)
+    if saved:
+        _save(*saved, found)
     if options.json:
         return print_json(found.document())
     print(tables.as_markdown(tables.methods(found)) if options.markdown else tables.as_text(tables.methods(found)))
@@ -60,13 +73,9 @@ def run(options) -> int:
     return 0
 
 
-def _save(out: Path, found) -> None:
-    try:
-        out.with_suffix(".json").write_text(json.dumps(found.document(), indent=1) + "\n", encoding="utf-8")
-        text = f"{tables.as_markdown(tables.methods(found))}\n\n{_caption(found)}\n"
-        out.with_suffix(".md").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ql.QuantlibError(f"{out} cannot be written: {error.strerror or error}.") from None
+def _save(document: Destination, table: Destination, found) -> None:
+    document.write_text(json.dumps({"made_by": MADE_BY} | found.document(), indent=1) + "\n")
+    table.write_text(f"{tables.as_markdown(tables.methods(found))}\n\n{_caption(found)}\n")
 
 
 def _caption(found) -> str:

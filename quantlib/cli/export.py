@@ -8,6 +8,7 @@ from time import monotonic
 import quantlib as ql
 from quantlib import tables
 from quantlib.cli.shared import command, listing, positive, print_json, progress_line, read_text
+from quantlib.destinations import new_name
 from quantlib.exports import CALIBRATED, SCHEMES
 
 
@@ -34,6 +35,7 @@ def run(options) -> int:
     from quantlib.exports import export
 
     scheme, started = SCHEMES[options.scheme], monotonic()
+    new_name(options.out)
     with ql.open_checkpoint(options.source) as checkpoint:
         prepared = _prepared(checkpoint, scheme, options) if scheme in CALIBRATED else None
         line = progress_line(f"writing {options.out}")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import quantlib as ql
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line, read_text
+from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line, read_text, replaces
+from quantlib.destinations import IMATRIX, destination
 
 
 def add(commands) -> None:
@@ -15,6 +16,7 @@ def add(commands) -> None:
         "--context", type=positive, default=512, metavar="N", help="tokens a window, default %(default)s"
     )
     collect.add_argument("--process-output", action="store_true", help="collect for the output matrix too")
+    replaces(collect)
 
 
 def run(options) -> int:
@@ -22,6 +24,8 @@ def run(options) -> int:
     from quantlib.lm import Tokenizer, imatrix, load
 
     with ql.open_checkpoint(options.model) as checkpoint:
+        reads = (*checkpoint.paths, options.text)
+        out = destination(options.out, IMATRIX, reads, checkpoint.folder, options.overwrite)
         tokenizer = Tokenizer.of(checkpoint)
         tokens = tokenizer.encode(read_text(options.text))
         sums = imatrix(
@@ -33,7 +37,7 @@ def run(options) -> int:
             str(options.text),
             progress_line("collecting"),
         )
-    write_imatrix(sums, options.out)
+    write_imatrix(sums, out)
     document = {
         "out": str(options.out),
         "entries": len(sums.sums),

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import quantlib as ql
 from quantlib import inspection, tables
-from quantlib.cli.reports import report_path, write_report
-from quantlib.cli.shared import SOURCE_HELP, command, print_json
+from quantlib.cli.reports import report_of, report_path, write_report
+from quantlib.cli.shared import SOURCE_HELP, command, files_named, print_json, replaces
+from quantlib.destinations import Destination
 
 
 def add(commands) -> None:
@@ -20,18 +21,21 @@ def add(commands) -> None:
     inspect.add_argument(
         "--report", type=report_path, metavar="FILE", help="write the table to a .html, .csv or .json file, too"
     )
+    replaces(inspect)
 
 
 def run(options) -> int:
     with ql.open_checkpoint(options.source) as checkpoint:
+        reads = (*checkpoint.paths, *files_named(options.against))
+        report = report_of(options, reads, checkpoint.folder)
         if options.against:
-            return _compare(checkpoint, options)
+            return _compare(checkpoint, options, report)
         if options.tensor:
-            return _one(checkpoint, options)
-        return _list(checkpoint, options)
+            return _one(checkpoint, options, report)
+        return _list(checkpoint, options, report)
 
 
-def _list(checkpoint: ql.Checkpoint, options) -> int:
+def _list(checkpoint: ql.Checkpoint, options, report: Destination | None) -> int:
     """All tensors, with statistics on request."""
     about = tables.checkpoint(checkpoint)
     rows = (
@@ -39,9 +43,9 @@ def _list(checkpoint: ql.Checkpoint, options) -> int:
         if options.statistics
         else tables.tensors(checkpoint)
     )
-    if options.report:
+    if report:
         facts = [(key, str(about[key])) for key in ("source", "kind", "architecture", "weights", "nbytes", "bpw")]
-        write_report(options.report, "What the checkpoint holds", facts, rows, bar="nbytes")
+        write_report(report, "What the checkpoint holds", facts, rows, bar="nbytes")
     if options.json:
         return print_json(about | {"tensors": rows})
     print(tables.as_text([{"": k, "value": v} for k, v in about.items()]))
@@ -50,31 +54,32 @@ def _list(checkpoint: ql.Checkpoint, options) -> int:
     return 0
 
 
-def _one(checkpoint: ql.Checkpoint, options) -> int:
+def _one(checkpoint: ql.Checkpoint, options, report: Destination | None) -> int:
     """One tensor's statistics."""
     row = tables.statistics(inspection.statistics(_named(checkpoint, options.tensor)))
-    if options.report:
-        write_report(options.report, options.tensor, [("source", str(checkpoint.source))], [row])
+    if report:
+        write_report(report, options.tensor, [("source", str(checkpoint.source))], [row])
     if options.json:
         return print_json(tables.checkpoint(checkpoint) | {"tensors": tables.tensors(checkpoint), "tensor": row})
     print(tables.as_text([{"": k, "value": v} for k, v in row.items()]))
     return 0
 
 
-def _compare(checkpoint: ql.Checkpoint, options) -> int:
+def _compare(checkpoint: ql.Checkpoint, options, report: Destination | None) -> int:
     """The checkpoint against another one."""
     with ql.open_checkpoint(options.against) as other:
+        report_of(options, other.paths, other.folder)  # the other's files stay, too
         found = list(inspection.comparisons(checkpoint, other))
         total = tables.loss(inspection.total_loss(found))
         nbytes = checkpoint.nbytes, other.nbytes
     rows = [tables.comparison(row) for row in found]
-    if options.report:
+    if report:
         facts = [
             ("first", f"{checkpoint.source}, {tables.size(nbytes[0])}"),
             ("other", f"{other.source}, {tables.size(nbytes[1])}"),
             *((what, "–" if value is None else f"{value:.6g}") for what, value in total.items()),
         ]
-        write_report(options.report, "Two checkpoints compared", facts, rows, bar="relative")
+        write_report(report, "Two checkpoints compared", facts, rows, bar="relative")
     if options.json:
         sides = {"source": str(checkpoint.source), "other": str(other.source)}
         sizes = {"nbytes": nbytes[0], "other nbytes": nbytes[1]}

@@ -1,13 +1,23 @@
 """perplexity: how well a model reads a text, alone, against a baseline, or under many recipes."""
 
-import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 import quantlib as ql
 from quantlib import tables
-from quantlib.cli.shared import SOURCE_HELP, as_stored, command, positive, print_json, progress_line
+from quantlib.cli.shared import (
+    SOURCE_HELP,
+    as_stored,
+    command,
+    files_named,
+    positive,
+    print_json,
+    progress_line,
+    replaces,
+    saved_as,
+)
+from quantlib.destinations import MADE_BY, Destination
 
 WORST = 5
 SWEPT = ("recipe", "weighted", "nbytes", "bpw", "seconds")
@@ -54,6 +64,7 @@ def add(commands) -> None:
         metavar="NAME",
         help="save the sweep as NAME.json, NAME.csv and NAME.svg, or the sensitivity as the first two",
     )
+    replaces(measure)
 
 
 def run(options) -> int:
@@ -133,15 +144,15 @@ def _sweep(options, texts) -> int:
     from quantlib.lm import sweep
 
     with ql.open_checkpoint(options.model) as checkpoint:
-        names = _names(options.sweep)
+        names, saved = _names(options.sweep), _saved(options, checkpoint, (".json", ".csv", ".svg"))
         matrix = _matrix(options, checkpoint, names)
         found = sweep(checkpoint, texts, names, options.context, matrix, options.both, progress_line("sweep"))
     rows = [{n: getattr(m, n) for n in SWEPT} | {n: getattr(m.total, n) for n in FIGURES} for m in found.measured]
     best = found.frontier()
     for row, m in zip(rows, found.measured, strict=True):
         row["frontier"] = m in best
-    if options.out:
-        _save(options.out, found.document(), rows, frontier_svg(found))
+    if saved:
+        _save(saved, found.document(), rows, frontier_svg(found))
     if options.json:
         return print_json(found.document())
     columns = ("bpw", "perplexity", "difference", "difference_stderr", "kl", "changed_top", "frontier")
@@ -167,12 +178,13 @@ def _sensitivity(options, texts) -> int:
 
     matrix = read_imatrix(options.imatrix) if options.imatrix else None
     with ql.open_checkpoint(options.model) as checkpoint:
+        saved = _saved(options, checkpoint, (".json", ".csv"))
         show = progress_line("sensitivity")
         found = sensitivity(checkpoint, texts, options.sensitivity, options.by, options.context, matrix, show)
     columns = ("part", "weights", "kl", "kl_stderr", "changed_top", "difference", "difference_stderr")
     rows = [{c: getattr(p, c) for c in columns} for p in found.parts]
-    if options.out:
-        _save(options.out, found.document(), rows)
+    if saved:
+        _save(saved, found.document(), rows)
     if options.json:
         return print_json(found.document())
     print(tables.as_text(sorted(rows, key=lambda row: -row["kl"])))
@@ -194,14 +206,12 @@ def _matrix(options, checkpoint, names):
     return imatrix(load(checkpoint), tokens, options.context, tokenizer.bos).matrix(CALIBRATION.name)
 
 
-def _save(out: Path, document: dict, rows: list[dict], svg: str = "") -> None:
-    try:
-        out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        if svg:
-            out.with_suffix(".svg").write_text(svg + "\n", encoding="utf-8")
-        with open(out.with_suffix(".csv"), "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise ql.QuantlibError(f"{out} cannot be written: {error.strerror or error}.") from None
+def _saved(options, checkpoint: ql.Checkpoint, endings: tuple[str, ...]) -> list[Destination]:
+    reads = (*checkpoint.paths, *files_named(*(options.text or ()), options.imatrix))
+    return saved_as(options.out, endings, options, reads)
+
+
+def _save(saved: list[Destination], document: dict, rows: list[dict], svg: str = "") -> None:
+    texts = (json.dumps({"made_by": MADE_BY} | document, indent=1), tables.as_csv(rows).rstrip("\n"), svg)
+    for out, text in zip(saved, texts, strict=False):
+        out.write_text(text + "\n")

@@ -1,6 +1,7 @@
 """quantize: a checkpoint to a GGUF file."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -15,8 +16,9 @@ from quantlib.checkpoints import modelfile
 from quantlib.cli import calibrated
 from quantlib.cli.memory import keep_freed_memory
 from quantlib.cli.progress import progress_of
-from quantlib.cli.reports import report_path, write_report
-from quantlib.cli.shared import SOURCE_HELP, command, listing, positive, print_json, write_text
+from quantlib.cli.reports import report_of, report_path, write_report
+from quantlib.cli.shared import SOURCE_HELP, command, listing, positive, print_json, replaces
+from quantlib.destinations import Destination, check_distinct
 from quantlib.jobs.pool import scheduler_pool
 from quantlib.jobs.running import check_target
 from quantlib.recipes import RECIPES, Overrides, TensorRule
@@ -26,7 +28,10 @@ from quantlib.recipes.budget import PREFIX, parse_budget
 def add(commands) -> None:
     quantize = command(commands, "quantize", run, "quantize a checkpoint to a GGUF file")
     quantize.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
-    quantize.add_argument("out", metavar="OUT.gguf", type=Path, help="the file to write")
+    quantize.add_argument(
+        "out", metavar="OUT.gguf", type=Path,
+        help="the file to write; it is read back and verified, so a pipe or standard output (-) is refused",
+    )  # fmt: skip
     quantize.add_argument(
         "--recipe", default="Q4_K_M", type=_recipe, metavar="RECIPE",
         help="a name (below), a budget such as auto:4.5bpw or auto:6GB, or a TOML file; default: %(default)s",
@@ -57,6 +62,7 @@ def add(commands) -> None:
         "--report", type=report_path, metavar="FILE", help="write each tensor's error to a .html, .csv or .json file"
     )
     quantize.add_argument("--modelfile", action="store_true", help="write a Modelfile for Ollama beside OUT.gguf")
+    replaces(quantize)
     quantize.add_argument("--json-progress", action="store_true", help="a line of JSON a second on standard error")
     quantize.epilog = listing("recipes", {r.name: r.summary for r in RECIPES.values()})
 
@@ -92,23 +98,26 @@ def run(options) -> int:
             print(f"quantlib: note: {warning}", file=sys.stderr)
         if options.dry_run:
             return _show_plan(plan, options)
-        beside = _modelfile_path(options)
+        report, beside = _others(plan, options)
         keep_freed_memory()
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         with _executor(options) as executor, progress_of(options.json_progress) as progress:
-            result = ql.run(plan, options.out, progress, stop.is_set, executor)
+            result = ql.run(plan, options.out, progress, stop.is_set, executor, options.overwrite)
         if beside:
-            write_text(beside, modelfile(plan.metadata, options.out.name))
-    return _show_result(plan, result, options)
+            beside.write_text(modelfile(plan.metadata, options.out.name))
+    return _show_result(plan, result, report, options)
 
 
-def _modelfile_path(options) -> Path | None:
-    """Where the Modelfile goes, None where none is wanted; refused before the run where one is there already."""
-    path = options.out.with_name("Modelfile") if options.modelfile else None
-    if path and path.exists():
-        raise ql.QuantlibError(f"{path} is there already: move it away, or leave out --modelfile.")
-    return path
+def _others(plan: ql.Plan, options) -> tuple[Destination | None, Destination | None]:
+    """Where the report and the Modelfile go, None where they are not wanted; checked before the run."""
+    check_target(plan, options.out, options.overwrite)
+    report = report_of(options, plan.reads, plan.checkpoint.folder)
+    beside = Destination(options.out.with_name("Modelfile")) if options.modelfile else None
+    check_distinct([options.out, *(other.path for other in (report, beside) if other)])
+    if beside and os.path.lexists(beside.path):
+        raise ql.QuantlibError(f"{beside.path} is there already: move it away, or leave out --modelfile.")
+    return report, beside
 
 
 def _executor(options) -> AbstractContextManager[Executor | None]:
@@ -119,8 +128,8 @@ def _executor(options) -> AbstractContextManager[Executor | None]:
 
 def _show_plan(plan: ql.Plan, options) -> int:
     try:
-        check_target(plan, options.out)
-    except ql.JobError as error:
+        _others(plan, options)
+    except ql.QuantlibError as error:
         print(f"quantlib: note: {error}", file=sys.stderr)
     if options.json:
         return print_json(tables.plan(plan))
@@ -134,12 +143,12 @@ def _show_plan(plan: ql.Plan, options) -> int:
     return 0
 
 
-def _show_result(plan: ql.Plan, result: ql.RunResult, options) -> int:
+def _show_result(plan: ql.Plan, result: ql.RunResult, report: Destination | None, options) -> int:
     document = tables.plan(plan) | tables.result(result)
     size = f"{tables.size(result.nbytes)}, {plan.bpw:.2f} bpw"
-    if options.report:
+    if report:
         facts = [("file", f"{result.path}, {size}"), ("recipe", plan.recipe.name), ("from", str(options.source))]
-        write_report(options.report, "What quantizing lost", facts, document["tensors"], bar="relative")
+        write_report(report, "What quantizing lost", facts, document["tensors"], bar="relative")
     if options.json:
         return print_json(document)
     columns = ["name", "source", "target", "nbytes", "rmse", "relative", "sqnr", "largest_error", "cosine"]

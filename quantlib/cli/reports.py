@@ -2,11 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import quantlib as ql
 from quantlib import tables
+from quantlib.destinations import MADE_BY, TABLES, Destination, destination
 from quantlib.figures.report import html_report
 
 ENDINGS = (".html", ".csv", ".json")
@@ -19,18 +19,22 @@ def report_path(text: str) -> Path:
     return Path(text)
 
 
+def report_of(options, reads: Iterable[Path], folder: Path | None = None) -> Destination | None:
+    """Where --report goes, checked before the work begins; None where none is wanted."""
+    path = options.report
+    return path and destination(path, TABLES[path.suffix.lower()], reads, folder, options.overwrite)
+
+
 def write_report(
-    path: Path, title: str, facts: Sequence[tuple[str, str]], rows: list[dict], bar: str | None = None
+    out: Destination, title: str, facts: Sequence[tuple[str, str]], rows: list[dict], bar: str | None = None
 ) -> None:
     """The rows as the kind of file that the name asks for. Raises JobError where it cannot be written."""
-    match path.suffix.lower():
+    match out.path.suffix.lower():
         case ".csv":
             text = tables.as_csv(rows)
         case ".json":
-            text = json.dumps({"title": title, **dict(facts), "tensors": rows}, indent=1, allow_nan=False) + "\n"
+            document = {"made_by": MADE_BY, "title": title, **dict(facts), "tensors": rows}
+            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         case _:
             text = html_report(title, facts, rows, bar)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ql.JobError(f"The report {path} cannot be written: {(error.strerror or 'unknown').lower()}.") from None
+    out.write_text(text)

@@ -3,9 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from quantlib.destinations import TABLES, Destination, destination
 from quantlib.errors import QuantlibError
 
 SOURCE_HELP = "a safetensors file, a Hugging Face folder, a GGUF file, or hf://owner/name[@revision][/file.gguf]"
@@ -61,13 +62,26 @@ def read_text(path: Path) -> str:
         raise QuantlibError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """A new UTF-8 text file. Raises QuantlibError where it cannot be written, or one is there already."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise QuantlibError(f"{path} cannot be written: {error.strerror or error}.") from None
+def replaces(parser: argparse.ArgumentParser) -> None:
+    """--overwrite, for commands that write files."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an existing file also where it is of another kind"
+    )
+
+
+def saved_as(out: Path | None, endings: Sequence[str], options, reads: Iterable[Path] = ()) -> list[Destination]:
+    """The files NAME.json, NAME.csv, ... of --out NAME, checked before the work begins; none where it is not given."""
+    if out is None:
+        return []
+    if not out.name or out.name in ("-", ".."):
+        raise QuantlibError(f"{out} is no name that {' and '.join(endings)} can follow; name a file.")
+    paths = [out.with_suffix(ending) for ending in endings]
+    return [destination(path, TABLES[path.suffix], reads, overwrite=options.overwrite) for path in paths]
+
+
+def files_named(*texts: str | Path | None) -> list[Path]:
+    """Those of the arguments that could be files which a command reads."""
+    return [Path(text) for text in texts if text]
 
 
 def progress_line(doing: str) -> Callable[..., None] | None:

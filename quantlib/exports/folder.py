@@ -5,8 +5,8 @@ The folder is written beside its final name and renamed when it is complete.
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from quantlib.destinations import new_name, reason
 from quantlib.errors import JobError
-from quantlib.jobs.running import give_usual_permissions
 
 SHARD_BYTES = 1 << 30  # a shard is written when it has reached this size, which bounds the memory of an export
 INDEX = "model.safetensors.index.json"
@@ -64,7 +64,7 @@ class ShardWriter:
     def _write(self) -> None:
         path = self._temporary(len(self._shards))
         save_file(self._held, path, metadata={"format": "pt"})
-        give_usual_permissions(path)  # the library lets nobody else read its files
+        path.chmod(self.folder.stat().st_mode & 0o666)  # the library lets nobody else read its files
         self._shards.append(tuple(self._held))
         self.nbytes += self._held_bytes
         self._held, self._held_bytes = {}, 0
@@ -84,18 +84,15 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises JobError where `out` is there already, or the disk does not take it.
     """
-    if out.exists():
-        raise JobError(f"{out} is there already; name a folder that is not, and it will be made.")
-    if not out.parent.is_dir():
-        raise JobError(f"The folder {out.parent} does not exist; create it or choose another.")
-    partial = None
+    new_name(out)
+    partial, made = out.with_name(f".{secrets.token_hex(8)}.partial"), False
     try:
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name[:80]}.", suffix=".partial", dir=out.parent))
+        partial.mkdir()
+        made = True
         yield partial
-        give_usual_permissions(partial, 0o777)
         partial.rename(out)
     except OSError as error:
-        raise JobError(f"{out} could not be written: {error.strerror or error}; nothing is left of it.") from error
+        raise JobError(f"{out} could not be written: {reason(error)}; nothing is left of it.") from error
     finally:
-        if partial is not None and partial.exists():
+        if made:
             shutil.rmtree(partial, ignore_errors=True)

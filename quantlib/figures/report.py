@@ -30,7 +30,8 @@ def html_report(title: str, facts: Sequence[tuple[str, str]], rows: Sequence[dic
     said = "".join(f"<dt>{escape(what)}</dt><dd>{escape(value)}</dd>" for what, value in facts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>\n'
+        '<meta name="generator" content="quantlib"><meta name="viewport" content="width=device-width">'
+        f"<style>{STYLE}</style></head><body>\n"
         f"<h1>{escape(title)}</h1>\n<dl>{said}</dl>\n"
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>\n'
         "</body></html>\n"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from quantlib.checkpoints.gguf_writer import Layout
+from quantlib.destinations import open_own
 from quantlib.errors import JobError
 from quantlib.jobs import pieces
 from quantlib.jobs.planning import Plan
@@ -53,16 +54,24 @@ def beside(out: Path, ending: str) -> Path:
 
 
 class Journal:
-    """The journal of one output, held by this process from open() to close() or remove()."""
+    """The journal of one output, held by this process until remove(). file: the partial one, open and empty where no
+    killed run has left one.
+    """
 
     def __init__(self, out: Path):
-        """Takes the journal beside an output. Raises JobError while another run holds it, OSError as open() does."""
+        """Takes the journal beside an output. Raises JobError while another run holds it, or where it is no run's."""
         self.partial, self._path = beside(out, "partial"), beside(out, "journal")
         self._descriptor = self._taken(out)
+        try:
+            self.file = os.fdopen(open_own(self.partial), "r+b")
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            raise
 
     def _taken(self, out: Path) -> int:
         while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = open_own(self._path, 0o600)
             try:
                 _lock(descriptor)
             except BlockingIOError:
@@ -107,6 +116,8 @@ class Journal:
 
     def remove(self) -> None:
         """Leave nothing beside the output."""
+        with suppress(OSError):  # what it still holds may find no room
+            self.file.close()
         for path in (self.partial, self._path):
             with suppress(OSError):
                 path.unlink()

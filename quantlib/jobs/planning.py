@@ -88,6 +88,7 @@ class Plan:
 
     effort: "best" where blocks are searched for a lower error than ggml's.
     lacking: names of tensors whose format needs an importance matrix that was not given; `run` refuses then.
+    reads: the files that it was made from and that a run reads, which no run replaces.
     """
 
     recipe: Recipe
@@ -98,6 +99,7 @@ class Plan:
     lacking: tuple[str, ...]
     checkpoint: Checkpoint = field(repr=False, compare=False)
     effort: str = "standard"
+    reads: tuple[Path, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def source_nbytes(self) -> int:
@@ -139,6 +141,7 @@ def plan(
     """
     if effort not in formats.EFFORTS:
         raise RecipeError(f"An effort is {' or '.join(formats.EFFORTS)}, not {effort!r}.")
+    given = [Path(r) for r in (recipe, imatrix) if isinstance(r, str | Path)]
     recipe, overrides = _resolved(recipe, overrides)
     imatrix = read_imatrix(imatrix) if isinstance(imatrix, str | Path) else imatrix
     view = gguf_view(checkpoint, 0)
@@ -165,7 +168,8 @@ def plan(
     size = gguf_size(metadata, [(t.name, t.shape, t.target) for t in planned])
     lacking = () if imatrix else tuple(t.name for t in planned if needs_importance(recipe, t.name, t.target))
     warnings = view.warnings + _requantizing_warning(planned) + _lacking_warning(recipe, lacking)
-    return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort)
+    reads = (*checkpoint.paths, *given)
+    return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort, reads)
 
 
 def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tuple[Recipe | Budget, Overrides]:

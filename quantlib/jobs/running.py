@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from quantlib.checkpoints import GGUFWriter, Layout, gguf_layout
+from quantlib.destinations import GGUF, destination, reason
 from quantlib.errors import Cancelled, JobError, RecipeError
 from quantlib.jobs.flushing import Flushing
 from quantlib.jobs.journal import Journal, Written, beside, fingerprint
@@ -54,22 +55,24 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     cancel: Callable[[], bool] | None = None,
     executor: Executor | None = None,
+    overwrite: bool = False,
 ) -> RunResult:
     """Write the plan's file: beside its final name first, renamed when verified.
 
     progress: called after each piece. cancel: asked before each piece; where it answers True the run stops with
     Cancelled. executor: where pieces are quantized: any of concurrent.futures' kind, a shared pool of threads by
-    default; other processes open the source by its path. A run that was killed goes on from the tensors that it had
-    written, as long as neither the input nor the plan has changed.
-    Raises JobError (disk full, a value that cannot be stored, a failed verification, another run to the same file),
-    CheckpointError (the source cannot be read), Cancelled; in every case nothing new is left under the final name.
+    default; other processes open the source by its path. overwrite: replace also a file that is no GGUF model. A run
+    that was killed goes on from the tensors that it had written, as long as neither the input nor the plan has changed.
+    Raises JobError (a file that must stay, disk full, a value that cannot be stored, a failed verification, another run
+    to the same file), CheckpointError (the source cannot be read), Cancelled; in every case nothing new is left under
+    the final name.
     """
     out, executor = Path(out), executor or shared_pool()
     if plan.lacking:
         raise RecipeError(
             f"{plan.recipe.name} needs an importance matrix for {plan.lacking[0]}; give one, or choose another recipe."
         )
-    check_target(plan, out)
+    check_target(plan, out, overwrite)
     plan.checkpoint.download()
     journal = None
     try:
@@ -84,12 +87,9 @@ def run(
             journal.remove()
 
 
-def check_target(plan: Plan, out: Path) -> None:
-    """Raises JobError where a plan's file cannot be written: no such folder, a folder of that name, too little room."""
-    if out.is_dir():
-        raise JobError(f"{out} is a folder; name a file, such as {out / 'model.gguf'}.")
-    if not out.parent.is_dir():
-        raise JobError(f"The folder {out.parent} does not exist; create it or choose another.")
+def check_target(plan: Plan, out: Path, overwrite: bool = False) -> None:
+    """Raises JobError where a plan's file cannot be written: it would replace what must stay, or there is no room."""
+    destination(out, GGUF, plan.reads, plan.checkpoint.folder, overwrite)
     partial = beside(out, "partial")  # of a killed run: it is gone on with, or gives its room back
     free = shutil.disk_usage(out.parent).free + (partial.stat().st_size if partial.exists() else 0)
     if free < plan.nbytes:
@@ -114,7 +114,7 @@ class _Run:
         layout = gguf_layout(self.plan.metadata, [(t.name, t.shape, t.target) for t in self.plan.tensors])
         mark = fingerprint(self.plan, layout)
         done = self.journal.read(mark)
-        with open(self.journal.partial, "r+b" if done and self.journal.partial.exists() else "w+b") as file:
+        with self.journal.file as file:
             done = _intact(file, self.plan, layout, done)
             self.journal.start(mark, done)
             with Flushing(file) as flushing:
@@ -124,7 +124,6 @@ class _Run:
                     raise JobError(f"{self.plan.checkpoint.source} was changed while it was read; run again.")
                 verify(self.journal.partial, self.plan, results, self.executor)
                 flushed.result()
-        give_usual_permissions(self.journal.partial)
         os.replace(self.journal.partial, self.out)
         seconds = time.monotonic() - self.started
         return RunResult(self.out, self.plan.nbytes, seconds, results, resumed=len(done))
@@ -182,7 +181,7 @@ def _intact(file: BinaryIO, plan: Plan, layout: Layout, noted: list[Written]) ->
 
     A killed process loses nothing that it wrote; a machine without power may, so the bytes are read again.
     """
-    if file.read(len(layout.header)) != layout.header:
+    if not noted or file.read(len(layout.header)) != layout.header:
         file.seek(0)
         file.truncate()
         return []
@@ -200,13 +199,6 @@ def _intact(file: BinaryIO, plan: Plan, layout: Layout, noted: list[Written]) ->
     return done
 
 
-def give_usual_permissions(path: Path, most: int = 0o666) -> None:
-    """Let others read what was made under a temporary name, as far as the user's mask does."""
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(path, most & ~mask)
-
-
 def _sentence(error: OSError, plan: Plan, out: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
@@ -214,4 +206,4 @@ def _sentence(error: OSError, plan: Plan, out: Path) -> str:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{out} cannot be written: no permission in {out.parent}."
-    return f"{out} could not be written: {error.strerror or error}."
+    return f"{out} could not be written: {reason(error)}."

@@ -12,8 +12,10 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.checkpoints import Checkpoint, gguf_layout, open_checkpoint
+from quantlib.destinations import GGUF, destination, reason
 from quantlib.errors import JobError
 from quantlib.jobs import Plan, plan, run
+from quantlib.jobs.journal import beside
 from quantlib.lm.calibration import imatrix
 from quantlib.lm.model import load
 from quantlib.lm.quantizing import calibration_notes, check_calibration, quantize_layers
@@ -46,15 +48,19 @@ def write_gptq(
     context: int = 512,
     dataset: str = "",
     progress: Callable[[float, str], None] | None = None,
+    reads: tuple[Path, ...] = (),
+    overwrite: bool = False,
 ) -> GptqFile:
     """Quantize a model to a GGUF file by a recipe, the codes of the layers' matrices chosen by GPTQ on a text.
 
     Matrices whose format has no evenly spaced levels, and all tensors outside the layers, get the format's own codes,
-    by the importance matrix of the same text. The file is written beside its final name and renamed when it has been
+    by the importance matrix of the same text. reads: files that must stay, such as the text's; overwrite: as of `run`.
+    The file is written beside its final name and renamed when it has been
     read back. Raises MethodError where the text is too short, and whatever `plan` and `run` raise; then nothing new is
     left under the final name.
     """
     out, started, show = Path(out), monotonic(), progress or (lambda fraction, what: None)
+    destination(out, GGUF, (*checkpoint.paths, *reads), checkpoint.folder, overwrite)
     model, tokenizer = load(checkpoint, decoded=False), Tokenizer.of(checkpoint)
     windows = cut(model, tokenizer.encode(text), context, tokenizer.bos)
     check_calibration(windows)
@@ -63,15 +69,17 @@ def write_gptq(
     matrix = imatrix(model, tokens, context, tokenizer.bos, dataset=dataset).matrix(dataset)
     planned = plan(checkpoint, recipe, matrix, pure, overrides or Overrides())
     methods = {t.name: found for t in planned.tensors if (found := _method(t)) is not None}
-    partial = out.with_name(out.name + ".unfilled")
+    partial, made = beside(out, "unfilled"), False
     try:
         run(planned, partial)
+        made = True
         filled = _fill(partial, planned, quantize_layers(model, windows, methods, lambda f: show(f, "GPTQ")))
         os.replace(partial, out)
     except OSError as error:
-        raise JobError(f"{out} cannot be written: {error.strerror or error}; nothing new is there.") from None
+        raise JobError(f"{out} cannot be written: {reason(error)}; nothing new is there.") from None
     finally:
-        partial.unlink(missing_ok=True)
+        if made:
+            partial.unlink(missing_ok=True)
     notes = calibration_notes(model, windows)
     return GptqFile(out, planned.nbytes, planned.bpw, monotonic() - started, filled, notes)
 
