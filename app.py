@@ -6,7 +6,6 @@ which holds the router, and this file only builds the server around it.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -27,10 +26,6 @@ app = st.App(
     ROOT / "pages" / "ui" / "entry.py",
     lifespan=warmup.lifespan(PAGES),
     routes=routes.routes(),
-    middleware=[
-        Middleware(gate.Gate),
-        Middleware(security.SecurityHeaders),
-        Middleware(first_paint.FirstPaint, asked=partial(warmup.page_asked, PAGES)),
-    ],
+    middleware=[Middleware(gate.Gate), Middleware(security.SecurityHeaders), Middleware(first_paint.FirstPaint)],
     on_script_error=security.show_sentence,
 )

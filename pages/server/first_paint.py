@@ -5,7 +5,6 @@ hidden: it would only move. And where the server is: else Streamlit guesses, fro
 below that page, asks there first, and the browser reports two errors.
 """
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -31,17 +30,16 @@ def known() -> bytes:
 
 
 class FirstPaint:
-    """Puts what is known into every HTML page; asked(address) hears which page a browser asks for."""
+    """Puts what is known into every HTML page."""
 
-    def __init__(self, app: ASGIApp, asked: Callable[[str], None] = lambda address: None):
-        self.app, self.asked = app, asked
+    def __init__(self, app: ASGIApp):
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = dict(scope.get("headers", ()))
         if scope["type"] != "http" or b"text/html" not in asked.get(b"accept", b""):
             await self.app(scope, receive, send)
             return
-        self.asked(scope["path"].removeprefix(prefix()).strip("/"))
         scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in ASKED]}
         started: Message | None = None
         body = b""

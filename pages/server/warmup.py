@@ -14,15 +14,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+import quantlib
 from pages.server import files, jobs, rehearsal, security, uploads
 from pages.server.connections import LOOK_SECONDS, Connections, guard_connections
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
 from pages.server.streamlit_internals import AwaySessions, end_sessions_that_left, import_icons
 from pages.server.visits import VISITS
+from quantlib import formats
 
 LOG = logging.getLogger("quantlib.app")
 ROOT = Path(__file__).parents[2]
+IMPORTED_LATE = ("pandas", "plotly.graph_objects", "plotly.io", "plotly.subplots")  # by Streamlit and Plotly, at use
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need
 ALL_FORMATS = "import os; getattr(os, 'nice', int)(10); from quantlib import formats; formats.warm_up()"
 FIRST_SECONDS = 4  # a browser that opened with the server has asked for its page by then
@@ -31,7 +34,6 @@ SWEEP_SECONDS = 15
 TIDY_SECONDS = 60
 
 
-importing = threading.Event()  # somebody's browser has asked for a page
 asked, shown = threading.Event(), threading.Event()  # the first page has begun; it was shown
 
 
@@ -56,10 +58,20 @@ def imported_by(source: Path) -> list[str]:
     return names
 
 
-def import_ahead(page: Path) -> None:
-    """Import what a page imports, while the browser that asked for it is still reading Streamlit's scripts."""
+def import_all(pages: Iterable[Path]) -> None:
+    """Import what the pages import and all that quantlib would import later, before the first visitor is let in.
+
+    Several visitors' threads that import a package at once can find it half imported: Python's locks are one for each
+    module, and where two threads wait for each other it gives one of them what is there so far. With all pages asked
+    for at once, a third of them failed on a server that had just started.
+    """
     import_icons()
-    for name in imported_by(page):
+    for name in IMPORTED_LATE:
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(quantlib.__path__, "quantlib."):
+        if not module.name.startswith(("quantlib.__main__", "quantlib.cli")):
+            importlib.import_module(module.name)
+    for name in dict.fromkeys(name for page in pages for name in imported_by(page)):
         package, _, part = name.rpartition(".")
         # What is no module of its own is a name in one that is imported by now.
         if not package or not hasattr(sys.modules.get(package), part):
@@ -67,29 +79,14 @@ def import_ahead(page: Path) -> None:
                 importlib.import_module(name)
 
 
-def page_asked(pages: Mapping[str, Path], address: str) -> None:
-    """Somebody's browser asks for a page by its address; the first time, its imports begin."""
-    if not importing.is_set():
-        importing.set()
-        page = pages.get(address, pages[""])
-        threading.Thread(target=import_ahead, args=(page,), name="imports", daemon=True).start()
-
-
 def warm_up(pages: Iterable[str]) -> None:
-    """Import what the pages import and compile the kernels they run first; then freeze what is there.
+    """Compile the kernels that the pages run first; then freeze what is there.
 
     With plotly and numba loaded a full collection of garbage takes about 70 ms under the interpreter lock; frozen
     objects are left out of it.
     """
     if asked.wait(FIRST_SECONDS):
         shown.wait(LONGEST_PAGE)
-    import plotly.graph_objects
-    import plotly.io  # noqa: F401
-
-    from quantlib import figures, formats
-
-    for module in pkgutil.iter_modules(figures.__path__, "quantlib.figures."):
-        importlib.import_module(module.name)
     formats.warm_up(FIRST_FORMATS)
     tidy()
     if LIMITS.rehearse:
@@ -139,12 +136,13 @@ async def look_on(connections: Connections, away: AwaySessions) -> None:
         away.end_old()
 
 
-def lifespan(pages: Iterable[str]) -> Callable[[object], AbstractAsyncContextManager[None]]:
-    """What happens around the server's life; `pages` are the addresses of those to rehearse."""
+def lifespan(pages: Mapping[str, Path]) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """What happens around the server's life; `pages` are the files of all pages by their addresses."""
 
     @asynccontextmanager
     async def around(_app: object) -> AsyncIterator[None]:
         security.warn_operator()
+        import_all(pages.values())
         connections = Connections(budget().connections, budget().of_one)
         guard_connections(connections)
         looking = asyncio.create_task(look_on(connections, end_sessions_that_left(budget().away)))

@@ -1,16 +1,13 @@
-"""What the server does before a page is there: its sockets, and imports while the browser is still busy."""
+"""What the server does before a page is there: its sockets, and all imports."""
 
 import asyncio
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
-import pytest
 from conftest import finished
 
-from pages.server import warmup
 from pages.server.connections import Connections, guard_connections
 from pages.ui import menu
 
@@ -41,29 +38,18 @@ def test_connections_send_at_once():
     assert not finished(delays(lambda: guard_connections(Connections(10, 10))))
 
 
-@pytest.mark.parametrize("entry", menu.ENTRIES, ids=lambda entry: entry.file)
-def test_a_page_s_imports_can_begin_without_it(entry):
-    """In a process of its own, where nothing of it is there yet: what the page's file imports is there afterwards."""
+def test_all_that_pages_import_is_there_before_the_first_visitor():
+    """In a process of its own: else visitors' threads import it at once, and find some of it half imported."""
     code = (
-        "import sys; from pathlib import Path; from pages.server.warmup import import_ahead, imported_by\n"
-        f"page = Path({entry.path!r}); import_ahead(page); names = imported_by(page)\n"
+        "import sys; from pathlib import Path; from pages.server.warmup import import_all, imported_by\n"
+        f"pages = [Path(path) for path in {[entry.path for entry in menu.ENTRIES]!r}]; import_all(pages)\n"
+        "names = [name for page in pages for name in imported_by(page)]\n"
         "missing = [n for n in names if n not in sys.modules and '.' in n"
         " and not hasattr(sys.modules[n.rpartition('.')[0]], n.rpartition('.')[2])]\n"
-        "assert not missing and 'streamlit' in names, missing"
+        "assert not missing and 'streamlit' in names, missing\n"
+        "assert {'plotly.graph_objects', 'quantlib.checkpoints.convert', 'quantlib.formats.kernels.iquants'}"
+        " <= sys.modules.keys()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("address", ["", "open", "../nowhere", "nowhere", "9" * 5000])
-def test_the_first_address_that_is_asked_for_begins_a_page_s_imports(address, monkeypatch):
-    pages, begun = {"": Path("home.py"), "open": Path("open.py")}, []
-    monkeypatch.setattr(warmup, "importing", threading.Event())
-    monkeypatch.setattr(warmup, "import_ahead", begun.append)
-    for _ in range(2):
-        warmup.page_asked(pages, address)
-    for thread in threading.enumerate():
-        if thread.name == "imports":
-            thread.join(10)
-    assert begun == [pages.get(address, pages[""])]
