@@ -16,10 +16,11 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+SOCKET = "/_stcore/stream"
 FOREIGN = "http://attacker.example"
 UPGRADE = (
     "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: streamlit\r\nOrigin: {origin}\r\n\r\n"
+    "Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: streamlit\r\nOrigin: {origin}\r\n{more}\r\n"
 )
 
 
@@ -28,11 +29,12 @@ def connect(address: str, sender: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=30, source_address=(sender, 0))
 
 
-def shake_hands(address: str, origin: str | None = None, sender: str = "127.0.0.1", path: str = "/_stcore/stream"):
-    """A socket with its handshake done; returns it and the first line of the answer."""
+def shake_hands(address: str, origin: str | None = None, sender: str = "127.0.0.1", more: str = ""):
+    """A socket with its handshake done, with `more` header lines; returns it and the first line of the answer."""
     opened = connect(address, sender)
     key = base64.b64encode(secrets.token_bytes(16)).decode()
-    opened.sendall(UPGRADE.format(path=path, host=address, key=key, origin=origin or f"http://{address}").encode())
+    said = UPGRADE.format(path=SOCKET, host=address, key=key, origin=origin or f"http://{address}", more=more)
+    opened.sendall(said.encode())
     said = b""
     while b"\r\n\r\n" not in said and (part := opened.recv(4096)):
         said += part

@@ -123,8 +123,11 @@ def test_connections_that_say_nothing_leave_room_and_are_closed(attacked):
     )
 
 
-def test_sessions_of_one_address_leave_places_for_others(attacked):
-    answers = [shake_hands(attacked.address, sender=OTHER) for _ in range(100)]
+@pytest.mark.parametrize(
+    ("sender", "more"), [(OTHER, ""), ("127.0.0.1", "X-Forwarded-For: 192.0.2.1\r\n")], ids=["direct", "by a proxy"]
+)
+def test_sessions_of_one_address_leave_places_for_others(attacked, sender, more):
+    answers = [shake_hands(attacked.address, sender=sender, more=more) for _ in range(100)]
     taken = sum(" 101 " in said for _, said in answers)
     assert 40 <= taken < 100
     asyncio.run(asyncio.wait_for(look(attacked.address), 60))
