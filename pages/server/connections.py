@@ -17,6 +17,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pages.server.gate import network_of
+
 LOG = logging.getLogger("quantlib.app")
 MESSAGE_BYTES = 1 << 20  # of one message from a browser; the largest that pages send has a few thousand
 LOOK_SECONDS = 5
@@ -61,7 +63,7 @@ class Connections:
     def admit(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> bool:
         """Whether there is room for one more from where this one comes."""
         peer = transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else "local"
+        address = network_of(peer[0]) if isinstance(peer, tuple) else "local"
         self._open = {c for c in self._open if not c.closed}
         most = self.most if address in ("127.0.0.1", "::1", "local") else self.most_of_one  # a proxy on this machine
         if len(self._open) >= self.most or sum(c.address == address for c in self._open) >= most:

@@ -5,6 +5,7 @@ address on the internet for this machine's own name, and everybody waits for the
 goes on to Streamlit carries an origin that leaves nothing to ask. And one address never gets all the places there are.
 """
 
+import ipaddress
 import threading
 from collections import Counter
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pages.server.descriptors import budget
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+IPV6_NETWORK = 64  # leading bits that a provider gives to one customer at least
 POLICY, TRY_LATER = 1008, 1013  # codes of websockets; before the handshake, both become a 403
 
 
@@ -43,10 +45,21 @@ def from_our_pages(headers: Headers) -> bool:
     return site is None and said is not None and said == place_of(headers.get("host", ""), scheme)
 
 
+def network_of(address: str) -> str:
+    """What counts as one address: IPv4's as it is, also inside IPv6; of IPv6 the network, which one guest has whole."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4 or found.is_loopback:
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, IPV6_NETWORK), strict=False))
+
+
 def address_of(scope: Scope) -> str:
     """The address of whoever asks; behind a trusted proxy, the one that the proxy names."""
     client = scope.get("client")
-    return client[0] if client else "unknown"
+    return network_of(client[0]) if client else "unknown"
 
 
 class Places:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from pages.server.gate import network_of
 from pages.server.streamlit_internals import browser_of
 
 
@@ -129,5 +130,6 @@ def current() -> str:
 @st.cache_resource(scope="session", on_release=VISITS.left, show_spinner=False)
 def _present(visit: str) -> str:
     """Cached for as long as the browser is connected: Streamlit releases it with the connection."""
-    VISITS.arrived(visit, st.context.ip_address, browser_of(st.context.cookies))
+    address = st.context.ip_address
+    VISITS.arrived(visit, address and network_of(address), browser_of(st.context.cookies))
     return visit

@@ -7,7 +7,7 @@ import pytest
 from starlette.applications import Starlette
 
 from pages.server import files, routes, uploads
-from pages.server.gate import Places, from_our_pages
+from pages.server.gate import Places, from_our_pages, network_of
 
 
 @pytest.fixture
@@ -116,3 +116,19 @@ def test_which_pages_are_our_own(headers, ours, monkeypatch):
 
     monkeypatch.setattr("streamlit.get_option", lambda name: ["https://trusted.example/"])
     assert from_our_pages(Headers(headers)) == ours
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_what_counts_as_one_address(address, network):
+    assert network_of(address) == network
