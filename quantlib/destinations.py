@@ -129,10 +129,8 @@ def check_name(path: Path) -> None:
     size = len(os.fsencode(name)) if "\0" not in name else 0
     wrong = next((c for c in name if c in FORBIDDEN or ord(c) < 32 or ord(c) == 127), None)
     if wrong is not None or RESERVED.fullmatch(name) or name[-1] in ". ":
-        why = f"the character {wrong!r}" if wrong else "such a name"
-        raise JobError(
-            f"{name!r} is no name for a file on every system (Windows allows no file {why}); choose another."
-        )
+        why = f"names with {wrong!r}" if wrong else "such names"
+        raise JobError(f"{name!r} cannot be a file's name on every system: Windows has no {why}; choose another.")
     if size > LONGEST:
         raise JobError(f"The name of the file to write has {size} bytes, and file systems take {LONGEST}; shorten it.")
     try:

@@ -23,6 +23,7 @@ from quantlib.checkpoints import (
 )
 from quantlib.errors import RecipeError
 from quantlib.jobs.budgeting import budget_choices, budget_recipe
+from quantlib.jobs.coverage import Coverage, idle_rules, lacking_of, weighable
 from quantlib.jobs.measuring import Measured, measure
 from quantlib.recipes import (
     Choice,
@@ -32,7 +33,6 @@ from quantlib.recipes import (
     decide,
     get_recipe,
     layer_of,
-    needs_importance,
     quantizable,
 )
 from quantlib.recipes.budget import PREFIX, Budget, parse_budget
@@ -87,7 +87,7 @@ class Plan:
     """What `run` will write. nbytes: the exact size of the file; bpw: bits of all tensors over all weights.
 
     effort: "best" where blocks are searched for a lower error than ggml's.
-    lacking: names of tensors whose format needs an importance matrix that was not given; `run` refuses then.
+    lacking: names of tensors whose format needs an importance that was not given; `run` refuses then, with `refusal`.
     reads: the files that it was made from and that a run reads, which no run replaces.
     """
 
@@ -100,6 +100,7 @@ class Plan:
     checkpoint: Checkpoint = field(repr=False, compare=False)
     effort: str = "standard"
     reads: tuple[Path, ...] = field(default=(), repr=False, compare=False)
+    refusal: str = field(default="", repr=False, compare=False)
 
     @property
     def source_nbytes(self) -> int:
@@ -145,6 +146,8 @@ def plan(
     recipe, overrides = _resolved(recipe, overrides)
     imatrix = read_imatrix(imatrix) if isinstance(imatrix, str | Path) else imatrix
     view = gguf_view(checkpoint, 0)
+    coverage = Coverage.of(imatrix, view)
+    imatrix = coverage.matrix
     converts_only = checkpoint.kind != "gguf" and isinstance(recipe, Recipe) and not recipe.quantizes
     as_read = converts_only or view.architecture in IMAGE_MODELS
     tensors = list(view.tensors.values()) if as_read else _in_quantizer_order(view)
@@ -166,10 +169,13 @@ def plan(
     )
     planned = tuple(_planned(tensor, choice, imatrix, effort) for tensor, choice in zip(tensors, choices, strict=True))
     size = gguf_size(metadata, [(t.name, t.shape, t.target) for t in planned])
-    lacking = () if imatrix else tuple(t.name for t in planned if needs_importance(recipe, t.name, t.target))
-    warnings = view.warnings + _requantizing_warning(planned) + _lacking_warning(recipe, lacking)
+    lacking = lacking_of(recipe, planned)
+    notes = coverage.notes(weighable(planned, coverage.given), lacking, recipe)
+    warnings = view.warnings + _requantizing_warning(planned) + notes
+    warnings += idle_rules(overrides, [t.name for t in planned])
+    refusal = coverage.refusal(lacking, recipe) if lacking else ""
     reads = (*checkpoint.paths, *given)
-    return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort, reads)
+    return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort, reads, refusal)
 
 
 def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tuple[Recipe | Budget, Overrides]:
@@ -262,15 +268,6 @@ def _requantized(
 def _cut(text: str) -> str:
     """llama-quantize keeps 127 bytes of a text."""
     return text.encode()[:127].decode(errors="ignore")
-
-
-def _lacking_warning(recipe: Recipe, lacking: tuple[str, ...]) -> tuple[str, ...]:
-    if not lacking:
-        return ()
-    return (
-        f"{recipe.name} needs an importance matrix for {len(lacking)} tensors, {lacking[0]} the first: "
-        "it cannot be run without one.",
-    )
 
 
 def _model_facts(view: Checkpoint) -> Model:

@@ -69,9 +69,7 @@ def run(
     """
     out, executor = Path(out), executor or shared_pool()
     if plan.lacking:
-        raise RecipeError(
-            f"{plan.recipe.name} needs an importance matrix for {plan.lacking[0]}; give one, or choose another recipe."
-        )
+        raise RecipeError(plan.refusal)
     check_target(plan, out, overwrite)
     plan.checkpoint.download()
     journal = None

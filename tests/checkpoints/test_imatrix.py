@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quantlib.checkpoints import ImportanceSums, open_gguf, read_imatrix, write_imatrix
-from quantlib.errors import CheckpointError
+from quantlib.errors import CheckpointError, JobError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "imatrix"
 
@@ -51,7 +51,7 @@ def test_a_file_is_written_as_llama_imatrix_writes_it(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot be written"):
+    with pytest.raises(JobError, match="does not exist"):
         write_imatrix(ImportanceSums({}, {}, (), 0, 512), tmp_path / "none" / "m.gguf")
 
 
