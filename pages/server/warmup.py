@@ -25,7 +25,9 @@ from quantlib import formats
 
 LOG = logging.getLogger("quantlib.app")
 ROOT = Path(__file__).parents[2]
-IMPORTED_LATE = ("pandas", "plotly.graph_objects", "plotly.io", "plotly.subplots")  # by Streamlit and Plotly, at use
+IMPORTED_LATE = (  # by Streamlit, Plotly and quantlib, when they first need it
+    *("pandas", "plotly.graph_objects", "plotly.io", "plotly.subplots", "plotly.tools", "threadpoolctl", "tokenizers"),
+)
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need
 ALL_FORMATS = "import os; getattr(os, 'nice', int)(10); from quantlib import formats; formats.warm_up()"
 FIRST_SECONDS = 4  # a browser that opened with the server has asked for its page by then
