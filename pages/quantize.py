@@ -118,7 +118,7 @@ def from_file() -> ImportanceMatrix | None:
 
 
 def read_upload(token: str) -> ImportanceMatrix:
-    path, _ = uploads.registry().take(token)
+    path, _, _ = uploads.registry().take(token)
     try:
         return read_imatrix(path)
     finally:

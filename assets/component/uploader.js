@@ -19,9 +19,9 @@ class Uploader {
 
   showChoice(problem) {
     const { label, hint, many } = this.data;
-    const input = h("input", { type: "file", multiple: many, "aria-label": label, onchange: () => this.bring([...input.files]) });
+    const input = h("input", { type: "file", multiple: many, "aria-label": label, onchange: () => this.bring([...input.files].map(alone)) });
     const folder = h("input", { type: "file", webkitdirectory: true, "aria-label": "Choose a folder",
-      onchange: () => this.bring(this.ofFolder([...folder.files])) });
+      onchange: () => this.bring(this.ofFolder([...folder.files].map((file) => ({ file, path: file.webkitRelativePath })))) });
     this.zone = h("div", { class: "zone",
       ondragover: (e) => { e.preventDefault(); this.zone.classList.add("over"); },
       ondragleave: () => this.zone.classList.remove("over"),
@@ -38,16 +38,19 @@ class Uploader {
     event.preventDefault();
     this.zone.classList.remove("over");
     const items = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    if (items.length === 1 && items[0].isDirectory) this.bring(this.ofFolder(await filesIn(items[0])));
-    else this.bring([...event.dataTransfer.files]);
+    if (items.length === 1 && items[0].isDirectory) this.bring(this.ofFolder(await filesIn(items[0], this.data.deepest)));
+    else this.bring([...event.dataTransfer.files].map(alone));
   }
 
-  // A folder brings a README and pictures along: only what belongs to a checkpoint is taken from it.
+  // A folder brings a README and pictures along: only what belongs to a checkpoint is taken from it, with its path in the
+  // folder. Weights in inner folders are other versions of the model, where the folder itself has weights.
   ofFolder(files) {
-    const top = files.filter((f) => (f.webkitRelativePath || f.name).split("/").length <= 2);
-    const wanted = new RegExp(this.data.wanted);
-    const kept = top.filter((f) => wanted.test(f.name));
-    return kept.length ? kept : top;
+    const beside = new RegExp(this.data.beside, "i"), weights = new RegExp(this.data.weights, "i");
+    const depth = ({ path }) => path.split("/").length, isWeights = ({ file }) => weights.test(file.name);
+    const plain = files.filter((f) => depth(f) <= this.data.deepest && !f.path.split("/").some((part) => part.startsWith(".")));
+    const top = plain.some((f) => depth(f) <= 2 && isWeights(f)) ? 2 : this.data.deepest;
+    const kept = plain.filter((f) => beside.test(f.file.name) || (isWeights(f) && depth(f) <= top));
+    return kept.length ? kept : files;
   }
 
   async bring(files) {
@@ -55,7 +58,7 @@ class Uploader {
     this.stop = new AbortController();
     const { address, token } = this.data;
     try {
-      const reply = await this.put(address, JSON.stringify(files.map((f) => [f.name, f.size])));
+      const reply = await this.put(address, JSON.stringify(files.map(({ file, path }) => [path, file.size])));
       await this.send(files, reply.slice);
       this.say(files, 1, "Opening …");
       this.report("done", { token });
@@ -66,9 +69,9 @@ class Uploader {
   }
 
   async send(files, slice) {
-    const total = files.reduce((sum, f) => sum + f.size, 0), started = performance.now();
+    const total = files.reduce((sum, { file }) => sum + file.size, 0), started = performance.now();
     let before = 0, stalls = 0;
-    for (const [number, file] of files.entries()) {
+    for (const [number, { file }] of files.entries()) {
       let offset = 0;
       while (offset < file.size) {
         const seconds = (performance.now() - started) / 1000, done = before + offset;
@@ -110,7 +113,7 @@ class Uploader {
     if (!this.bar?.isConnected) {
       this.bar = h("progress", { max: 1, "aria-label": "Upload" });
       this.words = h("p", { class: "hint" });
-      this.root.replaceChildren(h("div", { class: "zone" }, h("p", {}, h("strong", {}, files.length > 1 ? `${files.length} files` : files[0].name)),
+      this.root.replaceChildren(h("div", { class: "zone" }, h("p", {}, h("strong", {}, files.length > 1 ? `${files.length} files` : files[0].file.name)),
         this.bar, this.words, h("button", { class: "pill", type: "button", onclick: () => this.stop.abort() }, "Stop")));
     }
     this.bar.value = fraction;
@@ -118,12 +121,18 @@ class Uploader {
   }
 }
 
-async function filesIn(folder) {
+const alone = (file) => ({ file, path: file.name });
+
+// Of a dropped folder, and of the folders in it, as deep as paths may be.
+async function filesIn(folder, deepest) {
   const reader = folder.createReader(), files = [];
   for (;;) {
     const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!entries.length) return files;
-    for (const entry of entries) if (entry.isFile) files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+    for (const entry of entries) {
+      if (entry.isFile) files.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), path: entry.fullPath.slice(1) });
+      else if (deepest > 2) files.push(...await filesIn(entry, deepest - 1));
+    }
   }
 }
 

@@ -4,6 +4,7 @@ A token stands for each; it is in the address, so a reload finds the checkpoint 
 """
 
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import quantlib as ql
 from pages.server import files, uploads
+from pages.server.announced import folder_of
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
 from pages.server.visits import VISITS
@@ -23,6 +25,10 @@ from quantlib.destinations import portable
 from quantlib.errors import CheckpointError, JobError
 
 HUB = "hf://"
+HUB_PAGE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
+HUB_PART = re.compile(
+    r"([^/]+/[^/]+)/(?:tree|blob|resolve)/([^/]+)(?:/(.+\.gguf))?(?:/.*)?"
+)  # of a page: its revision, a file
 MOST_LISTED = 300
 DEEPEST = 4
 MOST_TENSORS = 2**19  # of everyone together, half of them of one visit: each takes most of a kilobyte
@@ -68,16 +74,18 @@ class Shelf:
             raise CheckpointError(
                 f"You hold {LIMITS.uploads_per_session} uploads already; close one of them before you bring another."
             )
-        path, announced = uploads.registry().take(token)
-        folder = path if path.is_dir() else path.parent
+        path, announced, folder = uploads.registry().take(token)
         try:
             checkpoint = ql.open_checkpoint(path)
         except BaseException:
             files.remove(folder)
             raise
-        weights = [f.name for f in announced if f.name.endswith(uploads.CHECKPOINT_SUFFIXES)]
+        weights = [f.name for f in announced if f.weights]
         name = weights[0] if len(weights) == 1 else f"{weights[0]} and {len(weights) - 1} more"
-        return self._put(visit, checkpoint, name, weights[0] if path.is_file() else "model", "upload", folder)
+        brought = folder_of(announced)
+        if brought and not weights[0].lower().endswith(".gguf"):
+            return self._put(visit, checkpoint, brought, brought, "upload", folder)
+        return self._put(visit, checkpoint, name, path.name, "upload", folder)
 
     def path(self, visit: str, path: str) -> Opened:
         """Open a path under one of the allowed directories. Raises CheckpointError for every other."""
@@ -88,14 +96,13 @@ class Shelf:
         """Open a name of the hub, owner/name; only headers are read. Raises CheckpointError."""
         if not LIMITS.hub:
             raise CheckpointError("This server does not open checkpoints of the hub.")
-        name = name.strip().removeprefix(HUB).removeprefix("https://huggingface.co/").strip("/")
-        source, folder = HUB + name, files.new_folder()  # what is fetched goes when the visit goes
+        source, folder = hub_address(name), files.new_folder()  # what is fetched goes when the visit goes
         try:
             checkpoint = open_hub(source, Terms(not LIMITS.hub_token, folder, files.check_room))
         except BaseException:
             files.remove(folder)
             raise
-        return self._put(visit, checkpoint, name, source, "hub", folder)
+        return self._put(visit, checkpoint, source.removeprefix(HUB), source, "hub", folder)
 
     def result(self, visit: str, token: str, path: Path, name: str) -> Opened:
         """Open the file that a job made; it shares the job's token, and lasts as long."""
@@ -156,6 +163,16 @@ class Shelf:
             found = self._opened.pop(token, None)
         if found is not None:
             files.remove(found.folder)
+
+
+def hub_address(text: str) -> str:
+    """hf://owner/name of what a visitor wrote: a name, an address, or the address of a model's or file's page."""
+    text = text.strip()
+    if page := HUB_PAGE.match(text):
+        where = re.split("[?#]", text[page.end() :])[0].rstrip("/")
+        parts = HUB_PART.fullmatch(where)
+        return HUB + (f"{parts[1]}@{parts[2]}/{parts[3] or ''}".strip("/") if parts else where)
+    return HUB + text.removeprefix(HUB).rstrip("/")
 
 
 def _key(token: str) -> str:

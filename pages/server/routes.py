@@ -46,7 +46,7 @@ async def announce(request: Request) -> Response:
         return _refused("Uploads are taken from this app's own pages only.", 403)
     try:
         said = await _within(_body(request, ANNOUNCEMENT_BYTES), QUIET_SECONDS)
-        files = [(_name(name), _count(size)) for name, size in json.loads(said)]
+        files = [(_path(name), _count(size)) for name, size in json.loads(said)]
     except (ValueError, TypeError, RecursionError, ClientDisconnect):
         return _refused("This is no list of files with their sizes.", 400)
     except TimeoutError:
@@ -140,10 +140,10 @@ def _whole(text: str) -> int:
     return _count(int(text))
 
 
-def _name(name) -> str:
-    if not isinstance(name, str) or not 0 < len(name) < 256:
-        raise ValueError("no name")
-    return name
+def _path(path) -> str:
+    if not isinstance(path, str) or not 0 < len(path) < 1024:
+        raise ValueError("no path")
+    return path
 
 
 def _count(size) -> int:

@@ -5,7 +5,6 @@ name that is no part of a checkpoint, a size above the limit, a full disk, an of
 Room is taken by what has come, not by what was announced, and what stops coming is forgotten.
 """
 
-import re
 import secrets
 import threading
 import time
@@ -15,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from pages.server import files
+from pages.server.announced import Announced, of_checkpoint
 from pages.server.gate import Places
 from pages.server.limits import LIMITS
 from pages.server.visits import VISITS
@@ -24,23 +24,6 @@ from quantlib.errors import CheckpointError, JobError
 SLICE_BYTES = 16 << 20
 MOST_SLICES = 64  # on their way at once; one address gets at most half of them
 FORGET_SECONDS = 900  # after which an upload that nothing more came of is deleted
-MOST_FILES = 512
-CHECKPOINT_SUFFIXES = (".safetensors", ".gguf")
-# What lies beside the weights: the configuration, the tokenizer, and what quantizers leave.
-SIDE_FILE = re.compile(r"\w[\w.+-]{0,120}\.(json|model|txt|jinja)|Modelfile", re.ASCII)
-WEIGHTS_FILE = re.compile(r"\w[\w.+-]{0,120}\.(safetensors|gguf)", re.ASCII)
-# The same for the browser, which leaves out of a folder what is none of these.
-WANTED = r"^\w[\w.+-]*\.(safetensors|gguf|json|model|txt|jinja)$|^Modelfile$"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-
-
-@dataclass(frozen=True)
-class Announced:
-    """A file that is to come: its own name, its size, and the name it is stored under."""
-
-    name: str
-    size: int
-    stored: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ class Kind:
                 raise CheckpointError("Bring one file here.")
             found = (Announced(*said[0], self.name),)
         else:
-            found = _of_checkpoint(said)
+            found = of_checkpoint(said)
         total = sum(f.size for f in found)
         if total > self.most_bytes:
             raise CheckpointError(
@@ -75,29 +58,6 @@ KINDS = {
         Kind("text", min(LIMITS.upload_bytes, 4 * 10**6), one_file=True),
     )
 }
-
-
-def _of_checkpoint(said: Sequence[tuple[str, int]]) -> tuple[Announced, ...]:
-    if len(said) > MOST_FILES:
-        raise CheckpointError(f"These are {len(said):,} files; a checkpoint has at most {MOST_FILES} here.")
-    for name, _ in said:
-        if name.lower().endswith(PICKLES):
-            raise CheckpointError(
-                f"{name!r} is a pickle, and loading a pickle can run any code it holds, so it is not opened here; "
-                "save the weights as safetensors and bring that file."
-            )
-    for name, _ in said:
-        if not (WEIGHTS_FILE.fullmatch(name) or SIDE_FILE.fullmatch(name)):
-            raise CheckpointError(
-                f"{name!r} is not part of a checkpoint; bring .safetensors or .gguf files, and the config.json and "
-                "tokenizer files that lie beside them, with names of letters, digits, dots and dashes."
-            )
-    names = [name for name, _ in said]
-    if len(set(names)) < len(names):
-        raise CheckpointError("Two of these files have the same name; bring each file once.")
-    if not any(name.endswith(CHECKPOINT_SUFFIXES) for name in names):
-        raise CheckpointError("There is no .safetensors or .gguf file among these; add the one that holds the weights.")
-    return tuple(Announced(name, size, name) for name, size in said)
 
 
 @dataclass
@@ -124,11 +84,10 @@ class Incoming:
 
     @property
     def path(self) -> Path:
-        """What to open: the one file that holds weights, or the folder of several."""
-        weights = [f for f in self.files if self.kind.one_file or f.stored.endswith(CHECKPOINT_SUFFIXES)]
-        first_part = [f for f in weights if re.search(r"-00001-of-\d{5}\.gguf$", f.stored)]
-        one = first_part[:1] or weights
-        return self.folder / one[0].stored if len(one) == 1 else self.folder
+        """What to open: the one file that may hold weights or begins with them, or the folder of several."""
+        weights = [f for f in self.files if self.kind.one_file or (f.weights and not f.continues)]
+        first = Path(weights[0].stored)
+        return self.folder / (first if len(weights) == 1 else first.parts[0])
 
 
 class Misplaced(Exception):
@@ -218,7 +177,9 @@ class Uploads:
             incoming.written = [0] * len(announced)
             self._senders[incoming.folder] = address
             for file in announced:
-                (incoming.folder / file.stored).touch(0o600)
+                path = incoming.folder / file.stored
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.touch(0o600, exist_ok=False)
         return incoming
 
     def begin(self, token: str, number: int, offset: int, stop: Callable[[], None] = lambda: None) -> Slice:
@@ -257,18 +218,18 @@ class Uploads:
                 if incoming.folder is not None and not incoming.complete and now - incoming.moved > seconds:
                     _empty(incoming)
 
-    def take(self, token: str) -> tuple[Path, tuple[Announced, ...]]:
-        """What came complete under this token: what to open, and its files. The folder is the caller's from now on.
+    def take(self, token: str) -> tuple[Path, tuple[Announced, ...], Path]:
+        """What came complete under this token: what to open, its files, and the folder, the caller's from now on.
 
         Raises CheckpointError where something is missing.
         """
         incoming = self._known(token)
         if not incoming.complete:
             raise CheckpointError("The upload is not complete; choose the files again.")
-        path, announced = incoming.path, incoming.files
+        path, announced, folder = incoming.path, incoming.files, incoming.folder
         incoming.folder = None
         VISITS.drop(token, incoming.visit)
-        return path, announced
+        return path, announced, folder
 
     def _known(self, token: str) -> Incoming:
         incoming = self.get(token)

@@ -57,7 +57,7 @@ def text_choice(key: str, shipped: Mapping[str, str], label: str) -> Mapping[str
 
 def read_text(token: str) -> dict[str, str]:
     """An uploaded text by name. Raises CheckpointError where it is no UTF-8."""
-    path, announced = uploads.registry().take(token)
+    path, announced, _ = uploads.registry().take(token)
     try:
         return {announced[0].name: next(iter(lm.read_texts([path]).values()))}
     except CheckpointError:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.server import routes, uploads, visits
+from pages.server import announced, routes, uploads, visits
 from pages.ui.component import make
 
 _uploader = make("uploader", "dom.js", "uploader.js")
@@ -23,7 +23,9 @@ def uploader(key: str, kind: str, label: str, hint: str) -> str | None:
         "label": label,
         "hint": hint,
         "many": not uploads.KINDS[kind].one_file,
-        "wanted": uploads.WANTED,
+        "beside": announced.BESIDE,
+        "weights": announced.WEIGHTS,
+        "deepest": announced.DEEPEST,
     }
     _uploader(key=key, data=data, on_done_change=lambda: None)
     return complete

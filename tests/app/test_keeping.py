@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.server import files, limits, opened, uploads
+from pages.server import announced, files, limits, opened, uploads
 from pages.server.jobs import Job, Registry
 from pages.server.limits import Limits
 from pages.server.visits import VISITS, Visits
+from quantlib.checkpoints.hub import Address
+from quantlib.destinations import portable
 from quantlib.errors import CheckpointError, JobError
 
 
@@ -24,6 +26,35 @@ def own_root(tmp_path, monkeypatch):
 def incoming():
     registry = uploads.Uploads()
     return registry, registry.expect("checkpoint", "me")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("owner/name", "hf://owner/name"),
+        (" hf://owner/name@v1/x.gguf ", "hf://owner/name@v1/x.gguf"),
+        ("https://huggingface.co/owner/name", "hf://owner/name"),
+        ("http://www.huggingface.co/owner/name/?library=x#files", "hf://owner/name"),
+        ("hf.co/owner/name/tree/main", "hf://owner/name@main"),
+        ("https://huggingface.co/owner/name/tree/main/onnx", "hf://owner/name@main"),
+        ("https://huggingface.co/owner/name/blob/v1/q/x.gguf?download=true", "hf://owner/name@v1/q/x.gguf"),
+        ("https://huggingface.co/owner/name/resolve/main/x.gguf", "hf://owner/name@main/x.gguf"),
+    ],
+)
+def test_a_name_of_the_hub_may_be_pasted_in_every_form(text, address):
+    assert opened.hub_address(text) == address
+    assert str(Address.parse(address)) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/etc/passwd", "../..", "https://elsewhere.example/owner/name", "file:///etc/passwd", "a/b@//host/x",
+     "a/b/../../x", "https://huggingface.co/a/b/tree/../x", "https://huggingface.co@host/a/b", "a/b%2f..", "", "hf://hf://a/b"],
+)  # fmt: skip
+def test_what_is_no_name_of_the_hub_is_not_asked_for(text, monkeypatch):
+    monkeypatch.setattr("quantlib.checkpoints.hub_opening.Repository", lambda *_: pytest.fail(f"{text} was asked for"))
+    with pytest.raises(CheckpointError, match="is no address on the hub"):
+        opened.shelf().hub("me", text)
 
 
 def test_limits_come_from_the_environment():
@@ -83,10 +114,10 @@ def test_an_upload_comes_in_slices(incoming):
     registry.begin(token, 0, 3).write(b"de")
     with pytest.raises(CheckpointError, match="not announced"):
         registry.begin(token, 7, 0)
-    path, announced = registry.take(token)
-    assert path.name == "model.gguf"
+    path, came, folder = registry.take(token)
+    assert path.name == "model.gguf" and path.parent.parent == folder
     assert path.read_bytes() == b"abcde"
-    assert [f.name for f in announced] == ["model.gguf", "tokenizer.json"]
+    assert [f.name for f in came] == ["model.gguf", "tokenizer.json"]
     with pytest.raises(CheckpointError, match="not known"):
         registry.begin(token, 0, 0)
 
@@ -108,21 +139,34 @@ def test_a_slice_that_is_sent_again_takes_the_place_of_the_one_that_hangs(incomi
 @pytest.mark.parametrize(
     ("names", "opens"),
     [
-        (["model.gguf"], "model.gguf"),
-        (["model.safetensors", "config.json"], "model.safetensors"),
-        (["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"], "model-00001-of-00002.gguf"),
-        (["model-1-of-2.safetensors", "model-2-of-2.safetensors", "config.json"], None),
+        (["model.gguf"], "model/model.gguf"),
+        (["model.safetensors", "config.json"], "model/model.safetensors"),
+        (["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"], "model/model-00001-of-00002.gguf"),
+        (["model-1-of-2.safetensors", "model-2-of-2.safetensors", "config.json"], "model"),
+        (["MODEL.GGUF"], "model/MODEL.GGUF"),
+        (["model (1).gguf"], "model/model (1).gguf"),
+        (["模型.gguf"], "model/模型.gguf"),
+        (["sha256-" + "ab" * 32], "model/sha256-" + "ab" * 32),
+        (["sha256:" + "ab" * 32], "model/sha256_" + "ab" * 32),
+        (["con.gguf"], "model/_con.gguf"),
+        (["Mini LM/model.safetensors", "Mini LM/1_Pooling/config.json"], "Mini LM/model.safetensors"),
+        (["a/m-1.safetensors", "a/m-2.safetensors", "a/x/config.json"], "a"),
+        (["one/model.safetensors", "two/config.json"], "model/one/model.safetensors"),
+        (["model/model.gguf", "config.json"], "model/model/model.gguf"),
     ],
 )
 def test_what_is_opened_of_several_files(incoming, names, opens):
     registry, token = incoming
     registry.announce(token, [(name, 0) for name in names])
-    path, _ = registry.take(token)
-    assert path.name == opens if opens else path.is_dir()
+    path, _, found = registry.take(token)
+    assert path == found / opens and path.exists()
+    assert sum(file.is_file() for file in found.rglob("*")) == len(names)
 
 
 BAD_NAMES = [
-    "../x.gguf", "a/b.gguf", ".hidden.gguf", "x\x00.gguf", "x.exe", "config.JSON", "<b>.gguf", "é.gguf", "x.gguf\n",
+    "../x.gguf", "a/../x.gguf", "/etc/x.gguf", "//host/x.gguf", "a//x.gguf", "a/./x.gguf", "a/", "/", "..", "C:/x.gguf",
+    "c:x.gguf", "a\\x.gguf", "..\\x.gguf", ".hidden.gguf", ".git/x.json", "x\x00.gguf", "a/\x1b[2J/x.gguf", "x.exe",
+    "x.gguf\n", "\ud800.gguf", "a/\u202e/x.gguf", "m" * 196 + ".gguf", " /x.gguf", "LICENSE", "notes.pdf",
 ]  # fmt: skip
 
 
@@ -133,14 +177,16 @@ def test_names_that_are_not_part_of_a_checkpoint(incoming, name):
         registry.announce(token, [("model.gguf", 1), (name, 1)])
 
 
-@given(st.text(max_size=40))
-def test_no_name_leads_out_of_the_folder(name):
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=5), st.booleans())
+def test_no_name_leads_out_of_the_folder(parts, bare):
     try:
-        (found,) = uploads.KINDS["checkpoint"].announced([(name + ".gguf", 0)])
-    except CheckpointError:
+        (found,) = uploads.KINDS["checkpoint"].announced([("/".join([*parts, "x" * bare + ".gguf"]), 0)])
+    except CheckpointError as refused:
+        assert len(str(refused)) < 700
         return
-    assert Path(found.stored).name == found.stored
-    assert found.stored not in (".", "..")
+    stored = found.stored.split("/")
+    assert 2 <= len(stored) <= announced.DEEPEST + 1
+    assert all(portable(part, announced.LONGEST) == part and part not in ("", ".", "..") for part in stored)
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.pt", "MODEL.PTH", "x.ckpt"])
@@ -155,6 +201,12 @@ def test_pickles_are_refused(incoming, name):
     [
         ([("config.json", 1)], "weights"),
         ([("model.gguf", 1), ("model.gguf", 1)], "same name"),
+        ([("model.gguf", 1), ("MODEL.gguf", 1)], "differ only"),
+        ([("a/model.gguf", 1), ("A/model.gguf", 1)], "differ only"),
+        ([("é.gguf", 1), ("e\u0301.gguf", 1)], "differ only"),
+        ([("a?.gguf", 1), ("a*.gguf", 1)], "same name"),
+        ([("m/a.json", 1), ("m/a.json/x.gguf", 1)], "file and a folder"),
+        ([("a/b/c/d/model.gguf", 1)], "too deep"),
         ([("model.gguf", 10**15)], "at most"),
         ([(f"m{i}.gguf", 0) for i in range(600)], "at most"),
     ],
