@@ -71,7 +71,7 @@ def test_every_tensor_is_the_converters(pair):
             assert (np.abs(data.reshape(-1) - expected) <= np.spacing(np.abs(expected))).all(), want["name"]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("odd/")])
 def test_tensors_are_the_same_in_pieces(folders, name):
     view = view_of(folders[name], arch_models.cases()[name]["gguf"])
     for tensor in view.tensors.values():

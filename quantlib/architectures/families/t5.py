@@ -98,4 +98,10 @@ T5 = Architecture(
     prefixes=("",),
     tokenizer=Tokenizer(kind="unigram"),
 )  # fmt: skip
-MT5 = replace(T5, title="mT5", model_type="mt5", classes=("MT5ForConditionalGeneration",))
+MT5 = replace(
+    T5,
+    title="mT5",
+    model_type="mt5",
+    classes=("MT5ForConditionalGeneration",),
+    defaults={**T5.defaults, "layers": 8, "heads": 6, "ffn": 1024, "vocab": 250_112},
+)
