@@ -33,6 +33,7 @@ from quantlib.checkpoints.gguf_types import (
 MAX_KEY = 65_535  # bytes, GGUF's own limit
 MAX_STRINGS = 2**22  # of all arrays of strings together; the largest vocabulary with its merges has 0.8 million
 MAX_KEYS = 2**16
+MAX_TEXT = 2**26  # bytes of one value; the longest chat templates have some 100,000
 MAX_TENSORS = 2**18
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
@@ -278,6 +279,11 @@ class _Reader:
             return self._array(key, what)
         if kind == STRING:
             length = self._u64(what)
+            if MAX_TEXT < length <= self.size - self.at:
+                raise fault(
+                    self.path,
+                    f"gives {_said(what)} {length:,} bytes of text, more than the {MAX_TEXT:,} that are read.",
+                )
             at = self._take(length, what)
             # A value, unlike a name, is only shown: wrong bytes in it are no reason to refuse the file.
             return MetadataValue("string", bytes(self.data[at : at + length]).decode("utf-8", errors="replace"))

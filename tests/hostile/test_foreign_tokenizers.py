@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_models
 from foreign_tokenizers import END, VOCABULARY, nested, replace, sequence, split, tokenizer, write_over
@@ -184,3 +185,44 @@ def test_a_folder_s_tokenizer_is_bounded(part, tmp_path):
 def test_half_a_character_is_told():
     with pytest.raises(CheckpointError, match="half of a character at position 2"):
         Tokenizer(isolated(), None, None).encode("ab\ud800")
+
+
+WORDS = (None, True, -1, 2**32, 1e308, "", "\0", "a" * 20_000, [], {}, [[]], {"type": "Sequence"}, "(a+)+$", "Split")
+
+
+def mutant(value: object, rng: np.random.Generator) -> object:
+    """The value with one part of it, anywhere, in place of another or of a word."""
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        key = list(value)[rng.integers(len(value))]
+        return value | {key: mutant(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.85:
+        at = int(rng.integers(len(value)))
+        return [*value[:at], mutant(value[at], rng), *value[at + 1 :]]
+    return WORDS[rng.integers(len(WORDS))]
+
+
+RICH = tokenizer(
+    normalizer=sequence([{"type": "NFKC"}, replace(" {2,}", " ", "Regex"), {"type": "Prepend", "prepend": " "}]),
+    pre_tokenizer=sequence([split(r"\s+|\w+"), {"type": "Digits", "individual_digits": True}], "pretokenizers"),
+    decoder=sequence([replace("x", "y"), {"type": "Fuse"}, {"type": "ByteFallback"}], "decoders"),
+    padding=HUGE_PADDING,
+)
+
+
+def test_mutants_are_run_or_refused(monkeypatch):
+    """Each that is bounded starts a process, so there are few; QUANTLIB_MUTANTS makes more."""
+    monkeypatch.setattr(runners, "SECONDS", 1.0)
+    rng, done = np.random.default_rng(8), {"run": 0, "refused": 0}
+    for _ in range(int(os.environ.get("QUANTLIB_MUTANTS", 2000)) // 80):
+        part = list(RICH)[rng.integers(len(RICH))]
+        changed = RICH | {part: mutant(RICH[part], rng)}
+        try:
+            found = Isolated(json.dumps(bounded(PATH, changed)).encode(), str(PATH)).load()
+            assert all(isinstance(number, int) for number in found.encode("ab  xy 12 é" * 20))
+            assert isinstance(found.decode([0, 1, 2, 3]), str)
+            done["run"] += 1
+        except CheckpointError as error:
+            assert str(error).isprintable()
+            assert str(error).endswith(".")
+            done["refused"] += 1
+    assert min(done.values()) > 2, done

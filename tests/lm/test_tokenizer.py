@@ -60,7 +60,7 @@ TOKENS = ["<unk>", "a", "b", "ab"]
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({}, "cannot be run from GGUF"),
+        ({}, "carries no tokenizer"),
         ({"model": "bert", "tokens": TOKENS}, "'bert'"),
         ({"model": "gpt2", "tokens": TOKENS, "pre": "unheard-of"}, "unheard-of"),
         ({"model": "gpt2", "tokens": TOKENS, "merges": ["x y"]}, "cannot be read"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 
 import gguf
@@ -18,6 +19,7 @@ from quantlib.errors import CheckpointError
 
 MAX_CARD = 2**22  # bytes of README.md
 MAX_FRONT = 2**16  # characters of its YAML
+MAX_NESTING = 32  # brackets within brackets: the parser takes seconds over thousands of them
 MAX_TEXT = 4096
 MAX_ENTRIES = 256
 MAX_ID = 256  # characters of a model's name that are taken apart
@@ -75,7 +77,7 @@ def read_card(folder: Path) -> dict[str, object]:
     except CheckpointError:
         return {}
     found = re.match(r"---\r?\n(.*?\n)---\s*?(?:\n|\Z)", text, re.DOTALL)
-    if not found or len(found[1]) > MAX_FRONT:
+    if not found or len(found[1]) > MAX_FRONT or _nesting(found[1]) > MAX_NESTING:
         return {}
     try:
         # Text stays text: a language "no" is no boolean, a version 1.10 no number.
@@ -83,6 +85,11 @@ def read_card(folder: Path) -> dict[str, object]:
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}
+
+
+def _nesting(text: str) -> int:
+    """How many brackets are open at most."""
+    return max(accumulate((1 if char in "[{" else -1 for char in re.findall(r"[\[\]{}]", text)), initial=0))
 
 
 def said(card: Mapping[str, object]) -> dict[str, str]:

@@ -194,7 +194,7 @@ def _chat_template(folder: Path, config: dict[str, object]) -> dict[str, Metadat
     if isinstance(value, str):
         return {"tokenizer.chat_template": MetadataValue("string", value)}
     out: dict[str, MetadataValue] = {}
-    names, default = [], None
+    names, default = {}, None  # a dictionary without values keeps the order, and finds a name at once
     for entry in value if isinstance(value, list) else ():
         name, template = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "template"))
         if not isinstance(name, str) or not isinstance(template, str) or not name:
@@ -203,10 +203,10 @@ def _chat_template(folder: Path, config: dict[str, object]) -> dict[str, Metadat
         if name == "default":
             default = template
         elif name not in names:
-            names.append(name)
+            names[name] = None
             out[f"tokenizer.chat_template.{name}"] = MetadataValue("string", template)
     if names:
-        out["tokenizer.chat_templates"] = MetadataValue("array[string]", names)
+        out["tokenizer.chat_templates"] = MetadataValue("array[string]", list(names))
     if default is not None:
         out["tokenizer.chat_template"] = MetadataValue("string", default)
     return out

@@ -30,7 +30,12 @@ def tokenizer_of_metadata(view: Checkpoint) -> dict[str, object]:
     Raises CheckpointError for other kinds, and where the lists contradict one another.
     """
     kind, tokens = view.value("tokenizer.ggml.model"), view.value("tokenizer.ggml.tokens")
-    if tokens is None or isinstance(tokens, str) or kind not in ("gpt2", "llama"):
+    if tokens is None or isinstance(tokens, str):
+        raise CheckpointError(
+            f"{view.source} carries no tokenizer, so no text can be run through its model; "
+            "use the original folder with its tokenizer.json."
+        )
+    if kind not in ("gpt2", "llama"):
         raise CheckpointError(
             f"{view.source} has a tokenizer of the kind {str(kind)[:40]!r}, which cannot be run from GGUF; "
             "use the original folder with its tokenizer.json."
