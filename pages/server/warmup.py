@@ -41,7 +41,7 @@ asked, shown = threading.Event(), threading.Event()  # the first page has begun;
 
 @contextmanager
 def first_page() -> Iterator[None]:
-    """Around every page; what is imported and compiled besides waits until the first one is done."""
+    """Around every page; what is compiled besides waits until the first one is done."""
     asked.set()
     try:
         yield
@@ -65,7 +65,8 @@ def import_all(pages: Iterable[Path]) -> None:
 
     Several visitors' threads that import a package at once can find it half imported: Python's locks are one for each
     module, and where two threads wait for each other it gives one of them what is there so far. With all pages asked
-    for at once, a third of them failed on a server that had just started.
+    for at once, a third of them failed on a server that had just started. The price is 1.6 s of processor time before
+    the first page of such a server: 4.4 s instead of 2.8 s.
     """
     import_icons()
     for name in IMPORTED_LATE:
