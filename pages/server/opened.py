@@ -222,11 +222,20 @@ def allowed_path(path: str, directories: Iterable[Path] | None = None) -> Path:
         if not resolved:
             raise refusal
         folder = resolved[0] if resolved[0].is_dir() else resolved[0].parent
-        if not all(_under(child, roots) for child in folder.iterdir() if child.is_symlink()):
+        model = (folder / "config.json").exists()  # of a model folder, files in inner folders are read, too
+        if not all(_under(link, roots) for link in _links(folder, DEEPEST if model else 0)):
             raise CheckpointError("This folder holds links that lead out of the allowed directories; it is not opened.")
     except (OSError, ValueError, RuntimeError):
         raise refusal from None
     return resolved[0]
+
+
+def _links(folder: Path, depth: int) -> Iterable[Path]:
+    """The symbolic links in a folder and, so many folders deep, in those below it."""
+    for here, below, names in os.walk(folder):
+        yield from (Path(here) / name for name in (*below, *names) if os.path.islink(os.path.join(here, name)))
+        if len(Path(here).relative_to(folder).parts) >= depth:
+            below.clear()
 
 
 def _under(path: Path, roots: Iterable[Path]) -> bool:

@@ -453,6 +453,18 @@ def test_links_do_not_lead_out(allowed):
         opened.allowed_path("one/model.gguf", [allowed])
 
 
+def test_links_in_the_inner_folders_of_a_model_do_not_lead_out(allowed):
+    model = allowed / "embedder"
+    (model / "1_Pooling").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "1_Pooling" / "own.json").symlink_to(model / "config.json")
+    assert opened.allowed_path("embedder", [allowed]) == model
+    (model / "1_Pooling" / "config.json").symlink_to(allowed.parent / "secret" / "model.gguf")
+    with pytest.raises(CheckpointError, match="links that lead out"):
+        opened.allowed_path("embedder", [allowed])
+    assert opened.allowed_path("one/model.gguf", [allowed]), "what lies in a folder beside it is not asked about"
+
+
 def test_the_settings_that_are_documented_are_those_that_there_are():
     text = (Path(__file__).parents[2] / "SERVING.md").read_text(encoding="utf-8")
     assert limits.table() in text, "SERVING.md: copy the table that pages.server.limits.table() gives"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -118,3 +119,27 @@ def test_uploads_need_a_token_and_the_app_s_own_pages(server):
     headers = urllib.request.urlopen(server).headers
     assert "frame-ancestors" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_folder_comes_with_its_name_and_its_inner_folders(server, page, demo_model, tmp_path):
+    folder = tmp_path / "Tale Teller"
+    for path, content in {
+        "1_Pooling/config.json": b"{}",
+        "README.md": b"# not sent",
+        ".git/x.json": b"{}",
+        "old/model.safetensors": b"other",
+        "a/b/c/d.json": b"{}",
+    }.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    for name in FOLDER:
+        shutil.copy(demo_model / name, folder / name)
+    said = []
+    page.on("request", lambda r: r.method == "PUT" and "?" not in r.url and said.append(json.loads(r.post_data)))
+    page.goto(f"{server}/open")
+    page.get_by_text("Bring a checkpoint").wait_for()
+    settle(page)
+    page.locator(".uploader input[webkitdirectory]").set_input_files(folder)
+    opened(page)
+    assert sorted(path for path, _ in said[0]) == sorted(f"Tale Teller/{p}" for p in (*FOLDER, "1_Pooling/config.json"))
+    assert page.get_by_test_id("stSidebar").get_by_text("Tale Teller", exact=True).count() == 1
