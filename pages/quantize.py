@@ -38,7 +38,7 @@ def main() -> None:
         return
     show_plan(plan, by_size(opened, plan))
     file_name = f"{opened.stem}-{recipe.replace(':', '-')}.gguf"
-    show_job(opened, plan, file_name)
+    show_job(opened, plan, file_name, waits=imatrix is None and st.session_state["importance"] != NONE)
     with_imatrix = ', imatrix="imatrix.gguf"' if imatrix else ""
     captions.show_python(
         "import quantlib as ql\n\n"
@@ -172,11 +172,13 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
     captions.folded(f"All {len(rows)} tensors, and why each gets its format", "tensors", table)
 
 
-def show_job(opened: Opened, plan: ql.Plan, file_name: str) -> None:
-    """The button, then the job that it started: in line, running, done or failed."""
+def show_job(opened: Opened, plan: ql.Plan, file_name: str, waits: bool) -> None:
+    """The button, then the job that it started: in line, running, done or failed. waits: for an importance matrix."""
     job = jobview.job_of(JOB)
     busy = job is not None and not job.done
-    if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or busy):
+    if waits:
+        st.info("An importance matrix was chosen, but there is none yet: bring or compute it above, or choose none.")
+    if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or busy or waits):
         work = partial(quantize, plan=plan)
         title = f"{opened.name} to {plan.recipe.name}"
         made = Job("quantize", title, work, visits.current(), nbytes=plan.nbytes, file_name=file_name)
@@ -210,6 +212,8 @@ def show_outcome(job: Job) -> None:
         return
     result = job.result
     st.success(f"{tables.size(result.nbytes)}, written in {result.seconds:.1f} s, read back and verified.", icon="✅")
+    for found in result.outliers:
+        st.warning(model.plain(found.words), icon="⚠️")
     left, right = st.columns(2)
     left.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️", width="stretch")
     right.button("Look at it on every page", on_click=look_at_result, args=(job,), icon="🔎", width="stretch")

@@ -306,6 +306,7 @@ def result(result: RunResult) -> dict:
         "path": str(result.path),
         "seconds": round(result.seconds, 3),
         "resumed": result.resumed,
+        "outliers": [found.words for found in result.outliers],
         "tensors": [
             {"name": t.name, "shape": list(t.shape), "source": t.source, "target": t.target, "nbytes": t.nbytes}
             | loss(t.loss)

@@ -12,7 +12,7 @@ import numpy as np
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.gguf_writer import write_gguf
-from quantlib.destinations import IMATRIX, Destination, destination
+from quantlib.destinations import IMATRIX, Destination, destination, reason
 from quantlib.errors import CheckpointError
 
 MAX_BYTES = 2**31
@@ -95,10 +95,12 @@ def read_imatrix(path: str | Path) -> ImportanceMatrix:
     """Read an importance matrix file in either form. Raises CheckpointError where it is not one."""
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # a pipe would block, or end after the first look
+            raise fault(path, "is not a regular file, so it cannot be read as an importance matrix.")
         with open(path, "rb") as file:
             head = file.read(4)
-    except OSError as error:
-        raise CheckpointError(f"The importance matrix {path} cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"The importance matrix {path} cannot be read: {reason(error)}.") from None
     matrix = _read_gguf(path) if head == b"GGUF" else _read_dat(path)
     for name, values in matrix.entries.items():
         if not (np.isfinite(values).all() and (values >= 0).all()):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from quantlib.cli.words import printable
 from quantlib.errors import QuantlibError
 
 # In the order that --help shows.
@@ -26,21 +27,26 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 for a run that failed (one sentence on standard error)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a test or a program has put another one in its place
+            stream.reconfigure(errors="backslashreplace")  # names that are no text, and terminals that lack letters
     options = _parser(arguments).parse_args(arguments)
     try:
         status = options.command(options)
         sys.stdout.flush()
         return status
     except QuantlibError as error:
-        print(f"quantlib: {error}", file=sys.stderr)
+        print(f"quantlib: {printable(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("quantlib: stopped; nothing was written.", file=sys.stderr)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print("quantlib: the output could not be written: its disk is full.", file=sys.stderr)
+        full = error.errno == errno.ENOSPC
+        why = "the output could not be written: its disk is full" if full else error
+        print(f"quantlib: {printable(why)}.", file=sys.stderr)
+    except MemoryError:
+        print("quantlib: there is not enough memory for this; close other programs, or take less.", file=sys.stderr)
     return 1
 
 

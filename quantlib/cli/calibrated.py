@@ -3,6 +3,7 @@
 import quantlib as ql
 from quantlib import tables
 from quantlib.cli.shared import print_json, progress_line, read_text
+from quantlib.cli.words import printable
 from quantlib.recipes import Overrides
 
 
@@ -32,9 +33,9 @@ def run(options, overrides: Overrides) -> int:
             "filled": done.filled, "seconds": round(done.seconds, 3), "notes": list(done.notes),
         })  # fmt: skip
     for note in done.notes:
-        print(note)
+        print(printable(note))
     print(
-        f"{done.path}: {tables.size(done.nbytes)}, {done.bpw:.2f} bpw, {done.seconds:.1f} s; {done.filled} matrices "
-        f"with GPTQ's codes; written and verified."
+        f"{printable(done.path)}: {tables.size(done.nbytes)}, {done.bpw:.2f} bpw, {done.seconds:.1f} s; "
+        f"{done.filled} matrices with GPTQ's codes; written and verified."
     )
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import quantlib as ql
@@ -16,6 +17,7 @@ from quantlib.cli.shared import (
     replaces,
     saved_as,
 )
+from quantlib.cli.words import printable
 from quantlib.destinations import MADE_BY, Destination
 
 
@@ -46,8 +48,8 @@ def add(commands) -> None:
 
 def _bits(text: str) -> tuple[int, ...]:
     parts = text.split(",")
-    if not all(part.isdigit() and 2 <= int(part) <= 8 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers from 2 to 8, such as 4,3")
+    if not all(re.fullmatch("[2-8]", part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a list of numbers from 2 to 8, such as 4,3")
     return tuple(map(int, parts))
 
 
@@ -69,7 +71,7 @@ def run(options) -> int:
     if options.json:
         return print_json(found.document())
     print(tables.as_markdown(tables.methods(found)) if options.markdown else tables.as_text(tables.methods(found)))
-    print(f"\n{_caption(found)}")
+    print(f"\n{printable(_caption(found))}")
     return 0
 
 

@@ -1,13 +1,13 @@
 """export: a Hugging Face folder to a quantized one that transformers and vLLM load."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 import quantlib as ql
 from quantlib import tables
-from quantlib.cli.shared import command, listing, positive, print_json, progress_line, read_text
+from quantlib.cli.shared import command, listing, note, positive, print_json, progress_line, read_text
+from quantlib.cli.words import printable
 from quantlib.destinations import new_name
 from quantlib.exports import CALIBRATED, SCHEMES
 
@@ -46,8 +46,8 @@ def run(options) -> int:
         return print_json(tables.exported(result))
     loaders = " and ".join(scheme.loaders)
     print(
-        f"{result.path}: {tables.size(result.nbytes)}, {result.bpw:.2f} bits per weight of the layers' matrices, "
-        f"{result.seconds:.1f} s; for {loaders}."
+        f"{printable(result.path)}: {tables.size(result.nbytes)}, {result.bpw:.2f} bits per weight of the "
+        f"layers' matrices, {result.seconds:.1f} s; for {loaders}."
     )
     return 0
 
@@ -63,6 +63,6 @@ def _prepared(checkpoint, scheme, options):
     model, tokenizer = load(checkpoint, decoded=False), Tokenizer.of(checkpoint)
     context = min(options.context, model.shape.context)
     windows = cut(model, tokenizer.encode(read_text(options.calibration)), context, tokenizer.bos)
-    for note in calibration_notes(model, windows):
-        print(f"quantlib: note: {note}", file=sys.stderr)
+    for said in calibration_notes(model, windows):
+        note(said)
     return prepare(checkpoint, scheme, model, windows, progress_line("choosing codes"))

@@ -4,11 +4,14 @@ import argparse
 import re
 
 from quantlib import tables
+from quantlib.checkpoints.base import shown
 from quantlib.cli.shared import command, positive, print_json
+from quantlib.cli.words import printable
 from quantlib.fit import advise, needs, subject, weigh
 from quantlib.fit.memory import CACHE_FORMATS
 from quantlib.fit.published import QUALITY_SOURCE, quality_of
 
+LEAST = 1 << 20  # bytes that may be given without a unit: fewer were meant as gigabytes
 UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
@@ -30,8 +33,12 @@ def amount(text: str) -> int:
     """Bytes as people write them: 24GB, 16GiB, 512M. Raises ArgumentTypeError."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]?)(i?)(?:B?(?:/s)?)", text.strip(), re.IGNORECASE)
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory, such as 24GB or 16GiB")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no amount of memory, such as 24GB or 16GiB")
     number, unit, binary = float(found[1]), found[2].upper(), found[3]
+    if not unit and number < LEAST:
+        raise argparse.ArgumentTypeError(f"{text!r} is so many bytes; write the unit, as in {found[1]}GB")
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text!r} is no memory at all; write an amount such as 24GB")
     return round(number * (1024 ** "KMGT".index(unit) * 1024 if binary and unit else UNITS[unit]))
 
 
@@ -46,7 +53,10 @@ def run(options) -> int:
         document = {"source": found.name, "assumed": found.assumed or None, "parameters": found.parameters}
         document |= {"memory": options.memory, "context": options.context, "cache_format": options.cache_format}
         return print_json(document | {"recipe": advice.recipe, "why": advice.why, "recipes": table})
-    print(f"{found.name}: {found.parameters:,} weights" + (f" (assumed: {found.assumed})" if found.assumed else ""))
+    print(
+        f"{printable(found.name)}: {found.parameters:,} weights"
+        + (f" (assumed: {found.assumed})" if found.assumed else "")
+    )
     print(f"memory {tables.size(options.memory)}, context {options.context:,} tokens, cache {options.cache_format}\n")
     print(tables.as_text([_shown(row) for row in table]))
     print(f"\nPerplexity and KL: Llama-3-8B, published: {QUALITY_SOURCE}.")

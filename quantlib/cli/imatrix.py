@@ -4,6 +4,7 @@ from pathlib import Path
 
 import quantlib as ql
 from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line, read_text, replaces
+from quantlib.cli.words import printable
 from quantlib.destinations import IMATRIX, destination
 
 
@@ -47,5 +48,7 @@ def run(options) -> int:
     }
     if options.json:
         return print_json(document)
-    print(f"{options.out}: {len(sums.sums)} matrices, {document['tokens']:,} tokens in {sums.chunks} windows.")
+    print(
+        f"{printable(options.out)}: {len(sums.sums)} matrices, {document['tokens']:,} tokens in {sums.chunks} windows."
+    )
     return 0

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import quantlib as ql
 from quantlib import tables
+from quantlib.cli.words import printable
 
 EVERY = 1.0  # seconds between lines
 
@@ -45,7 +46,7 @@ def _moving(bar) -> Show:
     def show(progress: ql.Progress) -> None:
         if bar.total != progress.nbytes:
             bar.reset(progress.nbytes)
-        bar.set_postfix_str(f"{progress.index + 1}/{progress.count} {progress.tensor}", refresh=False)
+        bar.set_postfix_str(f"{progress.index + 1}/{progress.count} {printable(progress.tensor)}", refresh=False)
         bar.update(progress.nbytes_done - bar.n)
 
     return show

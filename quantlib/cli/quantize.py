@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,7 +16,8 @@ from quantlib.cli import calibrated
 from quantlib.cli.memory import keep_freed_memory
 from quantlib.cli.progress import progress_of
 from quantlib.cli.reports import report_of, report_path, write_report
-from quantlib.cli.shared import SOURCE_HELP, command, listing, positive, print_json, replaces
+from quantlib.cli.shared import SOURCE_HELP, command, listing, note, positive, print_json, replaces
+from quantlib.cli.words import printable
 from quantlib.destinations import Destination, check_distinct
 from quantlib.jobs.pool import scheduler_pool
 from quantlib.jobs.running import check_target
@@ -77,7 +77,8 @@ def _recipe(text: str) -> str:
             return parse_budget(text).name
     except ql.RecipeError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(RECIPES)}, no {PREFIX} budget, no .toml file")
+    known = ", ".join(RECIPES)
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is none of {known}, no {PREFIX} budget, no .toml file")
 
 
 def _pattern(text: str) -> tuple[str, str]:
@@ -95,7 +96,7 @@ def run(options) -> int:
     with ql.open_checkpoint(options.source) as checkpoint:
         plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides, effort=options.effort)
         for warning in plan.warnings:
-            print(f"quantlib: note: {warning}", file=sys.stderr)
+            note(warning)
         if options.dry_run:
             return _show_plan(plan, options)
         report, beside = _others(plan, options)
@@ -130,7 +131,7 @@ def _show_plan(plan: ql.Plan, options) -> int:
     try:
         _others(plan, options)
     except ql.QuantlibError as error:
-        print(f"quantlib: note: {error}", file=sys.stderr)
+        note(error)
     if options.json:
         return print_json(tables.plan(plan))
     columns = ["name", "shape", "source", "target", "nbytes", "reason"]
@@ -145,6 +146,8 @@ def _show_plan(plan: ql.Plan, options) -> int:
 
 def _show_result(plan: ql.Plan, result: ql.RunResult, report: Destination | None, options) -> int:
     document = tables.plan(plan) | tables.result(result)
+    for found in result.outliers:
+        note(found.words)
     size = f"{tables.size(result.nbytes)}, {plan.bpw:.2f} bpw"
     if report:
         facts = [("file", f"{result.path}, {size}"), ("recipe", plan.recipe.name), ("from", str(options.source))]
@@ -156,7 +159,7 @@ def _show_result(plan: ql.Plan, result: ql.RunResult, report: Destination | None
     print()
     resumed = f", {result.resumed} tensors taken over from a killed run" if result.resumed else ""
     print(
-        f"{result.path}: {size}, {result.seconds:.1f} s "
+        f"{printable(result.path)}: {size}, {result.seconds:.1f} s "
         f"(from {tables.size(plan.source_nbytes)}){resumed}; written and verified."
     )
     return 0

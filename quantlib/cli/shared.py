@@ -1,14 +1,17 @@
 """What commands share: how a command is declared, arguments that several take, and JSON output."""
 
 import argparse
-import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from quantlib.checkpoints.base import shown
+from quantlib.cli.words import as_json, printable
 from quantlib.destinations import TABLES, Destination, destination
 from quantlib.errors import QuantlibError
 
+DIGITS = 9  # that a number of tokens, threads or the like may have
 SOURCE_HELP = "a safetensors file, a Hugging Face folder, a GGUF file, or hf://owner/name[@revision][/file.gguf]"
 
 
@@ -27,9 +30,30 @@ def command(commands, name: str, run: Callable[[argparse.Namespace], int], help:
 
 def positive(text: str) -> int:
     """An argument that is a whole number above zero."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 to {10**DIGITS - 1:,}")
     return int(text)
+
+
+def natural(text: str) -> int:
+    """An argument that is a whole number, zero or more."""
+    return 0 if text == "0" else positive(text)
+
+
+def temperature(text: str) -> float:
+    """An argument that is a temperature: 0 or more, and no infinity."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1000:  # also where it is not a number
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number from 0 to 1000")
+    return value
+
+
+def note(text: object) -> None:
+    """A sentence beside the output, on standard error."""
+    print(f"quantlib: note: {printable(text)}", file=sys.stderr)
 
 
 def listing(title: str, entries: Mapping[str, str]) -> str:
@@ -49,8 +73,7 @@ def as_stored(parser: argparse.ArgumentParser) -> None:
 
 def print_json(document) -> int:
     """The one JSON document that --json promises."""
-    json.dump(document, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
-    print()
+    print(as_json(document))
     return 0
 
 
@@ -58,7 +81,7 @@ def read_text(path: Path) -> str:
     """A UTF-8 text file. Raises QuantlibError where it is none."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise QuantlibError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
@@ -91,6 +114,6 @@ def progress_line(doing: str) -> Callable[..., None] | None:
 
     def show(fraction: float, part: str = "") -> None:
         end = "\n" if fraction >= 1 else ""
-        print(f"\r\033[K{fraction:4.0%}  {doing} {part}", end=end, file=sys.stderr, flush=True)
+        print(f"\r\033[K{fraction:4.0%}  {printable(doing)} {printable(part)}", end=end, file=sys.stderr, flush=True)
 
     return show

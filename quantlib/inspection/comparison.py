@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
+from quantlib.checkpoints.base import shown
+from quantlib.errors import CheckpointError
 from quantlib.inspection.chunks import over_chunks
 from quantlib.metrics import Loss, compare
 
@@ -46,8 +48,18 @@ def comparisons(
 
 
 def total_loss(rows: Iterable[TensorComparison]) -> Loss:
-    """The loss over all weights that both have."""
-    return sum((row.loss for row in rows if row.loss is not None), Loss())
+    """The loss over all weights that both have.
+
+    Raises CheckpointError where there are none, as of two different models: no loss would read as no error.
+    """
+    rows = tuple(rows)
+    total = sum((row.loss for row in rows if row.loss is not None), Loss())
+    if not total.count:
+        both = [row for row in rows if row.shape is not None and row.other_shape is not None]
+        why = f"of their {len(rows)} tensors {len(both)} have the same name"
+        why += f", and {both[0].note} ({shown(both[0].name)} is the first)" if both else ""
+        raise CheckpointError(f"These two cannot be compared: {why}. Compare two files of one model.")
+    return total
 
 
 def _compared(name: str, a: Tensor | None, b: Tensor | None, executor: Executor | None) -> TensorComparison:

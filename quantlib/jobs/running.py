@@ -15,6 +15,7 @@ from typing import BinaryIO
 from quantlib.checkpoints import GGUFWriter, Layout, gguf_layout
 from quantlib.destinations import GGUF, destination, reason
 from quantlib.errors import Cancelled, JobError, RecipeError
+from quantlib.jobs.expected import Outlier, outliers
 from quantlib.jobs.flushing import Flushing
 from quantlib.jobs.journal import Journal, Written, beside, fingerprint
 from quantlib.jobs.pieces import Piece, Source, pieces, quantize_piece, ranges
@@ -47,6 +48,11 @@ class RunResult:
     seconds: float
     tensors: tuple[TensorResult, ...]
     resumed: int = 0
+
+    @property
+    def outliers(self) -> tuple[Outlier, ...]:
+        """Tensors whose stored weights are farther from the source's than their format explains."""
+        return outliers(self.tensors)
 
 
 def run(

@@ -23,7 +23,7 @@ def read_texts(paths: Sequence[str | Path]) -> dict[str, str]:
     for path in map(Path, paths):
         try:
             found[path.stem] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read as UTF-8 text: {error}.") from None
     return found
 

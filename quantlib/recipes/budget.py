@@ -37,7 +37,7 @@ def parse_budget(text: str) -> Budget:
         return Budget(text, bpw=number)
     if number > 0 and unit in UNITS:
         return Budget(text, nbytes=int(number * UNITS[unit]))
-    raise RecipeError(f"{text!r} is no budget; write auto:4.5bpw for bits per weight, or auto:6GB for the whole file.")
+    raise RecipeError(f"{text[:40]!r} is no budget; write auto:4.5bpw for bits per weight, or auto:6GB for the file.")
 
 
 def spend(options: Mapping[str, Sequence[Option]], capacity: int) -> dict[str, Option] | None:

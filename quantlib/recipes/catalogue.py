@@ -187,5 +187,5 @@ def get_recipe(name: str) -> Recipe:
     """The recipe of that name, in any case. Raises RecipeError, naming those there are."""
     found = RECIPES.get(name.upper())
     if found is None:
-        raise RecipeError(f"There is no recipe {name!r}; the recipes are {', '.join(RECIPES)}.")
+        raise RecipeError(f"There is no recipe {name[:40]!r}; the recipes are {', '.join(RECIPES)}.")
     return found

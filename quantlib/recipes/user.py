@@ -50,7 +50,7 @@ def read_recipe(path: str | Path) -> UserRecipe:
         raise RecipeError(f"The recipe {path} is larger than {LARGEST:,} bytes, too large for a recipe.")
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
         raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from None
     return _recipe(_Table(path, "", values))
 
