@@ -50,7 +50,7 @@ def show_claim(number: int, claim: Claim) -> None:
         )
         if said is None:
             return
-        found = evidence(str(model.current_checkpoint().source), claim.key, model.current_checkpoint())
+        found = evidence(model.current().identity, claim.key, model.current_checkpoint())
         agrees = "as you said" if said == claim.verdict else f"you said: {said}"
         st.markdown(
             f"{MARKS[claim.verdict]} **{claim.verdict[0].upper()}{claim.verdict[1:]}** ({agrees}). {found.words}"

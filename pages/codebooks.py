@@ -190,7 +190,7 @@ def show_steering(tensor: Tensor) -> None:
 
 
 def source() -> str:
-    return str(model.current_checkpoint().source)
+    return model.current().identity
 
 
 @st.cache_data(max_entries=256, show_spinner="Laying five rulers on the tensor …")

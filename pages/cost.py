@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, menu, running, stored
+from pages.ui import captions, drawing, menu, model, running, stored
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.chrome import theme
@@ -66,11 +66,7 @@ def main() -> None:
             by_text = compared(found.identity, recipe, found)
             whole = together(list(by_text.values()))
             show_figures(found, recipe, whole)
-            captions.show_python(
-                snippet(recipe),
-                compare,
-                shell=f"python -m quantlib perplexity assets/demo_model --sweep {recipe} --context {CONTEXT}",
-            )
+            captions.show_python(snippet(found, recipe), compare)
         with page.step("Which tokens changed"):
             show_passage(found, recipe, by_text)
         with page.step("Calm on average, a storm in the tail"):
@@ -310,12 +306,12 @@ def show_own(found: running.Running, recipe: str) -> None:
     captions.receipt("measured", f"on {comparison.tokens:,} tokens of your text, in windows of 64")
 
 
-def snippet(recipe: str) -> str:
+def snippet(found: running.Running, recipe: str) -> str:
     """Runs as it stands, and prints what the page shows."""
     return (
         "import quantlib as ql\nfrom quantlib.figures.costs import beginnings\n"
         "from quantlib.lm import EVALUATION, applied, bench, read_texts, together\n\n"
-        'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
+        f"checkpoint = ql.open_checkpoint({model.shown_path(found.checkpoint)!r})\n"
         f"base = bench(checkpoint, beginnings(read_texts(EVALUATION)), {CONTEXT})\n"
         f"changed = applied(base.model, ql.plan(checkpoint, {recipe!r}))\n"
         "found = together(list(base.against(changed).values())).summary()\n"

@@ -155,7 +155,7 @@ def number_to_address(token: str) -> None:
 
 
 def source() -> str:
-    return str(model.current_checkpoint().source)
+    return model.current().identity
 
 
 def show_tensor(tensor: Tensor) -> None:

@@ -190,7 +190,7 @@ def show_decibels(tensor: Tensor) -> None:
 
 
 def source() -> str:
-    return str(model.current_checkpoint().source)
+    return model.current().identity
 
 
 @st.cache_data(max_entries=512, show_spinner="Rounding every row …")

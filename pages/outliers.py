@@ -187,7 +187,7 @@ def show_split(found: running.Running, layer: Layer) -> None:
         "measured",
         f"on {len(layer.x[:TOKENS]):,} tokens; 6 is the paper's threshold, found on models with much larger outliers",
     )
-    captions.show_python(layer_snippet(layer, "llm_int8", "outlier_trace"), outlier_trace)
+    captions.show_python(layer_snippet(found, layer, "llm_int8", "outlier_trace"), outlier_trace)
 
 
 @st.cache_resource(show_spinner="Trying thresholds …", max_entries=128)
@@ -214,7 +214,7 @@ def show_smooth(found: running.Running, layer: Layer) -> None:
         f"W8A8, a scale for each token and each output. At this α the output's error is {trace.errors[at]:.2%}, best "
         f"at α = {trace.alphas[best]:.2f} with {trace.errors[best]:.2%}, without smoothing {trace.untouched[2]:.2%}.",
     )
-    captions.show_python(layer_snippet(layer, "smoothquant", "smooth_trace"), smooth_trace)
+    captions.show_python(layer_snippet(found, layer, "smoothquant", "smooth_trace"), smooth_trace)
 
 
 @st.cache_resource(show_spinner="Trying every alpha …", max_entries=128)
@@ -290,14 +290,13 @@ def grow_snippet(tensor: Tensor, block: int) -> str:
     )
 
 
-def layer_snippet(layer: Layer, module: str, function: str) -> str:
+def layer_snippet(found: running.Running, layer: Layer, module: str, function: str) -> str:
     return (
         "import quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
-        f"from quantlib.lm import CALIBRATION, Tokenizer, load\nfrom quantlib.methods.{module} import {function}\n\n"
-        'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
-        "tokens = Tokenizer.of(checkpoint).encode(CALIBRATION.read_text())\n"
-        f"layer = layer_at_work(load(checkpoint), tokens, {layer.name!r})\n"
-        f"print({function}(layer.x[:{TOKENS}], layer.weight).errors)"
+        "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n"
+        f"from quantlib.methods.{module} import {function}\n\n"
+        + running.python_of(found, layer)
+        + f"print({function}(layer.x[:{TOKENS}], layer.weight).errors)"
     )
 
 

@@ -87,7 +87,7 @@ def show_gptq(found: running.Running, layer: Layer, bits: int) -> None:
             "fitted to; on another text a little less is gained.",
         )
         captions.data(lambda: smarter.curves_csv(replayed), "gptq.csv")
-    captions.show_python(gptq_snippet(layer, bits, act_order), round_block, smarter.replay)
+    captions.show_python(gptq_snippet(found, layer, bits, act_order), round_block, smarter.replay)
 
 
 @st.cache_resource(show_spinner="Rounding column by column …", max_entries=120)
@@ -154,7 +154,7 @@ def show_awq(found: running.Running, layer: Layer, bits: int) -> None:
     about = (found.identity, layer.name, bits, said)
     chart("alpha_figure", smarter.alpha_figure, result, said, about=about)
     captions.receipt("measured", "the layer's mean squared output error, 21 values of α, groups of 128, no clipping")
-    captions.show_python(awq_snippet(layer, bits), search_scales)
+    captions.show_python(awq_snippet(found, layer, bits), search_scales)
 
 
 @st.cache_resource(show_spinner="Trying every alpha …", max_entries=512)
@@ -180,7 +180,7 @@ def show_importance(found: running.Running, layer: Layer) -> None:
     about = (found.identity, layer.name, name)
     chart("importance_figure", smarter.importance_figure, change, about=about)
     captions.receipt("measured", "every weight of this matrix, stored as ggml stores it, with and without the matrix")
-    captions.show_python(importance_snippet(layer, name), importance_change)
+    captions.show_python(importance_snippet(found, layer, name), importance_change)
 
 
 @st.cache_resource(show_spinner="Storing it twice …", max_entries=24)
@@ -224,35 +224,33 @@ def show_fair() -> None:
     )
 
 
-def opening(layer: Layer) -> str:
+def opening(found: running.Running, layer: Layer) -> str:
     return (
         "import quantlib as ql\nfrom quantlib.figures import smarter\n"
-        "from quantlib.figures.layer import layer_at_work\nfrom quantlib.lm import CALIBRATION, Tokenizer, load\n\n"
-        'checkpoint = ql.open_checkpoint("assets/demo_model")\n'
-        "tokens = Tokenizer.of(checkpoint).encode(CALIBRATION.read_text())\n"
-        f"layer = layer_at_work(load(checkpoint), tokens, {layer.name!r})\n"
+        "from quantlib.figures.layer import layer_at_work\n"
+        "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n\n" + running.python_of(found, layer)
     )
 
 
-def gptq_snippet(layer: Layer, bits: int, act_order: bool) -> str:
+def gptq_snippet(found: running.Running, layer: Layer, bits: int, act_order: bool) -> str:
     return (
-        opening(layer)
+        opening(found, layer)
         + f"found = smarter.replay(layer.weight, layer.gram, bits={bits}, act_order={act_order})\n"
         + 'print("output error, GPTQ and to nearest:", found.output)\nprint("weight error:", found.weights)'
     )
 
 
-def awq_snippet(layer: Layer, bits: int) -> str:
+def awq_snippet(found: running.Running, layer: Layer, bits: int) -> str:
     return (
-        opening(layer)
+        opening(found, layer)
         + f"search = smarter.alpha_search(layer.weight, layer.gram, bits={bits}).search\n"
         + 'print("best alpha", search.alpha)\nprint(search.losses / search.losses[0])'
     )
 
 
-def importance_snippet(layer: Layer, format: str) -> str:
+def importance_snippet(found: running.Running, layer: Layer, format: str) -> str:
     return (
-        opening(layer)
+        opening(found, layer)
         + f"change = smarter.importance_of(layer.weight, layer.gram, {format!r})\n"
         + 'print("weighted error, without and with:", change.weighted_errors)'
     )

@@ -285,7 +285,7 @@ def show_cpu(tensor: Tensor, index: int) -> None:
 
 
 def source() -> str:
-    return str(model.current_checkpoint().source)
+    return model.current().identity
 
 
 def opening(tensor: Tensor) -> str:

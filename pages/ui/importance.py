@@ -19,7 +19,7 @@ PYTHON = (
 
 def of_columns(tensor: ql.Tensor) -> Sequence[float] | None:
     """The importance of every column of a tensor, float32 (n,); None where it is unknown."""
-    return _all(str(model.current_checkpoint().source), model.current_checkpoint()).get(tensor.name)
+    return _all(model.current().identity, model.current_checkpoint()).get(tensor.name)
 
 
 def of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | None:
@@ -30,7 +30,7 @@ def of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | No
 
 def input_of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | None:
     """What that block is multiplied with at the last token of SENTENCE; None where the model is not run here."""
-    found = _inputs(str(model.current_checkpoint().source), model.current_checkpoint()).get(tensor.name)
+    found = _inputs(model.current().identity, model.current_checkpoint()).get(tensor.name)
     return None if found is None else weights.columns_of_block(found, values, index)
 
 

@@ -36,9 +36,18 @@ def running() -> Running:
         if opened.checkpoint.origin:
             raise ql.CheckpointError("The opened model lies on the hub, and its weights are not fetched to be run.")
         check_runnable(opened.checkpoint)
-        return _loaded(opened.identity, opened.checkpoint)
+        return replace(_loaded(opened.identity, opened.checkpoint), checkpoint=opened.checkpoint)
     except ql.QuantlibError as error:
         return replace(_demo(), note=f"The demo model stands in. {error}")
+
+
+def python_of(found: Running, layer: Layer) -> str:
+    """The lines of a snippet that open the model that was run, and let it read, for `layer`."""
+    return (
+        f"checkpoint = ql.open_checkpoint({model.shown_path(found.checkpoint)!r})\n"
+        "tokens = Tokenizer.of(checkpoint).encode(read_texts([CALIBRATION])[CALIBRATION.stem])\n"
+        f"layer = layer_at_work(load(checkpoint), tokens, {layer.name!r})\n"
+    )
 
 
 def show_note(found: Running) -> None:

@@ -8,14 +8,15 @@ from math import prod
 
 import numpy as np
 
-from quantlib.checkpoints import Checkpoint
+from quantlib.checkpoints import Checkpoint, gguf_view
 from quantlib.figures.runs import kind_of, row_names
 from quantlib.jobs import Plan, plan
 from quantlib.lm import Bench, Summary, together
 from quantlib.lm.applied import read_back
 from quantlib.metrics import compare
-from quantlib.recipes import Overrides, TensorRule, quantizable
+from quantlib.recipes import Choice, Overrides, TensorRule, quantizable
 from quantlib.recipes.budget import Option, spend
+from quantlib.recipes.choosing import fitting
 from quantlib.tables import size
 
 FORMATS = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0")
@@ -42,8 +43,21 @@ def kinds(of: Plan) -> list[Kind]:
 def assigned(checkpoint: Checkpoint, formats: Mapping[str, str]) -> Plan:
     """The plan in which every tensor of a kind has the format that is given for it."""
     rules = tuple(TensorRule(form, rf"\.{kind}\.weight$") for kind, form in formats.items())
-    overrides = Overrides(formats.get("output"), formats.get("token_embd"), rules)
-    return plan(checkpoint, "Q4_K_M", pure=True, overrides=overrides)
+    return _pure(checkpoint, formats.get("output"), formats.get("token_embd"), rules)
+
+
+def _pure(checkpoint: Checkpoint, output: str | None, embedding: str | None, rules: tuple[TensorRule, ...]) -> Plan:
+    """A plan by rules alone.
+
+    A rule gives way to a format that fits where its own does not divide a row; for the two tensors at the ends, whose
+    formats are taken literally, that is done here.
+    """
+    rows = {t.name: t.shape[-1] for t in gguf_view(checkpoint).tensors.values() if t.name in ENDS}
+    fitted = (
+        fitting(Choice(form, ""), rows[name]).format if form and name in rows else form
+        for name, form in zip(ENDS, (output, embedding), strict=True)
+    )
+    return plan(checkpoint, "Q4_K_M", pure=True, overrides=Overrides(*fitted, rules))
 
 
 Stored = Callable[[str, str], Mapping[str, np.ndarray]]  # (kind, format) -> what its tensors are read back as
@@ -77,7 +91,7 @@ def automatic(bench: Bench, of: Plan, stored_as: Stored) -> Plan:
     chosen = spend(options, of.nbytes - rest)
     rules = tuple(TensorRule(option.format, f"^{re.escape(name)}$") for name, option in chosen.items())
     output, embedding = (chosen[name].format if name in chosen else None for name in ENDS)
-    return plan(of.checkpoint, "Q4_K_M", pure=True, overrides=Overrides(output, embedding, rules))
+    return _pure(of.checkpoint, output, embedding, rules)
 
 
 def of_recipe(of: Plan) -> dict[str, str]:

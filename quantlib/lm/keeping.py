@@ -1,8 +1,9 @@
-"""Measurements kept on disk by the content they were made of, so that nothing is measured twice."""
+"""Measurements kept on disk by the content and the code that made them, so that nothing is measured twice."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,8 @@ import numpy as np
 
 from quantlib.checkpoints import Checkpoint, ImportanceMatrix
 
-VERSION = 1  # of what is measured and how: another number makes all that is kept obsolete
+PACKAGE = Path(__file__).parents[1]
+SHOWING = frozenset({"cli", "figures"})  # packages that show what was measured, and change none of it
 CHUNK = 1 << 24  # weights hashed at once
 
 
@@ -46,9 +48,20 @@ def digest_of_matrix(matrix: ImportanceMatrix) -> str:
     return state.hexdigest()
 
 
+@functools.cache
+def digest_of_code(package: Path = PACKAGE) -> str:
+    """A hash of the source that measures, so that nothing is kept longer than the code that found it."""
+    state = hashlib.blake2b(digest_size=16)
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] not in SHOWING:
+            state.update(name.as_posix().encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
+    return state.hexdigest()
+
+
 def digest_of(*parts: object) -> str:
-    """A hash of plain values."""
-    return hashlib.blake2b(json.dumps([VERSION, *parts]).encode(), digest_size=16).hexdigest()
+    """A hash of plain values and of the code: the key of what that code measures of them."""
+    return hashlib.blake2b(json.dumps([digest_of_code(), *parts]).encode(), digest_size=16).hexdigest()
 
 
 def kept(key: str, measure: Callable[[], dict]) -> dict:

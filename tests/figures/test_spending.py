@@ -3,12 +3,16 @@
 import re
 from functools import cache
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import quantlib as ql
+from quantlib import formats
 from quantlib.figures import spending
 from quantlib.figures.runs import kind_of
 from quantlib.lm import bench
+from quantlib.recipes import FALLBACK
 
 TEXT = {"text": "In the valley there was a mill, and the miller had a daughter who could count the stars. " * 40}
 
@@ -72,3 +76,14 @@ def test_auto_keeps_the_cap_and_beats_its_coarsest_choice(base, standard, monkey
 def test_what_is_left_is_told():
     assert "1 MB left" in spending.budget_html(4_000_000, 5_000_000)
     assert "1 MB too much" in spending.budget_html(6_000_000, 5_000_000)
+
+
+@pytest.mark.parametrize("form", spending.FORMATS)
+def test_rows_that_256_does_not_divide_get_what_stands_in(tmp_path, form):
+    rows = {"token_embd.weight": 192, "blk.0.ffn_down.weight": 320, "blk.0.attn_q.weight": 192, "output.weight": 192}
+    save_file({name: np.zeros((4, n), np.float32) for name, n in rows.items()}, tmp_path / "odd.safetensors")
+    odd = ql.open_checkpoint(tmp_path / "odd.safetensors")
+    names = [kind.name for kind in spending.kinds(ql.plan(odd, "Q4_K_M"))]
+    for tensor in spending.assigned(odd, dict.fromkeys(names, form)).tensors:
+        assert tensor.target in (FALLBACK.get(form), form)
+        assert tensor.shape[-1] % formats.get(tensor.target).values == 0
