@@ -53,7 +53,7 @@ def test_a_sweep_is_printed_and_saved(demo_model, text, tmp_path, capsys):
     arguments = ("perplexity", demo_model, "--text", text, "--context", 48, "--sweep", "Q8_0,q4_0")
     found = answer(capsys, *arguments, "--out", tmp_path / "sweep")
     assert [m["recipe"] for m in found["measured"]] == ["Q8_0", "Q4_0"]
-    assert json.loads((tmp_path / "sweep.json").read_text()) == found
+    assert json.loads((tmp_path / "sweep.json").read_text()) == {"made_by": "quantlib"} | found
     rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))
     assert [row["recipe"] for row in rows] == ["Q8_0", "Q4_0"]
     assert float(rows[1]["kl"]) == found["measured"][1]["total"]["kl"]
