@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
@@ -27,6 +28,7 @@ from quantlib.checkpoints.gguf_types import (
     STRING,
     VALUE_TYPES,
     Limits,
+    foreign_type,
     limits_of,
 )
 
@@ -35,6 +37,7 @@ MAX_STRINGS = 2**22  # of all arrays of strings together; the largest vocabulary
 MAX_KEYS = 2**16
 MAX_TEXT = 2**26  # bytes of one value; the longest chat templates have some 100,000
 MAX_TENSORS = 2**18
+UNKNOWN = -1  # bytes of a tensor whose type is not known
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _INFOS = tuple(struct.Struct(f"<{n_dims}QIQ") for n_dims in range(MOST_DIMS + 1))  # dimensions, ggml type, offset
@@ -211,10 +214,11 @@ class _Reader:
                 raise fault(self.path, f"describes the tensor {shown(name)} twice.")
             infos[name] = self._info(name, alignment, limits)
         data_start = -(-self.at // alignment) * alignment
+        infos = self._with_sizes(infos, max(self.size - data_start, 0))
         self._check_layout(infos, data_start)
         tensors = {}
         for name, (shape, kind, offset, nbytes) in infos.items():
-            spelling, decode = codec(GGML_TYPES[kind][0], kind)
+            spelling, decode = codec(GGML_TYPES[kind][0], kind) if kind in GGML_TYPES else (foreign_type(kind), None)
             tensors[name] = mapped_tensor(self.file, name, shape, spelling, data_start + offset, nbytes, decode)
         return metadata, tensors
 
@@ -350,21 +354,35 @@ class _Reader:
             raise fault(self.path, f"gives {shown(name)} {n_dims:,} dimensions, more than the {limits.dims} of ggml.")
         info = _INFOS[n_dims]
         *ne, kind, offset = info.unpack_from(self.data, self._take(info.size, what))
-        if kind not in GGML_TYPES:
-            raise fault(self.path, f"stores {shown(name)} as ggml type {kind:,}, which is not known (or was removed).")
-        type_name, values, block_bytes = GGML_TYPES[kind]
         weights = math.prod(ne)
         if weights >= 2**63 or (ne and max(ne) >= 2**63):
             raise fault(self.path, f"gives {shown(name)} the dimensions {tuple(ne)}, whose product is beyond 2^63.")
+        if offset % alignment:
+            raise fault(self.path, f"places {shown(name)} at offset {offset:,}, which is no multiple of {alignment:,}.")
+        if kind not in GGML_TYPES:
+            return tuple(reversed(ne)), kind, offset, UNKNOWN
+        type_name, values, block_bytes = GGML_TYPES[kind]
         if (ne[0] if ne else 1) % values:
             row = ne[0] if ne else 1
             raise fault(
                 self.path,
                 f"gives {shown(name)} rows of {row:,} weights, which {type_name} blocks of {values} do not fill.",
             )
-        if offset % alignment:
-            raise fault(self.path, f"places {shown(name)} at offset {offset:,}, which is no multiple of {alignment:,}.")
         return tuple(reversed(ne)), kind, offset, weights // values * block_bytes
+
+    @staticmethod
+    def _with_sizes(infos: dict[str, tuple[tuple[int, ...], int, int, int]], size: int) -> dict:
+        """The same, where a type is not known with the bytes up to the next tensor: as many as it can have."""
+        if all(nbytes != UNKNOWN for _, _, _, nbytes in infos.values()):
+            return infos
+        starts = sorted({offset for _, _, offset, _ in infos.values()} | {size})
+        out = {}
+        for name, (shape, kind, offset, nbytes) in infos.items():
+            if nbytes == UNKNOWN:
+                after = bisect_right(starts, offset)
+                nbytes = starts[after] - offset if after < len(starts) else 0
+            out[name] = (shape, kind, offset, nbytes)
+        return out
 
     def _check_layout(self, infos: dict[str, tuple[tuple[int, ...], int, int, int]], data_start: int) -> None:
         """Every tensor lies in the file and none over another."""
@@ -374,7 +392,7 @@ class _Reader:
             if offset + nbytes > size:
                 raise fault(
                     self.path,
-                    f"places {shown(name)} ({GGML_TYPES[kind][0]}, shape {list(shape)}) at the bytes {offset:,} to "
+                    f"places {shown(name)} ({_type_name(kind)}, shape {list(shape)}) at the bytes {offset:,} to "
                     f"{offset + nbytes:,}, but its data section has {size:,} bytes: the file is truncated.",
                 )
             if offset < at:
@@ -383,3 +401,7 @@ class _Reader:
                     f"lets {shown(name)} start at offset {offset:,}, inside {shown(before)} that ends at {at:,}.",
                 )
             at, before = offset + nbytes, name
+
+
+def _type_name(kind: int) -> str:
+    return GGML_TYPES[kind][0] if kind in GGML_TYPES else foreign_type(kind)

@@ -59,9 +59,32 @@ GGML_TYPES: dict[int, tuple[str, int, int]] = _BESIDE_FORMATS | {
 # Format name as the catalogue or ggml spells it -> ggml type id.
 GGML_IDS = {name: number for number, (name, _, _) in GGML_TYPES.items()} | {"FP32": 0, "FP16": 1}
 
+INTEGERS = ("I8", "I16", "I32", "I64")  # no weights: copied as they are
+
+# Types that no file of today's llama.cpp has: numbers that were taken back, and numbers of forks.
+FOREIGN_TYPES = {
+    4: "Q4_2, which llama.cpp removed in 2023",
+    5: "Q4_3, which llama.cpp removed in 2023",
+    31: "Q4_0_4_4, which llama.cpp removed in 2024",
+    32: "Q4_0_4_8, which llama.cpp removed in 2024",
+    33: "Q4_0_8_8, which llama.cpp removed in 2024",
+    36: "I2_S of bitnet.cpp, or IQ4_NL_4_4, which llama.cpp removed",
+    37: "IQ4_NL_4_8, which llama.cpp removed",
+    38: "IQ4_NL_8_8, which llama.cpp removed",
+}
+FIRST_OF_FORKS = 97  # from here on ik_llama.cpp numbers its own
+
+
+def foreign_type(kind: int) -> str:
+    """What is known of a ggml type that the catalogue lacks: how `Tensor.format` names it."""
+    fork = "a type of a fork such as ik_llama.cpp" if kind >= FIRST_OF_FORKS else "which is not known"
+    return f"ggml type {kind} ({FOREIGN_TYPES.get(kind, fork)})"
+
+
 QUANTIZATION_VERSION = 2  # of the block formats; GGML_QNT_VERSION
 DEFAULT_ALIGNMENT = 32
 MAX_NAME = 63  # bytes of a tensor's name that ggml can hold
+MAX_CONTAINER_NAME = 1024  # in a file without an architecture
 MAX_DIMS = 4
 MOST_DIMS = max(MAX_DIMS, diffusion.MAX_DIMS)
 
@@ -78,5 +101,7 @@ class Limits:
 def limits_of(metadata: Mapping[str, MetadataValue]) -> Limits:
     """llama.cpp's limits, or those of the loader of image and video models."""
     architecture = metadata.get("general.architecture")
-    known = architecture is not None and str(architecture.value) in diffusion.BY_NAME
+    if architecture is None:  # no loader of models reads it: a container of tensors
+        return Limits(MAX_CONTAINER_NAME, diffusion.MAX_DIMS)
+    known = str(architecture.value) in diffusion.BY_NAME
     return Limits(diffusion.MAX_NAME, diffusion.MAX_DIMS, exact=True) if known else Limits()

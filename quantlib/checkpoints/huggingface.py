@@ -7,19 +7,51 @@ from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, shown
 from quantlib.checkpoints.prequantized import decoded
+from quantlib.checkpoints.recognizing import recognize_folder
 from quantlib.checkpoints.safetensors_file import MAX_TENSORS, read_header
 from quantlib.checkpoints.untrusted import read_json, read_json_if_there
 
 INDEX = "model.safetensors.index.json"
 MAX_SHARDS = 4096
+# Folders of the Diffusers library: a pipeline names its parts, a part's config.json names its class.
+PIPELINE, DIFFUSERS_CLASS = "model_index.json", "_class_name"
+COMPONENT = "diffusion_pytorch_model"
 
 
 def open_folder(folder: Path) -> Checkpoint:
     """A Hugging Face folder as a checkpoint: kind "huggingface", config.json under the metadata's "config"."""
+    if (folder / PIPELINE).is_file():
+        return open_folder(_model_of_pipeline(folder))
+    if (folder / "config.json").exists() and DIFFUSERS_CLASS in read_json(folder / "config.json"):
+        return _open_component(folder)
     if not (folder / "config.json").exists():
+        if (what := recognize_folder(folder)) is not None:
+            raise fault(folder, what)
         raise fault(folder, "has no config.json, so it is no Hugging Face model folder; name the file to open instead.")
     names, weight_map = _shards(folder)
     return checkpoint_of_shards(folder, names, weight_map)
+
+
+def _model_of_pipeline(folder: Path) -> Path:
+    """The part of a pipeline that makes images; the others are text encoders and image decoders."""
+    for name in ("transformer", "unet"):
+        if (folder / name / "config.json").is_file():
+            return folder / name
+    raise fault(folder, "is a pipeline of the Diffusers library without the folder 'transformer' or 'unet' of a model.")
+
+
+def _open_component(folder: Path) -> Checkpoint:
+    """A part of a pipeline: its tensors under the names that they have, kind "safetensors"."""
+    index = folder / f"{COMPONENT}.safetensors.index.json"
+    listed = read_json_if_there(index)
+    if listed is None:
+        names = [f"{COMPONENT}.safetensors"]
+        if not (folder / names[0]).is_file():
+            raise fault(folder, f"has no {names[0]} and no index of shards; weights of other kinds are not read here.")
+    else:
+        names, _ = shards_of_index(index, listed, lambda name: (folder / name).is_file())
+    files, tensors = tensors_of_shards(folder, names)
+    return Checkpoint(folder, "safetensors", {}, None, tensors, files=tuple(files))
 
 
 def open_with_config(path: Path) -> Checkpoint:
@@ -36,19 +68,8 @@ def checkpoint_of_shards(
 ) -> Checkpoint:
     """The checkpoint of a folder's config.json and its safetensors files, which open_file opens by their paths."""
     config = read_json(folder / "config.json")
-    files: list[MappedFile] = []
-    tensors: dict[str, Tensor] = {}
+    files, tensors = tensors_of_shards(folder, names, open_file)
     try:
-        for name in names:
-            files.append(open_file(folder / name))
-            found = read_header(files[-1], MAX_TENSORS - len(tensors))[0]
-            files[-1].unmap()
-            for key, tensor in found.items():
-                if key in tensors:
-                    raise fault(
-                        folder / name, f"holds the tensor {shown(key)}, which {shown(tensors[key].file)} has too."
-                    )
-                tensors[key] = tensor
         if weight_map is not None:
             _check_weight_map(folder, weight_map, tensors)
         whole = decoded(folder / "config.json", config, tensors)
@@ -68,6 +89,30 @@ def checkpoint_of_shards(
         whole.warnings,
         tuple(files),
     )
+
+
+def tensors_of_shards(
+    folder: Path, names: list[str], open_file: Callable[[Path], MappedFile] = MappedFile
+) -> tuple[list[MappedFile], dict[str, Tensor]]:
+    """The opened files of these names, and their tensors; no name may come twice."""
+    files: list[MappedFile] = []
+    tensors: dict[str, Tensor] = {}
+    try:
+        for name in names:
+            files.append(open_file(folder / name))
+            found = read_header(files[-1], MAX_TENSORS - len(tensors))[0]
+            files[-1].unmap()
+            for key, tensor in found.items():
+                if key in tensors:
+                    raise fault(
+                        folder / name, f"holds the tensor {shown(key)}, which {shown(tensors[key].file)} has too."
+                    )
+                tensors[key] = tensor
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    return files, tensors
 
 
 def _shards(folder: Path) -> tuple[list[str], dict[str, str] | None]:

@@ -6,49 +6,42 @@ from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, fault
 from quantlib.checkpoints.gguf_file import open_gguf
+from quantlib.checkpoints.recognizing import GGUF, LOOKED_AT, SAFETENSORS, hub_address, recognize
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
-
-PICKLE_NAMES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-# What torch.save writes: a zip archive, a bare pickle of protocol 2 to 5, or an old tar archive.
-PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:
     """A safetensors file, a Hugging Face folder (sharded or not), a GGUF file or hf://owner/name[@revision][/file.gguf].
+
+    A name owner/name, or the address of a model's page, is one of the hub where no such path exists.
 
     It is opened lazily: only headers are read, also from the hub.
 
     Raises CheckpointError, in one sentence, for anything else and for every file that does not hold what it claims.
     """
     # What reads folders and the hub is loaded when there is one: it is a fifth of what `import quantlib` would take.
-    if str(source).startswith("hf://"):
-        from quantlib.checkpoints.hub_opening import open_hub
-
-        return open_hub(str(source))
+    text = str(source)
+    if text.startswith("hf://"):
+        return _open_hub(text)
     path = Path(source)
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError):
-        raise CheckpointError("The path of the checkpoint is none that a file can have.") from None
+        raise CheckpointError("This is not a valid path of a file or folder.") from None
     if not exists:
+        if isinstance(source, str) and not path.parent.is_dir() and (address := hub_address(text)) is not None:
+            return _open_hub(address)
         raise fault(path, "is not there: give the path of a safetensors or GGUF file, or of a model folder.")
     if is_folder:
         from quantlib.checkpoints.huggingface import open_folder
 
         return open_folder(path)
-    start = _first_bytes(path)
-    if start.startswith(b"GGUF"):
+    found = recognize(*_start_of(path), path.name)
+    if found.kind == GGUF:
         return open_gguf(path)
-    # A safetensors length of 640 starts with the bytes of a pickle, but its upper half is zero, which no pickle has.
-    if path.suffix.lower() in PICKLE_NAMES or (start.startswith(PICKLE_MAGIC) and any(start[4:])):
-        raise fault(
-            path,
-            "is a pickle (or named like one), and loading a pickle can run any code in it; "
-            "save the model as safetensors and open that.",
-        )
-    if path.suffix.lower() == ".gguf":
-        return open_gguf(path)  # says what is missing
+    if found.kind != SAFETENSORS:
+        raise fault(path, found.words)
     if (path.parent / "config.json").is_file():
         from quantlib.checkpoints.huggingface import open_with_config
 
@@ -56,9 +49,16 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     return open_safetensors(path)
 
 
-def _first_bytes(path: Path) -> bytes:
+def _open_hub(address: str) -> Checkpoint:
+    from quantlib.checkpoints.hub_opening import open_hub
+
+    return open_hub(address)
+
+
+def _start_of(path: Path) -> tuple[bytes, int]:
+    """The bytes that tell what a file is, and its length."""
     file = MappedFile(path)
     try:
-        return file.bytes(0, 8).tobytes()
+        return file.bytes(0, LOOKED_AT).tobytes(), file.size
     finally:
         file.close()

@@ -21,6 +21,7 @@ from quantlib.checkpoints import (
     gguf_view,
     read_imatrix,
 )
+from quantlib.checkpoints.gguf_types import INTEGERS
 from quantlib.errors import RecipeError
 from quantlib.jobs.budgeting import budget_choices, budget_recipe
 from quantlib.jobs.coverage import Coverage, idle_rules, lacking_of, weighable
@@ -151,7 +152,9 @@ def plan(
     converts_only = checkpoint.kind != "gguf" and isinstance(recipe, Recipe) and not recipe.quantizes
     as_read = converts_only or view.architecture in IMAGE_MODELS
     tensors = list(view.tensors.values()) if as_read else _in_quantizer_order(view)
-    about = [(t.name, tuple(t.shape), _present(t, checkpoint.kind == "gguf", view.architecture)) for t in tensors]
+    about = [
+        (t.name, tuple(t.shape) or (1,), _present(t, checkpoint.kind == "gguf", view.architecture)) for t in tensors
+    ]
     model, important = _model_facts(view), imatrix is not None
     if isinstance(recipe, Budget):
         if pure:
@@ -207,7 +210,7 @@ def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:
 
     A family of image models says itself what it becomes.
     """
-    if from_gguf:
+    if from_gguf or tensor.format in INTEGERS:
         return tensor.format
     if (family := IMAGE_MODELS.get(architecture or "")) is not None:
         return family.stored_as(tensor.name, tensor.shape, tensor.format)
@@ -217,14 +220,14 @@ def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:
 def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None, effort: str) -> PlannedTensor:
     if choice.format == tensor.format:
         nbytes = tensor.nbytes
-    elif tensor.format not in formats.FORMATS:
+    elif not tensor.decodable:
         raise RecipeError(
             f"{tensor.name} is stored as {tensor.format}, which quantlib cannot decode yet, so it cannot become "
             f"{choice.format}; start from a file in 16- or 32-bit floats."
         )
     else:
-        nbytes = prod(tensor.shape[:-1]) * formats.get(choice.format).row_bytes(tensor.shape[-1])
-    shape = tuple(tensor.shape)
+        nbytes = tensor.nrows * formats.get(choice.format).row_bytes(tensor.n)
+    shape = tuple(tensor.shape) or (1,)  # a number alone is a vector of one value
     importance = imatrix.of(tensor.name, shape) if imatrix and choice.format != tensor.format else None
     return PlannedTensor(
         tensor.name,
@@ -287,7 +290,7 @@ def _model_facts(view: Checkpoint) -> Model:
 
 
 def _requantizing_warning(planned: tuple[PlannedTensor, ...]) -> tuple[str, ...]:
-    again = [t for t in planned if not t.copied and not re.match(r"(FP|BF)\d+$", t.source)]
+    again = [t for t in planned if not t.copied and not re.fullmatch(r"(FP|BF|F|I)\d+", t.source)]
     if not again:
         return ()
     return (

@@ -203,7 +203,14 @@ WRONG = {
 def test_what_gguf_cannot_hold_is_refused(name):
     info, fragment = WRONG[name]
     with pytest.raises(CheckpointError, match=fragment):
-        gguf_layout({}, [info])
+        gguf_layout({"general.architecture": MetadataValue("string", "llama")}, [info])
+
+
+def test_a_container_without_an_architecture_holds_more_than_a_model():
+    """No loader of models reads it: names and dimensions are those of any reader of GGUF."""
+    gguf_layout({}, [WRONG["long name"][0], WRONG["five dimensions"][0]])
+    with pytest.raises(CheckpointError, match="at most 1024 bytes"):
+        gguf_layout({}, [("w" * 1025, (32,), "FP32")])
 
 
 def test_two_tensors_of_a_name_are_refused():

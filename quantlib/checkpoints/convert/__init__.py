@@ -11,6 +11,7 @@ from quantlib.checkpoints.convert import diffusion
 from quantlib.checkpoints.convert.config import read_config, text_values
 from quantlib.checkpoints.convert.general import count_weights, general_metadata
 from quantlib.checkpoints.convert.hyperparameters import metadata_of
+from quantlib.checkpoints.convert.plain import storable
 from quantlib.checkpoints.convert.tensors import gguf_name, view_tensors
 from quantlib.checkpoints.convert.tokenizer import tokenizer_metadata
 from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
@@ -24,6 +25,8 @@ def converted(checkpoint: Checkpoint) -> Checkpoint:
     Raises CheckpointError for other architectures and for what contradicts config.json.
     """
     if checkpoint.kind == "safetensors":
+        if (why := checkpoint.metadata.get("undecoded")) is not None:
+            raise fault(checkpoint.source, f"cannot be converted: {why}; start from the original checkpoint.")
         return diffusion.converted(checkpoint) or _bare(checkpoint)
     return _of_folder(checkpoint)
 
@@ -82,7 +85,8 @@ def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
 
 def _bare(checkpoint: Checkpoint) -> Checkpoint:
     tensors = {}
-    for tensor in checkpoint:
+    kept, notes = storable(checkpoint)
+    for tensor in kept:
         name = gguf_name(PLAIN, tensor.name) or tensor.name
         if name in tensors:
             raise fault(checkpoint.source, f"holds two tensors that GGUF calls {shown(name)}.")
@@ -92,5 +96,5 @@ def _bare(checkpoint: Checkpoint) -> Checkpoint:
         "config.json and tokenizer.json there, or take it as a container of tensors."
     )
     return replace(
-        checkpoint, metadata={}, architecture=None, tensors=tensors, warnings=(*checkpoint.warnings, warning)
+        checkpoint, metadata={}, architecture=None, tensors=tensors, warnings=(*checkpoint.warnings, warning, *notes)
     )

@@ -17,7 +17,7 @@ from quantlib.checkpoints.base import Tensor, fault, shown
 from quantlib.checkpoints.convert import lazy
 
 # Buffers that old versions of transformers stored with the weights.
-BUFFERS = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+BUFFERS = (".masked_bias", ".attention.bias", ".rotary_emb.inv_freq", ".position_ids")
 
 
 @dataclass(frozen=True)

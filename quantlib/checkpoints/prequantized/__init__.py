@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantlib.checkpoints.base import Tensor, shown
+from quantlib.checkpoints.prequantized.beside import beside, unused_scales
 from quantlib.checkpoints.prequantized.bitsandbytes import KINDS, STATE, bitsandbytes
 from quantlib.checkpoints.prequantized.gptq import awq, gptq
 from quantlib.checkpoints.prequantized.scaled import compressed, fp8, modelopt
@@ -64,9 +65,12 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
     older = None if stated else read_json_if_there(path.with_name("quantize_config.json"))
     if older is not None:  # where the first tools for GPTQ wrote it
         stated = {"quant_method": "gptq", **older}
+    beside_it = path.with_name("hf_quant_config.json")  # where ModelOpt writes it
+    if not stated and (newer := read_json_if_there(beside_it)) is not None:
+        stated = {**Fields(beside_it, newer).object("quantization"), "quant_method": "modelopt"}
     settings = Fields(path, stated, "in its quantization that ")
     if not settings.values:
-        return Decoded(tensors)
+        return with_scales_beside(path, tensors)
     method = settings.str("quant_method", "", limit=256)
     scheme = SCHEMES.get(method)
     if scheme is None:
@@ -92,11 +96,35 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
         whole = next((f"{module}.weight" for module in _prefixes(name) if f"{module}.weight" in made), None)
         if whole is not None and whole not in out:
             out[whole] = made[whole]
-    warning = (
-        f"The weights are quantized already ({scheme.title}, {len(made):,} of the tensors) and are decoded here: "
-        "quantizing them again adds their errors up; start from the original weights where you can."
-    )
-    return Decoded(out, (warning,) if made else ())
+    return Decoded(out, _warnings(scheme.title, len(made), out))
+
+
+def with_scales_beside(path: Path, tensors: Mapping[str, Tensor]) -> Decoded:
+    """The tensors of a checkpoint that says nothing of quantization, scales beside 8-bit weights applied to them.
+
+    Raises CheckpointError where a scale does not fit its weight.
+    """
+    try:
+        found = beside(path, tensors)
+    except Undecodable as error:
+        return _refused(tensors, f"its weights are stored as {error}, which is not decoded")
+    out = {name: found.made.get(name, tensor) for name, tensor in tensors.items() if name not in found.used}
+    return Decoded(out, _warnings("FP8 with scales beside it", len(found.made), out))
+
+
+def _warnings(title: str, made: int, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    warnings = []
+    if made:
+        warnings.append(
+            f"The weights are quantized already ({title}, {made:,} of the tensors) and are decoded here: quantizing "
+            "them again adds their errors up; start from the original weights where you can."
+        )
+    if unused := unused_scales(tensors):
+        warnings.append(
+            f"{len(unused):,} scales were not applied to the weights beside them, {shown(unused[0])} the first: it is "
+            "not known how they are meant, so those weights are probably wrong."
+        )
+    return tuple(warnings)
 
 
 def _refused(tensors: Mapping[str, Tensor], why: str) -> Decoded:

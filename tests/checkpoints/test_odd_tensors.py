@@ -1,0 +1,171 @@
+"""Whatever a file holds is planned for: numbers alone, integers, doubles, more dimensions, scales beside weights."""
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import quantlib as ql
+from quantlib.checkpoints import MetadataValue, open_checkpoint
+from quantlib.checkpoints.gguf_types import foreign_type
+from quantlib.checkpoints.gguf_writer import write_gguf
+
+RNG = np.random.default_rng(5)
+W = (RNG.standard_normal((256, 256)) * 0.05).astype(np.float32)
+FP8 = ml_dtypes.float8_e4m3fn
+STEP = 1 / 16 + 1e-6  # half a unit in the last place of three bits of fraction, relative
+
+
+def quantized(tmp_path, arrays, recipe="Q8_0"):
+    save_file(arrays, tmp_path / "model.safetensors")
+    made = ql.plan(open_checkpoint(tmp_path / "model.safetensors"), recipe)
+    ql.run(made, tmp_path / "out.gguf")
+    return made, open_checkpoint(tmp_path / "out.gguf")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+def test_a_number_alone_is_written_as_one_value(tmp_path, dtype):
+    _, file = quantized(tmp_path, {"logit_scale": np.array(4.5, dtype), "w.weight": W})
+    assert file.tensors["logit_scale"].rows().tolist() == [[4.5]]
+    assert file.tensors["w.weight"].format == "Q8_0"
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+def test_integers_are_copied(tmp_path, dtype):
+    values = np.arange(77, dtype=dtype).reshape(1, 77)
+    made, file = quantized(tmp_path, {"position_ids": values, "w.weight": W})
+    assert file.tensors["position_ids"].raw().tobytes() == values.tobytes()
+    assert not any("already quantized" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint64])
+def test_what_gguf_has_no_type_for_is_left_out_and_named(tmp_path, dtype):
+    made, file = quantized(tmp_path, {"mask": np.ones((2, 3), dtype), "w.weight": W})
+    assert list(file.tensors) == ["w.weight"]
+    assert any("'mask'" in warning and "left out" in warning for warning in made.warnings)
+
+
+def test_doubles_are_decoded(tmp_path):
+    made, file = quantized(tmp_path, {"w.weight": W.astype(np.float64)}, "F32")
+    assert np.array_equal(file.tensors["w.weight"].rows(), W)
+    assert not made.warnings[1:]
+
+
+def test_more_than_four_dimensions_become_four_with_a_note(tmp_path):
+    x = RNG.standard_normal((2, 3, 2, 4, 32)).astype(np.float32)
+    made, file = quantized(tmp_path, {"patch.weight": x, "w.weight": W}, "F32")
+    assert file.tensors["patch.weight"].shape == (6, 2, 4, 32)
+    assert np.array_equal(file.tensors["patch.weight"].rows().ravel(), x.ravel())
+    assert any("'patch.weight'" in warning for warning in made.warnings)
+
+
+def test_long_names_stay(tmp_path):
+    name = "text_encoders.transformer.model.language_model.layers.1.self_attn.q_proj.weight"
+    _, file = quantized(tmp_path, {name: W})
+    assert list(file.tensors) == [name]
+
+
+def test_a_number_alone_in_a_gguf_file(tmp_path):
+    path = tmp_path / "in.gguf"
+    tensors = [(("logit_scale", (), "FP32"), [np.float32([2.5])]), (("w.weight", W.shape, "FP32"), [W])]
+    with open(path, "wb") as file:
+        write_gguf(file, {"general.architecture": MetadataValue("string", "llama")}, tensors)
+    data = bytearray(path.read_bytes())
+    ql.run(ql.plan(open_checkpoint(path), "Q8_0"), tmp_path / "out.gguf")
+    assert open_checkpoint(tmp_path / "out.gguf").tensors["logit_scale"].rows().tolist() == [[2.5]]
+    assert data
+
+
+def scaled(kind: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The tensors of a scaled weight, and a number for each weight that the scale is."""
+    if kind in ("tensor", "number"):
+        scale = np.float32([np.abs(W).max() / 448])
+        spread, stored = scale, scale if kind == "tensor" else scale.reshape(())
+    elif kind == "row":
+        spread = stored = (np.abs(W).max(axis=1, keepdims=True) / 448).astype(np.float32)
+    else:
+        stored = (np.abs(W.reshape(2, 128, 2, 128)).max(axis=(1, 3)) / 448).astype(np.float32)
+        spread = np.kron(stored, np.ones((128, 128), np.float32))
+    return {"stored": stored, "codes": (W / spread).astype(FP8)}, spread
+
+
+@pytest.mark.parametrize("kind", ["tensor", "number", "row", "block"])
+@pytest.mark.parametrize("suffix", ["scale_weight", "weight_scale", "weight_scale_inv"])
+def test_scales_beside_8_bit_weights_are_applied(tmp_path, kind, suffix):
+    parts, spread = scaled(kind)
+    arrays = {
+        "blk.qkv.weight": parts["codes"],
+        f"blk.qkv.{suffix}": parts["stored"],
+        "blk.qkv.scale_input": np.float32([3]),
+        "scaled_fp8": np.zeros(2, FP8),
+        "img_in.weight": W.astype(np.float16),
+    }
+    made, file = quantized(tmp_path, arrays, "F32")
+    assert set(file.tensors) == {"blk.qkv.weight", "img_in.weight"}
+    exact = parts["codes"].astype(np.float32) * spread
+    np.testing.assert_array_equal(file.tensors["blk.qkv.weight"].rows(), exact)
+    assert np.abs(exact - W).max() <= STEP * np.abs(W).max()
+    assert any("decoded here" in warning for warning in made.warnings)
+
+
+def test_blocks_that_do_not_divide_the_matrix(tmp_path):
+    """200 rows in blocks of 128: the second block has 72 of them, not half of all."""
+    codes, scale = np.ones((200, 256), FP8), np.float32([[1, 2], [3, 4]])
+    save_file({"a.weight": codes, "a.weight_scale_inv": scale}, tmp_path / "m.safetensors")
+    x = open_checkpoint(tmp_path / "m.safetensors").tensors["a.weight"].rows()
+    assert (x[127, 0], x[128, 0], x[199, 255]) == (1, 3, 4)
+
+
+def test_a_note_of_a_known_format_is_taken_off_and_others_are_refused(tmp_path):
+    parts, _ = scaled("tensor")
+    arrays = {"a.weight": parts["codes"], "a.weight_scale": parts["stored"]}
+    for said, fine in (("float8_e4m3fn", True), ("int8_tensorwise", False)):
+        note = np.frombuffer(json.dumps({"format": said}).encode(), np.uint8)
+        save_file(arrays | {"a.comfy_quant": note}, tmp_path / "m.safetensors")
+        checkpoint = open_checkpoint(tmp_path / "m.safetensors")
+        if fine:
+            assert list(checkpoint.tensors) == ["a.weight"]
+        else:
+            with pytest.raises(ql.CheckpointError, match="int8_tensorwise"):
+                ql.plan(checkpoint, "Q8_0")
+
+
+def test_a_scale_that_nobody_used_is_said(tmp_path):
+    save_file({"a.weight": np.ones((32, 32), np.int8), "a.weight_scale": np.float32([2])}, tmp_path / "m.safetensors")
+    checkpoint = open_checkpoint(tmp_path / "m.safetensors")
+    assert any("not applied" in w and "'a.weight_scale'" in w for w in checkpoint.warnings)
+
+
+@pytest.mark.parametrize("kind", [31, 36, 137, 255])
+def test_a_type_that_is_not_known_costs_only_its_tensor(tmp_path, kind):
+    path = tmp_path / "in.gguf"
+    known = (("b.weight", W.shape, "FP32"), [W])
+    with open(path, "wb") as file:
+        write_gguf(file, {}, [(("a.weight", (4, 256), "I8"), [np.ones((4, 256), np.int8)]), known])
+    data = bytearray(path.read_bytes())
+    at = data.index(b"a.weight") + 8 + 4 + 16
+    data[at : at + 4] = kind.to_bytes(4, "little")
+    path.write_bytes(data)
+    checkpoint = open_checkpoint(path)
+    odd = checkpoint.tensors["a.weight"]
+    assert odd.format == foreign_type(kind) and not odd.decodable and odd.nbytes == 1024
+    np.testing.assert_array_equal(checkpoint.tensors["b.weight"].rows(), W)
+    with pytest.raises(ql.RecipeError, match=r"a\.weight is stored as ggml type"):
+        ql.plan(checkpoint, "Q8_0")
+
+
+def test_a_folder_of_the_diffusers_library_opens_its_model(tmp_path):
+    part = tmp_path / "transformer"
+    part.mkdir()
+    (tmp_path / "model_index.json").write_text('{"_class_name": "LTXPipeline"}')
+    (part / "config.json").write_text('{"_class_name": "LTXVideoTransformer3DModel"}')
+    shards = {"a.weight": "one", "b.weight": "two"}
+    for name, shard in shards.items():
+        save_file({name: W}, part / f"diffusion_pytorch_model-{shard}.safetensors")
+    weight_map = {name: f"diffusion_pytorch_model-{shard}.safetensors" for name, shard in shards.items()}
+    index = part / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    for folder in (tmp_path, part):
+        assert set(open_checkpoint(folder).tensors) == set(shards)
