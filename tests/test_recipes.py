@@ -123,3 +123,18 @@ def test_wrong_overrides_are_told():
         Overrides(output="Q9_9")
     with pytest.raises(RecipeError, match="regular expression"):
         TensorRule("Q8_0", "attn_(")
+
+
+@pytest.mark.parametrize("recipe", ["Q4_K_M", "Q5_K_M", "Q3_K_M", "Q3_K_L", "Q2_K"])
+def test_a_bias_takes_no_place_among_the_matrices_of_its_kind(recipe):
+    """llama-quantize counts what it quantizes: the matrices of a model get the same formats with biases and without."""
+    kinds = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down")
+    matrices = [(f"blk.{i}.{kind}.weight", (256, 256), "FP32") for i in range(12) for kind in kinds]
+    biases = [(f"blk.{i}.{kind}.bias", (256,), "FP32") for i in range(12) for kind in kinds]
+    model = Model("bert", 12)
+    both = sorted(matrices + biases)
+    found = dict(zip([t[0] for t in both], choose_formats(both, get_recipe(recipe), model), strict=True))
+    order = sorted(matrices)
+    plain = dict(zip([t[0] for t in order], choose_formats(order, get_recipe(recipe), model), strict=True))
+    assert {name: found[name] for name in plain} == plain
+    assert len({choice.format for choice in plain.values()}) > 1

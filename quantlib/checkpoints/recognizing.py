@@ -71,6 +71,8 @@ def _foreign(start: bytes, size: int, name: str) -> Recognized | None:
         return Recognized(
             "web page", "is a web page, not a model: the download asks for a log-in or the link is another one."
         )
+    if (pickle := _pickle(name)) is not None:
+        return pickle
     if start.lstrip()[:1] in (b"{", b"[") and _is_text(start):
         if b'"weight_map"' in start:
             return Recognized("index", "is an index of shards, not the weights: open the folder that it lies in.")
@@ -79,7 +81,7 @@ def _foreign(start: bytes, size: int, name: str) -> Recognized | None:
         )
     if start and _is_text(start):
         return Recognized("text", "is a text file, not a model: open a .safetensors or .gguf file, or a model folder.")
-    return _pickle(name)
+    return None
 
 
 def _pickle(name: str) -> Recognized | None:

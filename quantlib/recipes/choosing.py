@@ -158,7 +158,7 @@ def _places(tensors, model: Model, important: bool) -> Iterable[Place]:
     for (name, shape, _), role in zip(tensors, roles, strict=True):
         group = VALUE_LIKE if role in VALUE_LIKE else role
         index, count = seen[group], value_like if role in VALUE_LIKE else model.layers
-        seen[group] += 1
+        seen[group] += quantizable(name, shape)  # a bias has the name of its matrix, and no place of its own
         if model.experts > 1 and role in (Role.FFN_DOWN, Role.FFN_GATE, Role.FFN_UP):
             index = layer_of(name) or 0  # the experts of a layer are tensors of their own
         yield Place(role, index, count, model, stacked=len(shape) > 2 and shape[0] > 1, important=important)

@@ -169,3 +169,25 @@ def test_a_folder_of_the_diffusers_library_opens_its_model(tmp_path):
     index.write_text(json.dumps({"weight_map": weight_map}))
     for folder in (tmp_path, part):
         assert set(open_checkpoint(folder).tensors) == set(shards)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("stated, stored_less", [("gptq", 1), ("gptq", 0), ("gptq_v2", 0)])
+def test_zero_points_are_read_as_they_are_stored(tmp_path, bits, stated, stored_less):
+    """A symmetric checkpoint shows its version, whatever it says; each code is the distance from the middle."""
+    each, middle = 32 // bits, 2 ** (bits - 1)
+    codes = RNG.integers(0, 2**bits, (64, each))  # (inputs, outputs)
+
+    def packed(values: np.ndarray) -> np.ndarray:
+        lanes = values.reshape(-1, each, values.shape[1]).astype(np.uint64)
+        words = (lanes << (np.arange(each, dtype=np.uint64) * np.uint64(bits))[:, None]).sum(axis=1)
+        return words.astype(np.uint32).view(np.int32)
+
+    zeros = packed(np.full((each, 1), middle - stored_less)).reshape(1, 1)
+    config = {"quant_method": "gptq", "bits": bits, "group_size": 64, "sym": True, "checkpoint_format": stated}
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": config}))
+    arrays = {"a.qweight": packed(codes), "a.qzeros": zeros, "a.scales": np.ones((1, each), np.float16)}
+    save_file(arrays, tmp_path / "model.safetensors")
+    checkpoint = open_checkpoint(tmp_path)
+    np.testing.assert_array_equal(checkpoint.tensors["a.weight"].rows(), (codes - middle).T.astype(np.float32))
+    assert any("version 2" in warning for warning in checkpoint.warnings) == ((stated, stored_less) == ("gptq", 0))

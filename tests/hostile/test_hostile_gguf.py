@@ -62,8 +62,6 @@ CASES = {
     "2^32 - 1 dimensions": (with_infos(string("a") + struct.pack("<I", 2**32 - 1)), "4,294,967,295 dimensions"),
     "dimension beyond 2^63": (with_infos(info("a", (2**63,), 0, 0)), "beyond 2^63"),
     "product beyond 2^63": (with_infos(info("a", (2**32, 2**32), 0, 0)), "beyond 2^63"),
-    "unknown ggml type": (with_infos(info("a", (3,), 1000, 0)), "ggml type 1,000"),
-    "removed ggml type": (with_infos(info("a", (32,), 4, 0)), "ggml type 4"),
     "rows that do not fill blocks": (with_infos(info("a", (33,), 8, 0)), "rows of 33 weights, which Q8_0 blocks of 32"),
     "offset off the alignment": (with_infos(A, info("b", (32,), 8, 33)), "no multiple of 32"),
     "offset beyond the file": (with_infos(A, info("b", (32,), 8, 2**40)), "the file is truncated"),

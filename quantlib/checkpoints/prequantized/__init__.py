@@ -9,7 +9,7 @@ from pathlib import Path
 from quantlib.checkpoints.base import Tensor, shown
 from quantlib.checkpoints.prequantized.beside import beside, unused_scales
 from quantlib.checkpoints.prequantized.bitsandbytes import KINDS, STATE, bitsandbytes
-from quantlib.checkpoints.prequantized.gptq import awq, gptq
+from quantlib.checkpoints.prequantized.gptq import awq, gptq, version_note
 from quantlib.checkpoints.prequantized.scaled import compressed, fp8, modelopt
 from quantlib.checkpoints.prequantized.scheme import Scheme, Undecodable
 from quantlib.checkpoints.untrusted import Fields, read_json_if_there
@@ -20,7 +20,7 @@ ACTIVATIONS = (
     "k_scale", "v_scale", "q_scale", "prob_output_scale",
 )  # fmt: skip
 SCALED = ("weight", "weight_packed", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_shape")
-GPTQ = Scheme("GPTQ", ("qweight", "qzeros", "scales", "g_idx"), gptq)
+GPTQ = Scheme("GPTQ", ("qweight", "qzeros", "scales", "g_idx"), gptq, version_note)
 FP8 = Scheme("FP8", (*SCALED, *ACTIVATIONS), fp8)
 
 # quant_method in config.json -> how its weights are stored.
@@ -96,7 +96,8 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
         whole = next((f"{module}.weight" for module in _prefixes(name) if f"{module}.weight" in made), None)
         if whole is not None and whole not in out:
             out[whole] = made[whole]
-    return Decoded(out, _warnings(scheme.title, len(made), out))
+    note = scheme.note(settings, modules)
+    return Decoded(out, (*_warnings(scheme.title, len(made), out), *filter(None, [note])))
 
 
 def with_scales_beside(path: Path, tensors: Mapping[str, Tensor]) -> Decoded:

@@ -30,13 +30,40 @@ def gptq(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor
     if layout not in ("gptq", "gptq_v2"):
         raise Undecodable(f"GPTQ in the layout '{layout}'")
     group = settings.int("group_size", -1, MAX_GROUP, 128)
-    stored_less = 1 if layout == "gptq" else 0  # version 1 stores the zero point minus one
+    # Version 1 stores the zero point minus one.
+    stored_less = 1 if layout == "gptq" and not stores_version_2(settings, modules) else 0
     origin = f"GPTQ, {bits} bits, {_groups(group)}"
     return {
         f"{name}.weight": _gptq(path, name, parts, bits, group, stored_less, origin)
         for name, parts in modules.items()
         if "qweight" in parts
     }
+
+
+def stores_version_2(settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> bool:
+    """Whether a checkpoint that says version 1 has version 2's zero points.
+
+    It shows in a symmetric one, whose zero point is the middle, 2^(bits - 1): version 1 stores one less. The first
+    matrix tells for all.
+    """
+    bits = settings.int("bits", 2, 8, 4)
+    if settings.str("checkpoint_format", "gptq", limit=64) != "gptq" or not settings.bool("sym", False):
+        return False
+    first = next((parts["qzeros"] for parts in modules.values() if "qzeros" in parts), None)
+    if first is None or first.format != "I32" or len(first.shape) != 2 or not first.size or bits == 3:
+        return False
+    zeros = unpacked(integers(first).view(np.uint32).T, bits, first.shape[1] * 32 // bits)
+    return bool((zeros == 2 ** (bits - 1)).all())
+
+
+def version_note(settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> str | None:
+    """What to say where the zero points are not those of the stated version."""
+    if not stores_version_2(settings, modules):
+        return None
+    return (
+        "The checkpoint says that its zero points are stored as in version 1 of GPTQ's layout, and they are those of "
+        "version 2 (all in the middle): they are read so. Loaders that believe it are off by one step."
+    )
 
 
 def _groups(group: int) -> str:

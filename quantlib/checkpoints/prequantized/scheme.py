@@ -20,8 +20,10 @@ Decode = Callable[[Path, Fields, Mapping[str, Mapping[str, Tensor]]], dict[str, 
 @dataclass(frozen=True)
 class Scheme:
     """title: in messages. parts: suffixes of the tensors that store a module's weights. decode: (path of config.json,
-    quantization_config, the parts of each module by suffix) -> tensors by name, which take the place of the parts."""
+    quantization_config, the parts of each module by suffix) -> tensors by name, which take the place of the parts.
+    note: what to say about it, if anything, from quantization_config and the parts."""
 
     title: str
     parts: tuple[str, ...]
     decode: Decode
+    note: Callable[[Fields, Mapping[str, Mapping[str, Tensor]]], str | None] = lambda settings, modules: None
