@@ -162,7 +162,7 @@ def test_a_disk_that_fails_while_the_file_is_flushed(folder, tmp_path, monkeypat
     def counted(descriptor: int) -> None:
         calls.append(descriptor)
         if len(calls) == failing + 1:
-            raise OSError(errno.EIO, "Input/output error")
+            raise OSError(errno.EIO, "input/output error")
         fsync(descriptor)
 
     monkeypatch.setattr("quantlib.jobs.flushing.EVERY", 1)
@@ -171,7 +171,7 @@ def test_a_disk_that_fails_while_the_file_is_flushed(folder, tmp_path, monkeypat
         quantize(folder, tmp_path / "out.gguf", "Q8_0")
         assert len(calls) >= 2
         return
-    with pytest.raises(ql.JobError, match="Input/output error"):
+    with pytest.raises(ql.JobError, match="input/output error"):
         quantize(folder, tmp_path / "out.gguf", "Q8_0")
     assert left(tmp_path) == ["model"]
 
