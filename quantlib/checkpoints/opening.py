@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, fault
 from quantlib.checkpoints.gguf_file import open_gguf
+from quantlib.checkpoints.prequantized import with_scales_beside
 from quantlib.checkpoints.recognizing import GGUF, LOOKED_AT, SAFETENSORS, hub_address, recognize
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
@@ -46,7 +48,19 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
         from quantlib.checkpoints.huggingface import open_with_config
 
         return open_with_config(path)
-    return open_safetensors(path)
+    return _with_scales(open_safetensors(path))
+
+
+def _with_scales(checkpoint: Checkpoint) -> Checkpoint:
+    """A file without a config.json, with the scales that lie beside 8-bit weights applied."""
+    try:
+        whole = with_scales_beside(checkpoint.source, checkpoint.tensors)
+    except CheckpointError:
+        checkpoint.close()
+        raise
+    undecoded = {"undecoded": whole.refused} if whole.refused else {}
+    metadata = {**checkpoint.metadata, **undecoded}
+    return replace(checkpoint, metadata=metadata, tensors=whole.tensors, warnings=checkpoint.warnings + whole.warnings)
 
 
 def _open_hub(address: str) -> Checkpoint:

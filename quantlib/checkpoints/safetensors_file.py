@@ -13,7 +13,6 @@ from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, mapped_tensor, shown
 from quantlib.checkpoints.codecs import codec
-from quantlib.checkpoints.prequantized import with_scales_beside
 from quantlib.checkpoints.untrusted import decode_text
 
 MAX_HEADER = 100_000_000  # bytes, the cap of the reference implementation
@@ -52,12 +51,10 @@ def open_safetensors(path: Path) -> Checkpoint:
     try:
         tensors, strings = read_header(file)
         file.unmap()
-        whole = with_scales_beside(path, tensors)
     except BaseException:
         file.close()
         raise
-    undecoded = {"undecoded": whole.refused} if whole.refused else {}
-    return Checkpoint(path, "safetensors", strings | undecoded, None, whole.tensors, whole.warnings, (file,))
+    return Checkpoint(path, "safetensors", strings, None, tensors, files=(file,))
 
 
 def read_header(file: MappedFile, most: int = MAX_TENSORS) -> tuple[dict[str, Tensor], dict[str, str]]:

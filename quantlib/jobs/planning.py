@@ -220,7 +220,7 @@ def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:
 def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None, effort: str) -> PlannedTensor:
     if choice.format == tensor.format:
         nbytes = tensor.nbytes
-    elif not tensor.decodable:
+    elif tensor.format not in formats.FORMATS and not tensor.decodable:
         raise RecipeError(
             f"{tensor.name} is stored as {tensor.format}, which quantlib cannot decode yet, so it cannot become "
             f"{choice.format}; start from a file in 16- or 32-bit floats."
