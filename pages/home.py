@@ -1,111 +1,93 @@
-"""The first page: one model from fewer and fewer bits, and the way through the chapters."""
+"""The first page: how few bits can a model stand, and the way through the chapters."""
 
 import streamlit as st
 
-from pages.ui import captions, drawing, menu, model
+import quantlib as ql
+from pages.ui import captions, component, drawing, menu, model
 from pages.ui.chapter import chapter
-from pages.ui.guess import guess, verdict
-from quantlib.errors import CheckpointError
-from quantlib.figures import levels, opening, runs
-from quantlib.lm import EVALUATION, read_texts
-from quantlib.lm.keeping import digest_of_model
-from quantlib.lm.showcase import PROMPTS, STORED, Showcase, showcase
-from quantlib.lm.texts import digest_of_texts
+from quantlib.figures import few_bits, levels
+from quantlib.lm import Model, Tokenizer
+from quantlib.lm.answering import CALCULATOR, RECIPES, STORED, Answers, answering, variant
+from quantlib.lm.sums import answers, parse
 
+SHOWN = str(CALCULATOR.relative_to(model.ROOT))
 TENSOR = "model.layers.3.mlp.down_proj.weight"
-WEIGHTS = 256
-SHOWN = 128
+WEIGHTS, DRAWN = 256, 128
 FORMATS = {"As trained": "BF16", "256 levels": "Q8_0", "16 levels": "Q4_K"}
 
 
 def main() -> None:
-    with chapter(menu.HOME, "What does quantization do to a model?") as page:
-        found = measured()
+    with chapter(menu.HOME, "How few bits can a model stand?") as page:
         with page.step(printed=True):
-            show_hero(found)
-        with page.step("The same sentence, from fewer and fewer bits", printed=True):
-            show_texts(found)
-        with page.step("What happened to the numbers"):
+            show_descent()
+        with page.step("A sum of your own"):
+            show_own_sum()
+        with page.step("What happens to the numbers"):
             show_row()
-        with page.step("The whole model"):
-            show_sizes()
         with page.step("The chapters"):
             show_map()
 
 
-@st.cache_resource(show_spinner="Measuring the model from four recipes, once …")
-def measured() -> Showcase:
-    """The stored measurement, if it is of this model and these texts; else a fresh one."""
-    texts, checkpoint = read_texts(EVALUATION), model.demo_checkpoint()
-    try:
-        stored = Showcase.read(STORED)
-        if (stored.model, stored.text) == (digest_of_model(checkpoint), digest_of_texts(texts)):
-            return stored
-    except CheckpointError:
-        pass
-    return showcase(checkpoint, texts)
+@st.cache_resource(show_spinner=False)
+def ladder() -> dict:
+    """What was measured on the calculator, as the message that shows it."""
+    return few_bits.message(Answers.read(STORED), few_bits.Large.read())
 
 
-@st.fragment
-def show_hero(found: Showcase) -> None:
-    best = found.of("Q4_K_M")
+def show_descent() -> None:
     st.markdown(
-        "A language model is a long list of numbers. **Quantization** stores each of them with fewer bits, so that the "
-        "model fits into less memory and runs faster. Nothing else about it changes. Here is a small one, made for "
-        "this page: 8.4 million numbers, 32 bits each. We quantize it."
+        "A model is a long list of numbers, its **weights**. **Quantization** stores each of them with fewer bits, and "
+        "the model needs less memory. Pull the slider to the right and watch what it costs."
     )
-    hero = st.container(key="hero")
-    said = guess("Of 100 next tokens that the model expects, how many are still the same?", list(opening.CHOICES))
-    with hero:
-        st.html(opening.hero_html(best, said is not None))
-    if said is None:
-        return
-    st.markdown(
-        f"{verdict(said, opening.nearest(best.same_top))} How can that be? And where does it end? That is what these "
-        "chapters are about. Everything in them is done by the real quantizer, to real weights."
-    )
-    receipt(found, f"over {best.tokens:,} tokens of text that the model has not seen; same: the likeliest token")
-
-
-@st.fragment
-def show_texts(found: Showcase) -> None:
-    st.markdown("The model goes on writing. Underlined: where its text leaves the one from 32 bits.")
-    prompt = st.segmented_control(
-        "Let it go on from", list(PROMPTS), default="a tale", key="prompt", bind="query-params", required=True
-    )
-    st.html(opening.texts_html(found, PROMPTS[prompt]))
-    st.markdown(
-        "One changed token is enough to send the text elsewhere; elsewhere need not be worse. It is a small model and "
-        "no great writer from 32 bits either. Whether fewer bits made it *worse* takes careful measuring: "
-        f"that is chapter {menu.number(menu.COST)}."
-    )
-    receipt(
-        found,
-        f"drawn at temperature {found.temperature} with the same random numbers (seed {found.seed}), so that texts "
-        "part only where the weights make them",
+    component.few_bits(key="descent", ladder=ladder(), on_change=lambda: None)
+    captions.receipt(
+        "stored",
+        "the sums and the weights, of a model that was trained for this page to add, subtract and multiply. It has 1.8 "
+        "million weights. Every answer is what it wrote from the weights that the recipe leaves. The bits count "
+        "everything that is stored. The file sizes are those of Llama-3-70B by the same recipes, from its shape",
     )
     captions.show_python(
         "import quantlib as ql\n"
-        "from quantlib.lm import EVALUATION, read_texts\n"
-        "from quantlib.lm.showcase import showcase\n\n"
-        f'checkpoint = ql.open_checkpoint("{model.shown_path(model.demo_checkpoint())}")\n'
-        "found = showcase(checkpoint, read_texts(EVALUATION))\n"
-        "for shown in found.shown:\n"
-        '    print(f"{shown.recipe}: {shown.bpw} bits, {shown.same_top:.1%} of next tokens the same")\n'
-        "    print(shown.texts)",
-        showcase,
+        "from quantlib.lm.answering import answering\n\n"
+        f'found = answering(ql.open_checkpoint("{SHOWN}"), recipes=["F32", "Q4_K_M", "Q2_K"], count=200)\n'
+        "for one in found.found:\n"
+        '    print(one.recipe, one.bpw, {s.grade: f"{s.right} of {s.count}" for s in one.scores})',
+        answering,
     )
 
 
-def receipt(found: Showcase, words: str) -> None:
-    captions.receipt("stored", f"{words}. Of the model with the hash {found.model[:8]}…, which was checked just now")
+@st.cache_resource(max_entries=len(RECIPES), show_spinner="Quantizing the model …")
+def calculator(recipe: str) -> tuple[Model, Tokenizer]:
+    return variant(ql.open_checkpoint(CALCULATOR), recipe)
+
+
+@st.fragment
+def show_own_sum() -> None:
+    st.markdown("Type a sum. The same small model answers, quantized here and now.")
+    recipe = st.select_slider("Stored as", RECIPES, value="Q4_K_M", key="calculating", bind="query-params")
+    text = st.text_input("A sum", "47 × 83", key="sum", bind="query-params", max_chars=20)
+    one = parse(text)
+    if one is None:
+        st.info("Two whole numbers of up to six digits, joined by +, − or ×, as in 1234 + 567.", icon="✏️")
+        return
+    said = {name: few_bits.read(answers(*calculator(name), [one])[0]) or "nothing" for name in ("F32", recipe)}
+    with st.container(horizontal=True):
+        for name, label in (("F32", "From 32 bits"), (recipe, f"From {recipe}")):
+            right = said[name] == f"{one.result:,}"
+            st.metric(label, said[name], "right" if right else "wrong", delta_color="normal" if right else "inverse")
+    captions.receipt(
+        "measured",
+        f"{few_bits.written(one)} = {one.result:,}. It has practised sums of up to six digits, differences of up to "
+        "three, and products of up to three digits by one and two by two. Anything else is a guess",
+    )
 
 
 @st.fragment
 def show_row() -> None:
     st.markdown(
-        "**Real weights of that model**, stored by the real quantizer. Choose how many levels they may have. Every 32 "
-        "of them share a scale, so the levels lie closer where the weights are smaller."
+        "**Real weights of a language model**, the demo model of the chapters, stored by the real quantizer. Choose "
+        "how many levels they may have. Every 32 of them share a scale, so the levels are closer where the weights are "
+        "smaller."
     )
     stored = st.segmented_control(
         "Levels", list(FORMATS), default="16 levels", key="stored", bind="query-params", required=True
@@ -113,27 +95,22 @@ def show_row() -> None:
     name = FORMATS[stored]
     row = model.demo_checkpoint().tensors[TENSOR].rows(0, 1)[0, :WEIGHTS]
     picture = levels.rest(row, name)
-    title = f"{SHOWN} weights stored as {name}"
-    drawing.draw(levels.levels_svg(picture.first(SHOWN), title) + levels.LEGEND, key="levels")
+    title = f"{DRAWN} weights stored as {name}"
+    drawing.draw(levels.levels_svg(picture.first(DRAWN), title) + levels.LEGEND, key="levels")
     with st.container(horizontal=True):
         st.metric(f"Bits for each weight in {name}", f"{picture.format.bpw:g}")
         st.metric(f"Bytes for {WEIGHTS} weights", f"{picture.nbytes:,}")
-        st.metric("Typical error", f"{picture.loss.relative:.2%}", help="rmse / rms of these weights")
-    captions.receipt("measured", f"on the first {WEIGHTS} weights of `{TENSOR}`; {SHOWN} are drawn")
+        st.metric("Relative error", f"{picture.loss.relative:.2%}", help="RMS of (ŵ − w) over RMS of w")
+    captions.receipt("measured", f"on the first {WEIGHTS} weights of `{TENSOR}`; {DRAWN} are drawn")
     captions.show_python(
         "import quantlib as ql\nfrom quantlib.metrics import compare\n\n"
         f'checkpoint = ql.open_checkpoint("{model.shown_path(model.demo_checkpoint())}")\n'
         f'x = checkpoint.tensors["{TENSOR}"].rows(0, 1)[0, :{WEIGHTS}]\n'
         f'data = ql.quantize(x, "{name}")\n'
         f'xhat = ql.dequantize(data, "{name}")\n'
-        'print(data.size, "bytes,", f"{compare(x, xhat).relative:.2%}", "typical error")',
+        'print(data.size, "bytes,", f"{compare(x, xhat).relative:.2%}", "relative error")',
         levels.rest,
     )
-
-
-def show_sizes() -> None:
-    st.html(runs.size_bars(model.plans(model.demo_checkpoint()), "Q4_K_M"))
-    captions.receipt("exact", "bytes of this app's demo model, 8.4 million weights, as a GGUF file in each recipe")
 
 
 def show_map() -> None:

@@ -63,6 +63,7 @@ _race = make("race", "float_math.js", "dom.js", "plot.js", "race.js")
 _rulers = make("rulers", "float_math.js", "dom.js", "plot.js", "rulers.js")
 _pick = make("pick", "float_math.js", "dom.js", "plot.js", "pick.js")
 _line = make("line", "float_math.js", "dom.js", "plot.js", "line.js")
+_few_bits = make("few_bits", "float_math.js", "dom.js", "plot.js", "few_bits.js")
 _mending = make("mending", "mending.js")
 _presenter = make("presenter", "dom.js", "presenter.js")
 
@@ -204,6 +205,14 @@ def line(*, key: str, line: dict, on_change: Callable[[], None]) -> None:
     of two where the upper line ends.
     """
     _line(key=key, data=line, on_number_change=on_change)
+
+
+def few_bits(*, key: str, ladder: dict, on_change: Callable[[], None]) -> None:
+    """One model from 32 bits down, and what becomes of it; from `quantlib.figures.few_bits.message`.
+
+    `st.session_state[key]["stop"]` is then {"token", "stop"}: where the slider is, as a place in the list of recipes.
+    """
+    _few_bits(key=key, data=ladder, on_stop_change=on_change)
 
 
 def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:

@@ -38,9 +38,7 @@ class Entry:
         st.page_link(self.path, label=label or f"**{self.title}**", icon=self.icon)
 
 
-HOME = Entry(
-    "home.py", "Start here", "🔬", "", "One model, written with fewer and fewer bits, until it falls apart.", 3
-)
+HOME = Entry("home.py", "Start here", "🔬", "", "One model from fewer and fewer bits, until its sums turn wrong.", 3)
 FLOAT = Entry(
     "float.py", "What a float stores", "🎚️", "what-a-float-stores",
     "Flip the bits of a real weight, and see what each format keeps of it.", 8,

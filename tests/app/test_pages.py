@@ -27,6 +27,26 @@ def test_home(server, page, shoot):
     assert "stored=256" in page.url
 
 
+def test_fewer_bits_turn_sums_wrong(server, page):
+    """From 32 bits nearly all sums are right, at the end none; memory falls on the way, and a typed sum is answered."""
+    page.goto(server)
+    slider = page.locator(".few_bits input[type=range]")
+    slider.wait_for()
+    wrong = page.locator('.few_bits .sum[data-ok="false"]')
+    needs = page.locator(".few_bits .memory-bar h3 b")
+    assert (wrong.count() <= 3, needs.inner_text()) == (True, "282 GB")
+    seen = [wrong.count()]
+    slider.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+        seen.append(wrong.count())
+    assert (seen[-1], needs.inner_text()) == (100, "16 GB")
+    assert seen[5] <= 5 < seen[7] < seen[9]
+    page.get_by_label("A sum", exact=True).fill("12 + 34")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_text("12 + 34 = 46")).to_be_visible()
+
+
 def test_home_by_deep_link(fresh_server, page):
     page.goto(f"{fresh_server}/?stored=256+levels")
     page.locator("svg.levels path.band").first.wait_for()

@@ -1,0 +1,90 @@
+"""The first picture: one model from 32 bits down to 1.7, its sums, its weights and the memory of a large one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from quantlib.checkpoints import ImportanceMatrix
+from quantlib.fit.shapes import KNOWN
+from quantlib.jobs import plan
+from quantlib.lm.answering import RECIPES, WALL_ROWS, Answers, wall
+from quantlib.lm.sums import GRADES, Sum
+from quantlib.lm.texts import ASSETS
+
+STORED = ASSETS / "measurements" / "large.json"  # assets/measurements/make.py writes it
+LARGE = "Llama-3-70B"
+BILLIONS = 70
+# Memory that people have or rent, in bytes.
+MARKS = (
+    {"name": "laptop, 16 GB", "bytes": 16_000_000_000},
+    {"name": "graphics card, 24 GB", "bytes": 24_000_000_000},
+    {"name": "server's card, 80 GB", "bytes": 80_000_000_000},
+)
+
+
+@dataclass(frozen=True)
+class Large:
+    """Bytes of a file of a model too large to ship, by recipe: known from its shape alone."""
+
+    model: str
+    nbytes: Mapping[str, int]
+
+    @classmethod
+    def read(cls) -> Large:
+        return cls(**json.loads(STORED.read_text(encoding="utf-8")))
+
+    def write(self) -> None:
+        STORED.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def planned() -> Large:
+    """Plan the large model by every recipe; with an importance matrix where the recipe needs one."""
+    checkpoint = KNOWN[LARGE].checkpoint()
+    ones = {
+        name: np.ones((1, tensor.shape[-1]), np.float32)
+        for name, tensor in checkpoint.tensors.items()
+        if len(tensor.shape) == 2
+    }
+    matrix = ImportanceMatrix("", ones)
+    plans = {recipe: plan(checkpoint, recipe) for recipe in RECIPES}
+    sizes = {name: plan(checkpoint, name, matrix).nbytes if p.lacking else p.nbytes for name, p in plans.items()}
+    return Large(LARGE, sizes)
+
+
+def written(one: Sum) -> str:
+    """47 × 83, as people write it."""
+    return f"{one.left:,} {dict(zip('+-x', '+−×', strict=True))[one.sign]} {one.right:,}"
+
+
+def message(answers: Answers, large: Large) -> dict:
+    """What the component `few_bits` shows."""
+    rows = [grade.name for grade, count in zip(GRADES, WALL_ROWS, strict=True) for _ in range(count)]
+    return {
+        "token": answers.model,
+        "start": 0,
+        "billions": BILLIONS,
+        "marks": list(MARKS),
+        "rows": rows,
+        "sums": [{"text": written(one), "right": f"{one.result:,}"} for one in wall()],
+        "stops": [
+            {
+                "name": one.recipe,
+                "bits": round(100 * one.bpw),
+                "large": large.nbytes[one.recipe],
+                "weights": list(one.weights),
+                "answers": [read(answer) for answer in one.answers],
+            }
+            for one in answers.found
+        ],
+    }
+
+
+def read(answer: str) -> str:
+    """An answer as people write it, from what the model wrote from the ones up; as it is where it is no number."""
+    turned = answer[::-1]
+    plain = turned.isascii() and turned.isdecimal() and (turned == "0" or not turned.startswith("0"))
+    return f"{int(turned):,}" if plain else turned
