@@ -1,18 +1,13 @@
 """The browser's float arithmetic against the catalogue's formats, which other tests hold against hardware."""
 
-import json
-import shutil
-import subprocess
-
+import javascript
 import numpy as np
 import pytest
 
 from quantlib.formats import FORMATS
 
-NODE = shutil.which("node")
 WIDE = [FORMATS[name] for name in ("FP32", "BF16", "FP16")]
 FLOATS = [f for f in FORMATS.values() if f.kind == "float" and f.signed]
-pytestmark = pytest.mark.skipif(NODE is None, reason="needs node")
 
 HARNESS = """
 const chunks = [];
@@ -44,10 +39,7 @@ def run(fmt, doubles: np.ndarray, bits: np.ndarray) -> dict:
         "bits": bits.tolist(),
     }
     script = bundle("float_math.js") + HARNESS
-    done = subprocess.run(
-        [NODE, "--input-type=module", "-e", script], input=json.dumps(told), capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)
+    return javascript.said(script, told)
 
 
 def edge_bits(fmt) -> np.ndarray:

@@ -1,0 +1,42 @@
+"""Every script of the browser is a module that parses, alone and in the bundles that pages send."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import javascript
+import pytest
+
+from pages.ui import component
+
+ASSETS = Path(__file__).parents[2] / "assets"
+SCRIPTS = sorted(ASSETS.rglob("*.js"))
+
+
+def parsed(source: str) -> str:
+    """What node has against a module, empty where it has nothing."""
+    command = [javascript.node(), "--input-type=module", "--check"]
+    return subprocess.run(command, input=source, capture_output=True, text=True).stderr
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
+def test_a_script_parses(path):
+    assert parsed(path.read_text(encoding="utf-8")) == ""
+
+
+def test_a_script_that_does_not_parse_is_noticed():
+    assert "SyntaxError" in parsed("export const x = ;")
+
+
+@pytest.mark.parametrize("path", [p for p in SCRIPTS if p.parent.name == "component"], ids=lambda p: p.stem)
+def test_imports_name_modules_that_are_there(path):
+    for name in re.findall(r'^(?:import|\}) [^"]*from "([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE):
+        assert name.startswith("./") and (path.parent / name).is_file(), name
+
+
+def test_bundles_parse():
+    together = [
+        ["float_math.js", "dom.js", "plot.js", name] for name in ("few_bits.js", "race.js", "zooms.js", "line.js")
+    ]
+    for names in together:
+        assert parsed(component.bundle(*names)) == ""
