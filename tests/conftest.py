@@ -1,12 +1,12 @@
 """What tests share. QUANTLIB_REQUIRE=browser,peers turns a skip for lack of those into a failure."""
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from requiring import lacking
 
 ROOT = Path(__file__).parents[1]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
@@ -14,14 +14,6 @@ DEMO_MODEL = ROOT / "assets" / "demo_model"
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("repeatable")
-REQUIRED = set(filter(None, os.environ.get("QUANTLIB_REQUIRE", "").split(",")))
-
-
-def lacking(kind: str, what: str) -> None:
-    """Skip the test, visibly; or fail it where this kind is required."""
-    if kind in REQUIRED:
-        pytest.fail(f"{what} is required here and was not found")
-    pytest.skip(f"{what} is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 
-from conftest import lacking
+from requiring import lacking
 
 
 def node() -> str:
