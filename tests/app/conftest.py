@@ -89,8 +89,9 @@ def fresh_server(tmp_path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium):
+    """A browser for a whole module. Its loop runs in this thread meanwhile, where no other can then be run."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PATIENCE // 4)

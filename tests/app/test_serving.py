@@ -64,12 +64,12 @@ def test_what_was_brought_goes_with_the_browser(tmp_path):
         async with Person(address, seed=1) as person:
             await person.visit("open")
             assert await bring(person, tmp_path / "small.gguf") is None
-            assert list(tmp_path.rglob("server-*/*/small.gguf")), "it lies in the server's private folder"
+            assert list(tmp_path.rglob("server-*/*/*/small.gguf")), "it lies in the server's private folder"
             assert "opened=" in person.query
 
     with running(tmp_path, QUANTLIB_AWAY="1") as address:
         finished(visit(address.removeprefix("http://")))
         deadline = time.monotonic() + 60
-        while list(tmp_path.rglob("server-*/*/small.gguf")) and time.monotonic() < deadline:
+        while list(tmp_path.rglob("server-*/*/*/small.gguf")) and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert not list(tmp_path.rglob("server-*/*/small.gguf"))
+        assert not list(tmp_path.rglob("server-*/*/*/small.gguf"))
