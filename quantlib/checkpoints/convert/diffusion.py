@@ -9,7 +9,6 @@ import numpy as np
 
 from quantlib.architectures.diffusion import (
     ORIGINAL_SHAPE,
-    Family,
     family_of,
     own_names,
     split_layout_of,
@@ -59,7 +58,7 @@ def converted(checkpoint: Checkpoint) -> Checkpoint | None:
         metadata=metadata | _config(checkpoint),
         architecture=family.name,
         tensors=tensors,
-        warnings=checkpoint.warnings + _left_out(checkpoint, family, len(tensors)),
+        warnings=checkpoint.warnings + _left_out([t.name for t in checkpoint if names.get(t.name) not in tensors]),
     )
 
 
@@ -68,14 +67,13 @@ def _config(checkpoint: Checkpoint) -> dict[str, MetadataValue]:
     return {CONFIG: MetadataValue("string", text)} if isinstance(text, str) else {}
 
 
-def _left_out(checkpoint: Checkpoint, family: Family, kept: int) -> tuple[str, ...]:
-    if kept == len(checkpoint.tensors):
+def _left_out(others: list[str]) -> tuple[str, ...]:
+    """The note on tensors beside the diffusion model."""
+    if not others:
         return ()
-    others = len(checkpoint.tensors) - kept
-    first = next(name for name in checkpoint.tensors if name not in own_names(checkpoint.tensors) or family.drops(name))
     return (
-        f"{others} tensors beside the diffusion model are left out, {shown(first)} the first: loaders take a text "
-        "encoder and an image decoder from files of their own.",
+        f"{len(others)} tensors beside the diffusion model are left out, {shown(others[0])} the first: loaders take a "
+        "text encoder and an image decoder from files of their own.",
     )
 
 
