@@ -178,3 +178,9 @@ def test_the_readme_lists_the_architectures():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"become GGUF and run: {run}." in text
     assert f"become GGUF: {converted}." in text
+
+
+def test_no_two_test_modules_share_a_name():
+    # tests import their helpers by bare name: of two with one name, the folder that comes first on the path wins
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in ("conftest.py", "make.py")]
+    assert sorted(names) == sorted(set(names))

@@ -113,6 +113,7 @@ def test_a_place_in_which_others_could_exchange_the_folder_is_passed_over(tmp_pa
     base = shared if place == "NUMBA_CACHE_DIR" else shared / "numba"
     base.mkdir(parents=True)
     base.chmod(mode)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv(place, str(shared))
     monkeypatch.setattr(cache_folder, "PYCACHE", tmp_path / "a file" / "__pycache__")
     monkeypatch.setattr(cache_folder.tempfile, "tempdir", str(tmp_path))

@@ -11,7 +11,7 @@ from bringing import bring
 from conftest import finished, free_port, running, start_server
 from hostile import attack
 from person import Person
-from synthetic import write_gguf
+from random_weights import write_gguf
 
 
 def test_damaged_files_are_refused_and_nobody_else_notices(tmp_path):

@@ -21,8 +21,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from person import Person  # noqa: E402
+from random_weights import write_gguf  # noqa: E402
 from server import Server, running  # noqa: E402
-from synthetic import write_gguf  # noqa: E402
 
 ACTIONS_A_PAGE = 6
 USED = ("quantize", "open", "evaluate")  # where a click is no picture; the other pages are the chapters and Inspect

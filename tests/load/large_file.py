@@ -19,8 +19,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from bringing import bring  # noqa: E402
 from person import Person  # noqa: E402
+from random_weights import write_gguf  # noqa: E402
 from server import Server, running  # noqa: E402
-from synthetic import write_gguf  # noqa: E402
 
 import quantlib as ql  # noqa: E402
 
