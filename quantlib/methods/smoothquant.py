@@ -44,7 +44,7 @@ def channel_largest(x: np.ndarray) -> np.ndarray:
 class Int8Rows:
     """x̂ = scale · code with one scale for each row, which is an output channel of a weight, a token of activations.
 
-    codes: int8 (rows, inputs). scales: float32 (rows, 1), max(max|x|, 1e−5) / 127.
+    codes: int8 (rows, inputs). scales: float32 (rows, 1), max(max|x|, 1e−5) / 127, or / 7 where 4 bits are used.
     """
 
     codes: np.ndarray
@@ -55,17 +55,27 @@ class Int8Rows:
         return self.codes * self.scales
 
 
-def int8_rows(x: np.ndarray) -> Int8Rows:
-    """Rows (rows, inputs) to int8, ties to even. Raises FormatError on NaN and infinity."""
+def int8_rows(x: np.ndarray, bits: int = 8) -> Int8Rows:
+    """Rows (rows, inputs) to int8, ties to even. bits: 2 to 8, how many of the eight are used.
+
+    Raises FormatError on NaN and infinity, MethodError for another number of bits.
+    """
+    if not 2 <= bits <= 8:
+        raise MethodError(f"Rows in int8 use 2 to 8 bits, not {bits}.")
     x = as_float32(x)
     check_finite("INT8", x)
-    scales = np.maximum(np.abs(x).max(-1, keepdims=True), LEAST) / F32(127)
+    scales = np.maximum(np.abs(x).max(-1, keepdims=True), LEAST) / F32(2 ** (bits - 1) - 1)
     return Int8Rows(np.rint(x / scales).astype(np.int8), scales)
 
 
 def multiply(x: Int8Rows, weight: Int8Rows) -> np.ndarray:
     """x̂ Ŵᵀ as hardware computes it: whole numbers first, scales afterwards; float32 (tokens, outputs)."""
     return integer_product(x.codes, weight.codes).astype(F32) * x.scales * weight.scales.T
+
+
+def relative_error(found: np.ndarray, exact: np.ndarray) -> float:
+    """‖found − exact‖ / ‖exact‖."""
+    return float(np.linalg.norm(found - exact) / max(np.linalg.norm(exact), np.finfo(F32).tiny))
 
 
 def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -75,26 +85,32 @@ def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Smoothed:
-    """A layer with smoothed inputs and a weight of 8 bits. scales: s (inputs,); weight: Int8Rows of W · s."""
+    """A layer with smoothed inputs and a weight of 8 bits. scales: s (inputs,); weight: Int8Rows of W · s.
+
+    bits: how many of the eight are used, on both sides.
+    """
 
     alpha: float
     scales: np.ndarray
     weight: Int8Rows
+    bits: int = 8
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The layer's output by W8A8, activations scaled by token: float32 (tokens, inputs) -> (tokens, outputs)."""
-        return multiply(int8_rows(as_float32(x) / self.scales), self.weight)
+        return multiply(int8_rows(as_float32(x) / self.scales, self.bits), self.weight)
 
     def dequantized(self) -> np.ndarray:
         """Ŵ for inputs that are not smoothed: float32 (outputs, inputs)."""
         return self.weight.decode() / self.scales
 
 
-def smoothquant(weights: Sequence[np.ndarray], largest: np.ndarray, alpha: float = 0.5) -> tuple[Smoothed, ...]:
+def smoothquant(
+    weights: Sequence[np.ndarray], largest: np.ndarray, alpha: float = 0.5, bits: int = 8
+) -> tuple[Smoothed, ...]:
     """Smooth matrices that read the same inputs and quantize them by channel; see `smoothing_scales`."""
     weights = [as_float32(w) for w in weights]
     scales = smoothing_scales(largest, weights, alpha)
-    return tuple(Smoothed(alpha, scales, int8_rows(w * scales)) for w in weights)
+    return tuple(Smoothed(alpha, scales, int8_rows(w * scales, bits), bits) for w in weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,17 +135,17 @@ class SmoothTrace:
         return int(self.errors.argmin())
 
 
-def smooth_trace(x: np.ndarray, weight: np.ndarray, alphas: Sequence[float] = ALPHAS) -> SmoothTrace:
+def smooth_trace(x: np.ndarray, weight: np.ndarray, alphas: Sequence[float] = ALPHAS, bits: int = 8) -> SmoothTrace:
     """Try alphas on activations x (tokens, inputs) and a weight (outputs, inputs)."""
     x, weight = as_float32(x), as_float32(weight)
     largest, of_weight, exact = channel_largest(x), channel_largest(weight), x @ weight.T
 
     def error(layer: Smoothed) -> float:
-        return float(np.linalg.norm(layer(x) - exact) / max(np.linalg.norm(exact), np.finfo(F32).tiny))
+        return relative_error(layer(x), exact)
 
-    layers = [smoothquant([weight], largest, alpha)[0] for alpha in alphas]
+    layers = [smoothquant([weight], largest, alpha, bits)[0] for alpha in alphas]
     scales = np.stack([layer.scales for layer in layers])  # (tried, inputs)
-    plain = Smoothed(0.0, np.ones(x.shape[-1], F32), int8_rows(weight))
+    plain = Smoothed(0.0, np.ones(x.shape[-1], F32), int8_rows(weight, bits), bits)
     return SmoothTrace(
         alphas=np.array(alphas, float),
         scales=scales,
