@@ -37,7 +37,7 @@ class Brush {
   build() {
     this.readout = h("div", { class: "readout" });
     this.root.style.setProperty("--per-row", this.data.columns);
-    this.root.replaceChildren(this.buildWeights(), this.readout, this.buildBytes());
+    this.root.replaceChildren(this.buildWeights(), this.buildBytes(), this.readout);
     this.root.onpointerleave = () => this.show(this.pinned);
   }
 
@@ -102,7 +102,7 @@ class Brush {
       return node;
     });
     return h("div", { class: "bytes" },
-      h("div", { class: "head" }, h("span", {}, `${bytes.length} bytes, as they lie in the file; bit 7 of each on the left`),
+      h("div", { class: "head" }, h("span", {}, `${bytes.length} bytes in the order of the file`),
         h("span", { class: "legend" }, fields.map((f) => h("span", {}, role(f.role, f.name), ` ${f.codes.length > 1 ? `${f.codes.length} × ` : ""}${f.bits[0].length} bits`)))),
       h("div", { class: "map", role: "group", "aria-label": `${bytes.length} bytes; arrow keys move` }, this.bytes));
   }
@@ -173,10 +173,18 @@ class Brush {
     return [
       h("div", { class: "formula" },
         h("div", { class: "title" }, `weight ${at}${row}`),
-        h("div", {}, "x̂ = ", symbols), h("div", {}, "\u2007 = ", numbers),
+        h("div", {}, "ŵ = ", symbols), h("div", {}, "\u2007 = ", numbers), this.onItsGrid(at),
         h("div", {}, "\u2007 = ", h("b", {}, pretty(back, 6))),
         h("div", { class: "loss" }, `the weight was ${pretty(x, 6)}: `, role("error", `error ${signed(error)}`))),
       this.addresses(this.parts({ weight: at }))];
+  }
+
+  // What is left to do for one weight once the scale and the minimum of its block are known.
+  onItsGrid(at) {
+    if (!this.data.grids) return null;
+    const { scales, minima } = this.data.grids, group = Math.floor(at / this.data.columns), code = this.data.fields.find((f) => f.role === "code");
+    return h("div", {}, "\u2007 = ", role("scale", pretty(decode(F32, scales[group]), 5)), " · ", role("code", code.codes[this.element(code, at)]),
+      " − ", role("minimum", pretty(decode(F32, minima[group]), 5)), h("small", {}, "the block's scale and minimum"));
   }
 
   sayBits(target, parts, weights) {

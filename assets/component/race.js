@@ -1,5 +1,6 @@
 // The scale race. On the right a map: every scale (across) and minimum (up) with its error; the racers stand on it. Take
-// the ring and find a place with less error than theirs. On the left the weights, on the levels of the place chosen.
+// the ring and find a place with less error than theirs: the score is 0 where min/max stands, and 100 where the search
+// does. On the left the weights, on the levels of the place chosen.
 import { decode, pretty } from "./float_math.js";
 import { clamp, colours, linear, paint } from "./plot.js";
 import { debounced, dragged, framed, h, mount, role, s, set } from "./dom.js";
@@ -18,10 +19,14 @@ function evenly(value) {
   const down = Math.floor(value), rest = value - down;
   return rest > 0.5 || (rest === 0.5 && down % 2 !== 0) ? down + 1 : down;
 }
-export function score(x, grid, weights) {
-  const back = stored(x, grid);
-  return x.reduce((sum, value, i) => sum + weights[i] * (value - back[i]) ** 2, 0);
+// The relative error of weights on a grid, each counted by what its error counts.
+export function relative(x, grid, counts) {
+  const back = stored(x, grid), sum = (of) => x.reduce((total, value, i) => total + counts[i] * of(value, i) ** 2, 0);
+  const whole = sum((value) => value);
+  return whole ? Math.sqrt(sum((value, i) => value - back[i]) / whole) : 0;
 }
+// How much of what the search saved has been saved: 0 as min/max, 100 as the search, more where it is beaten.
+export const points = (mine, span, search) => (span > search ? Math.max(0, Math.round((100 * (span - mine)) / (span - search))) : mine <= search ? 100 : 0);
 
 class Race {
   constructor(root) {
@@ -36,9 +41,10 @@ class Race {
     this.marks = h("div", { class: "marks" });
     this.map = h("div", { class: "map", role: "application", tabindex: 0, "aria-label": "Map of scales and minima; arrow keys move your grid",
       class: "map own-keys", onkeydown: (event) => this.key(event) }, this.canvas, this.over, this.marks);
-    this.board = h("div", { class: "board", "aria-live": "polite" });
+    this.tally = h("p", { class: "tally", "aria-live": "polite" });
+    this.board = h("div", { class: "board" });
     root.replaceChildren(h("div", { class: "controls" }, this.pills, this.shows = h("div", { class: "group" })),
-      h("div", { class: "stage" }, this.plot, h("figure", {}, this.map, h("figcaption", {}, h("span", {}, "scale d →"), h("span", {}, "↑ minimum m"), h("span", {}, "more colour: less error")))), this.board);
+      h("div", { class: "stage" }, this.plot, h("figure", {}, this.map, h("figcaption", {}, h("span", {}, "scale →"), h("span", {}, "↑ minimum"), h("span", {}, "more colour: less error")))), this.board);
     dragged(this.map, (x, y) => this.go(this.scaleAt(clamp(x, 0, 1)), this.minimumAt(clamp(y, 0, 1))));
   }
 
@@ -96,12 +102,12 @@ class Race {
     const weights = this.weights(), errors = new Float64Array(ACROSS * UP);
     let least = Infinity;
     for (let j = 0; j < UP; j += 1) for (let i = 0; i < ACROSS; i += 1) {
-      const error = score(this.x, { scale: this.scaleAt((i + 0.5) / ACROSS), minimum: this.minimumAt((j + 0.5) / UP) }, weights);
+      const error = relative(this.x, { scale: this.scaleAt((i + 0.5) / ACROSS), minimum: this.minimumAt((j + 0.5) / UP) }, weights);
       errors[j * ACROSS + i] = error;
       least = Math.min(least, error);
     }
-    // the least error is fully coloured; four times as much is none
-    this.bytes = Uint8Array.from(errors, (error) => clamp(255 * (1 - Math.log(error / (least || 1)) / Math.log(4)), 0, 255));
+    // the least error is fully coloured; twice as much is none
+    this.bytes = Uint8Array.from(errors, (error) => clamp(255 * (1 - Math.log(error / (least || 1)) / Math.log(2)), 0, 255));
     this.painted = this.measure;
   }
 
@@ -124,11 +130,13 @@ class Race {
   }
 
   renderBoard(weights) {
-    const entries = [...this.racers.map((racer, i) => ({ name: `${MARKS[i]} ${racer.name}`, doing: racer.doing, grid: racer })), { name: "◯ you", doing: "Drag the ring on the map, or use the arrow keys (with shift: faster).", grid: this.mine, mine: true }]
-      .map((entry) => ({ ...entry, error: score(this.x, entry.grid, weights) }));
-    const most = Math.max(...entries.map((entry) => entry.error)) || 1, least = Math.min(...entries.map((entry) => entry.error)), first = entries[0].error || 1;
+    const entries = [...this.racers.map((racer, i) => ({ name: `${MARKS[i]} ${racer.name}`, doing: racer.doing, grid: racer })), { name: "◯ you", doing: "", grid: this.mine, mine: true }]
+      .map((entry) => ({ ...entry, error: relative(this.x, entry.grid, weights) }));
+    const most = Math.max(...entries.map((entry) => entry.error)) || 1, least = Math.min(...entries.map((entry) => entry.error));
+    const won = points(entries.at(-1).error, entries[0].error, entries[1].error);
+    this.tally.replaceChildren("Your score: ", h("b", {}, won), won > 100 ? " You beat the search." : won === 100 ? " As good as the search." : " The search has 100, and it can be beaten.");
     this.board.replaceChildren(...entries.map(({ name, doing, grid, error, mine }) => h("div", { class: `racer${mine ? " you" : ""}${error === least ? " wins" : ""}` },
       h("strong", {}, name, error === least ? h("em", {}, mine ? " you win" : " wins") : ""), h("span", { class: "track" }, h("i", { style: `width:${((100 * error) / most).toFixed(1)}%` })),
-      h("span", { class: "share" }, role("error", `${pretty((100 * error) / first, 4)} %`)), h("small", {}, `${doing} d = `, role("scale", pretty(grid.scale, 4)), ", m = ", role("minimum", pretty(grid.minimum, 4))))));
+      h("span", { class: "share" }, role("error", `${(100 * error).toFixed(2)} %`)), h("small", {}, doing, " scale ", role("scale", pretty(grid.scale, 4)), ", minimum ", role("minimum", pretty(grid.minimum, 4))))));
   }
 }

@@ -59,6 +59,7 @@ _block = make("block", "float_math.js", "dom.js", "block.js")
 _scrubber = make("scrubber", "float_math.js", "dom.js", "plot.js", "scrubber.js")
 _stairs = make("stairs", "float_math.js", "dom.js", "plot.js", "grid_math.js", "stairs.js")
 _zooms = make("zooms", "float_math.js", "dom.js", "plot.js", "zooms.js")
+_ladder = make("ladder", "float_math.js", "dom.js", "plot.js", "ladder.js")
 _race = make("race", "float_math.js", "dom.js", "plot.js", "race.js")
 _rulers = make("rulers", "float_math.js", "dom.js", "plot.js", "rulers.js")
 _pick = make("pick", "float_math.js", "dom.js", "plot.js", "pick.js")
@@ -173,10 +174,18 @@ def zooms(*, key: str, tile: dict, on_change: Callable[[], None]) -> None:
     _zooms(key=key, data=packed(tile), on_tile_change=on_change)
 
 
+def ladder(*, key: str, ladder: dict, on_change: Callable[[], None]) -> None:
+    """256 weights from one scale for all to Q4_K, a rung at a time; from `super_block.pictures.ladder_message`.
+
+    `st.session_state[key]["rung"]` is then {"token", "rung"}: the number of the rung, from 0.
+    """
+    _ladder(key=key, data=ladder, on_rung_change=on_change)
+
+
 def race(*, key: str, race: dict, on_change: Callable[[], None]) -> None:
     """A map of scales and minima with those who searched it; the reader looks for a better place.
 
-    `race` comes from `quantlib.figures.race.message`. `st.session_state[key]["place"]` is then {"token", "measure",
+    `race` comes from `super_block.race.message`. `st.session_state[key]["place"]` is then {"token", "measure",
     "place"}: the measure's number, and the reader's scale and minimum in thousandths of min/max's.
     """
     _race(key=key, data=race, on_place_change=on_change)

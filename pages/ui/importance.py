@@ -28,10 +28,12 @@ def of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | No
     return None if columns is None else weights.columns_of_block(columns, values, index)
 
 
-def input_of_block(tensor: ql.Tensor, values: int, index: int) -> Sequence[float] | None:
-    """What that block is multiplied with at the last token of SENTENCE; None where the model is not run here."""
-    found = _inputs(model.current().identity, model.current_checkpoint()).get(tensor.name)
-    return None if found is None else weights.columns_of_block(found, values, index)
+def input_of_row(tensor: ql.Tensor) -> Sequence[float] | None:
+    """What the rows of a tensor are multiplied with at the last token of SENTENCE, float32 (n,).
+
+    None where the model is not run here.
+    """
+    return _inputs(model.current().identity, model.current_checkpoint()).get(tensor.name)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

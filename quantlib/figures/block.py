@@ -1,20 +1,15 @@
-"""One stored block, shaped for the eye: the block brush's data, the weights beside what was stored, the search."""
+"""One stored block, shaped for the eye: the block brush's data, where its bits go, every weight as CSV."""
 
 import csv
 import io
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from quantlib.figures import palette, style
+from quantlib.figures import palette
 from quantlib.figures.weights import fp32_bits
 from quantlib.formats import BlockFormat, Format, Trace
 from quantlib.formats.blocks.block import Term
-
-MAX_LEVELS = 32  # more storable values than this in one block are a wash of grey, not a grid
-MOST_WITH_LINES = 64  # weights; beyond, the lines between before and after would only be clutter
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +59,8 @@ def has_grid(fmt: BlockFormat) -> bool:
 def message(block: StoredBlock, token: str) -> dict:
     """The block as integers and bit patterns, for the block brush. `token` names it: another token is another block.
 
-    Fields carry their role, their codes and the bit address of each code's bits, least significant first.
+    Fields carry their role, their codes and the bit address of each code's bits, least significant first. grids: the
+    scale and the minimum of each block inside a super-block, None where the format has no sub-minima.
     """
     return {
         "token": token,
@@ -86,11 +82,22 @@ def message(block: StoredBlock, token: str) -> dict:
             }
             for field in block.format.layout.fields
         ],
+        "grids": _grids(block),
         "terms": [
             {"name": name, "symbol": term.symbol, "values": fp32_bits(_of_each_weight(block, term)).tolist()}
             for name, term in block.format.terms.items()
         ],
     }
+
+
+def _grids(block: StoredBlock) -> dict | None:
+    """d · sc and dmin · mn of every block, as FP32 patterns."""
+    codes = block.trace.codes
+    if "mn" not in codes:
+        return None
+    products = ((one, codes[small].astype(np.float32)) for one, small in (("d", "sc"), ("dmin", "mn")))
+    scales, minima = (fp32_bits(codes[one].astype(np.float32) * small).tolist() for one, small in products)
+    return {"scales": scales, "minima": minima}
 
 
 def _of_each_weight(block: StoredBlock, term: Term) -> np.ndarray:
@@ -108,22 +115,6 @@ def _of_each_weight(block: StoredBlock, term: Term) -> np.ndarray:
 def _integers(codes: np.ndarray) -> np.ndarray:
     """Codes as integers: a half-precision float as its bit pattern."""
     return codes.view(np.uint16) if codes.dtype == np.float16 else codes
-
-
-def levels(block: StoredBlock, group: int) -> np.ndarray:
-    """Every value that a weight of one group can be stored as, by rising code. float32 (2 ** bits of a code,)
-
-    None where weights share codes: a grid leaves no weight alone. float32 (0,)
-    """
-    if has_grid(block.format):
-        return np.empty(0, np.float32)
-    field = next(f for f in block.format.layout.fields if f.role == "code")
-    codes = {name: code[None] for name, code in block.trace.codes.items()}
-    every = np.arange(2**field.width).astype(field.unsigned).view(field.stored)
-    every = np.sort(every)
-    many = {name: np.repeat(code, every.size, axis=0) for name, code in codes.items()}
-    many[field.name] = np.repeat(every[:, None], field.count, axis=1)  # (levels, values): one code everywhere
-    return block.format.decode(many)[:, group * block.group]
 
 
 def size_html(fmt: BlockFormat) -> str:
@@ -148,95 +139,8 @@ def to_csv(block: StoredBlock) -> str:
     fields = [f for f in block.format.layout.fields if f.count > 1 or f.role == "code"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["weight", "x", *(f.name for f in fields), "stored", "error"])
+    writer.writerow(["weight", "w", *(f.name for f in fields), "stored", "error"])
     for at, (x, back) in enumerate(zip(block.weights, block.decoded, strict=True)):
         codes = (int(block.trace.codes[f.name][block.format.layout.element(f.name, at)]) for f in fields)
         writer.writerow([at, f"{x:.9g}", *codes, f"{back:.9g}", f"{float(back) - float(x):.9g}"])
     return out.getvalue()
-
-
-def before_after(block: StoredBlock, group: int, theme: str = "light") -> go.Figure:
-    """Weights of one group beside what was stored, on one axis, over the errors on the same scale.
-
-    Rings: the weights. Squares: the stored values, which lie on the grid of storable values (thin lines).
-    """
-    part = slice(group * block.group, (group + 1) * block.group)
-    at = np.arange(part.start, part.stop)
-    x, back = block.weights[part].astype(float), block.decoded[part].astype(float)
-    ink, code, error = palette.INK[theme], *(palette.ROLES[r].colour(theme) for r in ("code", "error"))
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.05)
-    grid = levels(block, group)
-    if 0 < grid.size <= MAX_LEVELS:
-        edges = at[0] - 0.7, at[-1] + 0.7
-        figure.add_scatter(
-            x=np.tile([*edges, None], grid.size), y=np.repeat(grid.astype(float), 3), mode="lines",
-            line={"color": palette.RULE[theme], "width": 1}, name=f"the {grid.size} storable values", hoverinfo="skip",
-            row=1, col=1,
-        )  # fmt: skip
-    if at.size <= MOST_WITH_LINES:
-        figure.add_scatter(
-            x=np.repeat(at, 3).astype(float) + np.tile([0, 0, np.nan], at.size), y=np.stack([x, back, x], 1).ravel(),
-            mode="lines", line={"color": error, "width": 1.5}, hoverinfo="skip", showlegend=False, row=1, col=1,
-        )  # fmt: skip
-    figure.add_scatter(
-        x=at, y=back, mode="markers", name="stored", row=1, col=1,
-        marker={"symbol": "square", "size": 8, "color": code},
-        hovertemplate="weight %{x}<br>stored %{y:.6g}<extra></extra>",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=at, y=x, mode="markers", name="weight", row=1, col=1,
-        marker={"symbol": "circle-open", "size": 8, "color": ink, "line": {"width": 1.5}},
-        hovertemplate="weight %{x}<br>was %{y:.6g}<extra></extra>",
-    )  # fmt: skip
-    figure.add_bar(
-        x=at, y=back - x, marker={"color": error, "line": {"width": 0}}, width=0.55, name="error", row=2, col=1,
-        hovertemplate="weight %{x}<br>error %{y:.3g}<extra></extra>", showlegend=False,
-    )  # fmt: skip
-    style.apply(figure, theme, height=400)
-    reach = max(float(np.abs(back - x).max()), float(np.finfo(np.float32).tiny)) * 1.15
-    figure.update_yaxes(title="value", showgrid=grid.size > MAX_LEVELS, row=1, col=1)
-    figure.update_yaxes(title="error", range=[-reach, reach], nticks=3, zeroline=True, row=2, col=1)
-    figure.update_xaxes(title="weight number", row=2, col=1)
-    return figure
-
-
-def search_figure(block: StoredBlock, group: int, theme: str = "light") -> go.Figure:
-    """Every scale that the search tried for one group, by its weighted error; a star marks the winner.
-
-    The dashed line is the scale that was stored: the winner's, rounded to the sub-scale's few bits. Codebooks, whose
-    values are not evenly spaced, have none.
-    """
-    trace = block.trace
-    scales, errors = trace.scales[group].astype(float), trace.errors[group].astype(float)
-    winner = int(trace.winner[group])
-    tried = np.arange(scales.size)
-    usable = np.isfinite(errors)
-    figure = go.Figure()
-    muted, scale, ink = palette.MUTED[theme], palette.ROLES["sub-scale"].colour(theme), palette.INK[theme]
-    figure.add_scatter(
-        x=scales[usable], y=errors[usable], mode="markers", name="tried", customdata=tried[usable],
-        marker={"size": 9, "color": scale, "opacity": 0.75},
-        hovertemplate="candidate %{customdata}<br>scale %{x:.5g}<br>error %{y:.4g}<extra></extra>",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=[scales[winner]], y=[errors[winner]], mode="markers+text", name="winner", text=["winner"],
-        textposition="top center", textfont={"color": ink},
-        marker={"symbol": "star", "size": 16, "color": ink},
-        hovertemplate=f"winner, candidate {winner}<br>scale %{{x:.5g}}<br>error %{{y:.4g}}<extra></extra>",
-    )  # fmt: skip
-    style.apply(figure, theme, height=300)
-    if not block.format.terms:
-        figure.add_vline(
-            x=stored_scale(block, group), line={"color": muted, "dash": "dash", "width": 1.5},
-            annotation={"text": "stored", "font": {"color": muted}, "yanchor": "bottom"},
-        )  # fmt: skip
-    figure.update_xaxes(title="scale")
-    figure.update_yaxes(title=f"weighted {trace.measure} error", exponentformat="power", nticks=5)
-    figure.update_layout(showlegend=False, margin={"t": 26})
-    return figure
-
-
-def stored_scale(block: StoredBlock, group: int) -> float:
-    """The scale of one group as decoding sees it: the distance between two neighbours of evenly spaced values."""
-    grid = levels(block, group).astype(np.float64)
-    return float((grid[-1] - grid[0]) / (grid.size - 1))

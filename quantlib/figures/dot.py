@@ -1,4 +1,4 @@
-"""What a CPU does with a stored block: whole numbers times whole numbers, and the scales at the end."""
+"""What a CPU does with stored blocks: whole numbers times whole numbers, and the scales at the end."""
 
 from dataclasses import dataclass
 
@@ -62,8 +62,60 @@ def dot(weights: np.ndarray, x: np.ndarray) -> Dot:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """A matrix times one input, as stored and as trained. blocks: the super-blocks of one row, from left to right.
+
+    relative: √(Σ (ŷ − y)² / Σ y²) over the outputs of all rows.
+    """
+
+    row: int
+    blocks: tuple[Dot, ...]
+    rows: int
+    relative: float
+
+    @property
+    def value(self) -> float:
+        """The output of the row, from integers."""
+        return sum(block.value for block in self.blocks)
+
+    @property
+    def exact(self) -> float:
+        """The output of the row, from the weights before quantization."""
+        return sum(block.exact for block in self.blocks)
+
+
+def outputs(weights: np.ndarray, x: np.ndarray, row: int) -> Outputs:
+    """Multiply a matrix (rows, n) with an input x (n,), n a multiple of 256, and look into one row."""
+    halves = weights[row].reshape(-1, 256), x.reshape(-1, 256)
+    blocks = tuple(dot(w, part) for w, part in zip(*halves, strict=True))
+    stored = FORMAT.dequantize(FORMAT.quantize(weights)).astype(np.float64)
+    read = np.concatenate([float(a.d) * a.codes.astype(np.float64) for a in map(q8_k, x.reshape(-1, 256))])
+    exact = weights.astype(np.float64) @ x.astype(np.float64)
+    missed, whole = (float(np.square(y).sum()) for y in (stored @ read - exact, exact))
+    return Outputs(row, blocks, len(weights), (missed / whole) ** 0.5 if whole else 0.0)
+
+
+def outputs_html(found: Outputs, at: int) -> str:
+    """The super-blocks of the row with what each adds to the output; the one that the page looks at stands out."""
+    rows = "".join(
+        f"<tr class='{'here' if i == at else ''}'><th scope='row'>super-block {i}</th>"
+        f"<td>{_number(block.value)}</td><td>{_number(block.exact)}</td></tr>"
+        for i, block in enumerate(found.blocks)
+    )
+    return (
+        '<table class="measured"><thead><tr><th></th><th>from integers</th><th>from the weights as trained</th></tr>'
+        f"</thead><tbody>{rows}<tr><th scope='row'>output {found.row}, their sum</th><td><b>{_number(found.value)}</b>"
+        f"</td><td><b>{_number(found.exact)}</b></td></tr></tbody></table>"
+    )
+
+
+def _number(x: float) -> str:
+    return f"{x:.4f}".replace("-", "−")
+
+
 def dot_html(found: Dot) -> str:
-    """The formula in three lines, in the roles' colours."""
+    """The formula in three lines, in the colours of the roles."""
 
     def role(name: str, text: str) -> str:
         return f'<b style="color:var(--role-{name})">{text}</b>'
@@ -84,6 +136,5 @@ def dot_html(found: Dot) -> str:
     return (
         '<div class="three-lines">'
         f"<div>w · x ≈ {words}</div><div>= {numbers}</div>"
-        f"<div>= <b>{number(found.value)}</b> <span>with the weights before quantization: {number(found.exact)}; "
-        f"with stored weights and unrounded activations: {number(found.decoded)}</span></div></div>"
+        f"<div>= <b>{number(found.value)}</b></div></div>"
     )

@@ -55,6 +55,11 @@ def block_at(tensor: Rows, values: int, index: int) -> np.ndarray:
     return tensor.rows(row, row + 1).reshape(-1, values)[at]
 
 
+def first_blocks(tensor: Rows, values: int, most: int) -> np.ndarray:
+    """The first blocks of `values` weights, of whole rows, about `most` of them: float32 (blocks, values)."""
+    return tensor.rows(0, min(tensor.nrows, max(1, most * values // tensor.n))).reshape(-1, values)
+
+
 def columns_of_block(columns: np.ndarray, values: int, index: int) -> np.ndarray:
     """What belongs to each column (n,) of a row, cut out for block number `index` as `block_at` cuts: (values,)"""
     return columns.reshape(-1, values)[index % (columns.size // values)]

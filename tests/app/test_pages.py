@@ -100,7 +100,7 @@ def test_every_format_has_its_page(server, page):
 
     for form in filter(drawable, FORMATS.values()):
         page.goto(f"{server}/inside-a-super-block?format={form.name}")
-        page.get_by_text(f"Where {form.bpw:g} bits per weight come from").wait_for(timeout=60_000)
+        page.get_by_text(f"{8 * form.nbytes} bits ÷ {form.values} weights").wait_for(timeout=60_000)
         settle(page)
         assert not page.get_by_text("did not expect").count(), form.name
         playwright.expect(page.locator(".ql .byte")).to_have_count(form.nbytes)

@@ -57,7 +57,7 @@ CASES = {  # page, buttons that are pressed in turn, and what changes by it
     "first page, levels": ("", ["256 levels", "16 levels"], "[data-testid=stMetricValue]"),
     "levels, who shares a scale": ("256-levels-then-16", ["8", "4"], "table.measured"),
     "super-block, block of the race": (
-        "inside-a-super-block?race-guess=10+to+30+%25",
+        "inside-a-super-block",
         ["1", "2", "3", "0"],
         ".st-key-race-story",
     ),
@@ -70,7 +70,7 @@ DRAGS = {  # page, and what is pulled at
     "staircase": ("256-levels-then-16", ".stairs svg.errors"),
     "number line": ("what-a-float-stores", ".line svg"),
     "rulers": ("codebooks", ".rulers svg"),
-    "scale race": ("inside-a-super-block?race-guess=10+to+30+%25", ".race svg"),
+    "scale race": ("inside-a-super-block", ".race svg"),
     "replay of GPTQ": ("smarter-rounding", ".scrubber svg"),
     "zooms": ("256-levels-then-16", ".zooms .pane svg"),
 }

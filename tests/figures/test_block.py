@@ -9,7 +9,6 @@ from quantlib.figures import block as blocks
 from quantlib.formats import FORMATS
 
 BLOCKS = [form for form in FORMATS.values() if blocks.drawable(form)]
-EVEN = [form for form in BLOCKS if not form.terms]
 every_block = pytest.mark.parametrize("fmt", BLOCKS, ids=lambda f: f.name)
 
 
@@ -52,27 +51,21 @@ def test_every_name_in_the_formula_is_a_field(fmt):
 
 
 @every_block
-def test_stored_values_lie_on_the_levels_of_their_group(fmt):
+def test_the_grid_of_a_block_is_what_its_weights_are_decoded_with(fmt):
     block = stored(fmt)
-    if blocks.has_grid(fmt):
-        assert blocks.levels(block, 0).size == 0
-        return
-    for group, part in enumerate(block.decoded.reshape(-1, block.group)):
-        assert set(part.tolist()) <= set(blocks.levels(block, group).tolist())
-
-
-@pytest.mark.parametrize("fmt", EVEN, ids=lambda f: f.name)
-def test_levels_are_one_stored_scale_apart(fmt):
-    block = stored(fmt)
-    grid = blocks.levels(block, 0).astype(float)
-    assert np.allclose(np.diff(grid), blocks.stored_scale(block, 0), rtol=1e-4)
+    grids = blocks.message(block, "t")["grids"]
+    assert (grids is None) == ("mn" not in block.trace.codes)
+    if grids:
+        scales, minima = (np.array(grids[name], np.uint32).view(np.float32) for name in ("scales", "minima"))
+        codes = block.trace.codes["q"].reshape(len(scales), -1).astype(np.float32)
+        assert (scales[:, None] * codes - minima[:, None]).reshape(-1) == pytest.approx(block.decoded, rel=1e-6)
 
 
 @every_block
 def test_csv_gives_every_weight_with_its_error(fmt):
     block = stored(fmt)
     rows = list(csv.DictReader(io.StringIO(blocks.to_csv(block))))
-    assert np.array([r["x"] for r in rows], np.float32).tolist() == block.weights.tolist()
+    assert np.array([r["w"] for r in rows], np.float32).tolist() == block.weights.tolist()
     assert np.array([r["stored"] for r in rows], np.float32).tolist() == block.decoded.tolist()
 
 
@@ -81,21 +74,3 @@ def test_size_table_adds_up(fmt):
     html = blocks.size_html(fmt)
     assert f"{8 * fmt.nbytes} bits ÷ {fmt.values} weights = {fmt.bpw:g} bits per weight" in html
     assert all(field.name in html and field.doc in html for field in fmt.layout.fields)
-
-
-@every_block
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_figures_stay_small_and_share_their_axis(fmt, theme):
-    block = stored(fmt)
-    figure = blocks.before_after(block, 0, theme)
-    assert figure.layout.xaxis.matches == "x2" or figure.layout.xaxis2.matches == "x"
-    assert sum(len(trace.x) for trace in figure.data) <= 1000
-    search = blocks.search_figure(block, 0, theme)
-    assert search.data[1].y[0] == pytest.approx(np.nanmin(block.trace.errors[0]), rel=1e-5)
-
-
-@every_block
-def test_a_block_of_zeros_has_a_picture_too(fmt):
-    block = blocks.store(fmt, np.zeros(fmt.values, np.float32), importance_for(fmt))
-    assert blocks.before_after(block, 0).data and blocks.search_figure(block, 0).data
-    assert fmt.terms or blocks.stored_scale(block, 0) == 0
