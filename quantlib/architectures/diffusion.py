@@ -18,6 +18,13 @@ SMALL = 1024  # a tensor of so many values is kept in 32-bit floats
 FOLDED = 256  # columns of a convolution that is stored as a matrix
 LEAST_FOLDED = 512  # values of the smallest one
 MAX_NAME, MAX_DIMS = 127, 5  # of a tensor, as this loader reads them
+# What its layers unpack as they multiply. Every other format is unpacked by numpy on the processor, at each use.
+UNPACKED_FAST = (
+    "FP32", "FP16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL",
+    "IQ4_XS",
+)  # fmt: skip
+# What some files say in place of an architecture, or nothing: the loader then tells the family by the names.
+UNNAMED = (None, "pig", "cow")
 # The float format of what is not quantized, by that of its source; FP32 for all others.
 SIXTEEN = {"BF16": "BF16", "FP16": "FP16", "FP8_E4M3": "FP16", "FP8_E5M2": "FP16"}
 
@@ -27,8 +34,8 @@ class Family:
     """One family of diffusion models.
 
     name: GGUF's general.architecture. told_by: groups of names; a checkpoint that has all of a group is of the family.
-    kept: parts of names that no recipe touches. kept_names: whole names. in_32: parts of names of what the loader wants
-    as 32-bit floats, as it unpacks only what layers multiply with. dropped: parts of names that are left out.
+    kept: parts of names that no recipe touches. kept_names: whole names. in_32: parts of names of weights that the
+    loader does not unpack, so that they are floats that need none. dropped: parts of names that are left out.
     folds: whether convolutions are stored as matrices of 256 columns, so that they can be quantized.
     careful: parts of names of layers that get more bits than the recipe's default.
     """
@@ -61,13 +68,16 @@ class Family:
         return dimensions == 2 and name.endswith("weight") and "_norm.weight" not in name and not self.keeps(name)
 
     def stored_as(self, name: str, shape: Sequence[int], format: str) -> str:
-        """The float format of a tensor that is not quantized, by the format of its source."""
+        """The float format of a tensor that is not quantized, by the format of its source.
+
+        The loader unpacks BF16 where a layer multiplies with it or convolves over two dimensions: the rest is FP32.
+        """
         if len(shape) > 4:
             return "FP32"  # the loader unpacks no convolution over three dimensions
         half = SIXTEEN.get(format, "FP32")
-        if half == "BF16" and (len(shape) < 2 or prod(shape) <= SMALL or any(part in name for part in self.in_32)):
-            return "FP32"
-        return half
+        small = len(shape) < 2 or prod(shape) <= SMALL
+        layer = name.endswith(".weight") and len(shape) in (2, 4) and not any(part in name for part in self.in_32)
+        return "FP32" if half == "BF16" and (small or not layer) else half
 
     def folded(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape in which a tensor is stored: rows of 256 values where its own are not a multiple of that."""
@@ -100,6 +110,7 @@ FAMILIES = (
             for block, text in product((0, 1), ("self_attn_qkv", "self_attn.qkv"))
         ),
         kept=(*_FLUX_KEPT, "byt5_in."), kept_names=_names("cond_type_embedding.weight"),
+        in_32=("cond_type_embedding.weight",),
     ),
     Family(
         "flux", "FLUX.1, FLUX.2 or Chroma", (_names("double_blocks.0.img_attn.proj.weight"),),
@@ -124,7 +135,7 @@ FAMILIES = (
             ),
         ),
         kept=("p_embedder.", "t_embedder.", "x_embedder.", "final_layer.", ".ff_i.gate.weight", "caption_projection."),
-        in_32=(".ff_i.gate.weight", "img_emb.emb_pos"),
+        in_32=(".ff_i.gate.weight",),
     ),
     Family(
         "cosmos", "Cosmos Predict2 or Anima", (_COSMOS,),
@@ -153,19 +164,15 @@ FAMILIES = (
             _names(_LTX, "transformer_blocks.47.scale_shift_table", "patchify_proj.weight"),
         ),
         kept=("adaln_single.", "caption_projection.", "patchify_proj.", "proj_out.", "scale_shift_table"),
-        in_32=("scale_shift_table",),
     ),
     Family(
         "wan", "Wan", (_names("blocks.0.self_attn.norm_q.weight", "text_embedding.2.weight", "head.modulation"),),
         kept=(
             "modulation.", "patch_embedding.", "text_embedding.", "time_projection.", "time_embedding.", "img_emb.",
             "head.", "cond_encoder.", "frame_packer.", "audio_injector.", "casual_audio_encoder.",
-            "trainable_cond_mask.",
+            "trainable_cond_mask.", "motion_encoder.",
         ),
-        in_32=(
-            ".modulation", ".encoder.padding_tokens", "trainable_cond_mask", "casual_audio_encoder.weights",
-            "casual_audio_encoder.encoder.conv",
-        ),
+        in_32=("motion_encoder.", "trainable_cond_mask"),
     ),
     Family(
         "sdxl", "Stable Diffusion XL",
@@ -194,16 +201,21 @@ FAMILIES = (
         "lumina2", "Lumina-Image 2.0 or Z-Image",
         (_names("cap_embedder.1.weight", "context_refiner.0.attention.qkv.weight"),),
         kept=("t_embedder.", "x_embedder.", "final_layer.", "cap_embedder.", "context_refiner.", "noise_refiner."),
-        in_32=("x_pad_token", "cap_pad_token"),
     ),
 )  # fmt: skip
 BY_NAME = {family.name: family for family in FAMILIES}
 
-# Names that only the Diffusers library gives: its layout splits matrices that the original has in one.
-SPLIT_LAYOUT = {
+# Names that only the Diffusers library gives, the first that tells is meant: its layout cuts or names matrices
+# differently from the original.
+OTHER_LAYOUT = {
+    "context_embedder.token_refiner.refiner_blocks.0.attn.to_q.weight": "HunyuanVideo",
+    "single_transformer_blocks.0.attn.to_qkv_mlp_proj.weight": "FLUX.2",
     "single_transformer_blocks.0.attn.norm_k.weight": "FLUX",
     "transformer_blocks.0.ff_context.net.0.proj.weight": "Stable Diffusion 3",
     "joint_transformer_blocks.3.ff_context.out_projection.weight": "AuraFlow",
+    "condition_embedder.time_embedder.linear_1.weight": "Wan",
+    "time_caption_embed.caption_embedder.1.weight": "Lumina-Image 2.0",
+    "all_final_layer.2-1.linear.weight": "Z-Image",
 }
 PREFIXES = ("model.diffusion_model.", "model.")  # of the model among a text encoder's and an image decoder's tensors
 WHOLE_PREFIX = "net."  # where all names have it
@@ -225,6 +237,6 @@ def family_of(names: Collection[str]) -> Family | None:
     return next((family for family in FAMILIES if family.tells(names)), None)
 
 
-def split_layout_of(names: Collection[str]) -> str | None:
-    """The model whose matrices the Diffusers library has split, where these names are of such a layout."""
-    return next((model for name, model in SPLIT_LAYOUT.items() if name in names), None)
+def other_layout_of(names: Collection[str]) -> str | None:
+    """The model that these names are of, where they are those of the Diffusers library and not the original's."""
+    return next((model for name, model in OTHER_LAYOUT.items() if name in names), None)

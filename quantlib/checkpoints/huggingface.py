@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, shown
-from quantlib.checkpoints.prequantized import decoded
+from quantlib.checkpoints.prequantized import decoded, with_scales_beside
 from quantlib.checkpoints.recognizing import recognize_folder
 from quantlib.checkpoints.safetensors_file import MAX_TENSORS, read_header
 from quantlib.checkpoints.untrusted import read_json, read_json_if_there
@@ -22,8 +22,8 @@ def open_folder(folder: Path) -> Checkpoint:
     """A Hugging Face folder as a checkpoint: kind "huggingface", config.json under the metadata's "config"."""
     if (folder / PIPELINE).is_file():
         return open_folder(_model_of_pipeline(folder))
-    if (folder / "config.json").exists() and DIFFUSERS_CLASS in read_json(folder / "config.json"):
-        return _open_component(folder)
+    if (folder / "config.json").exists() and (part := _class_of_part(folder)) is not None:
+        return _open_component(folder, _shards_of_component(folder), part)
     if not (folder / "config.json").exists():
         if (what := recognize_folder(folder)) is not None:
             raise fault(folder, what)
@@ -37,25 +37,51 @@ def _model_of_pipeline(folder: Path) -> Path:
     for name in ("transformer", "unet"):
         if (folder / name / "config.json").is_file():
             return folder / name
-    raise fault(folder, "is a pipeline of the Diffusers library without the folder 'transformer' or 'unet' of a model.")
+    raise fault(
+        folder,
+        "is a pipeline of the Diffusers library without the folder 'transformer' or 'unet' of a model; name a "
+        ".safetensors file in it to open that.",
+    )
 
 
-def _open_component(folder: Path) -> Checkpoint:
-    """A part of a pipeline: its tensors under the names that they have, kind "safetensors"."""
-    index = folder / f"{COMPONENT}.safetensors.index.json"
-    listed = read_json_if_there(index)
-    if listed is None:
-        names = [f"{COMPONENT}.safetensors"]
-        if not (folder / names[0]).is_file():
-            raise fault(folder, f"has no {names[0]} and no index of shards; weights of other kinds are not read here.")
-    else:
-        names, _ = shards_of_index(index, listed, lambda name: (folder / name).is_file())
+def _class_of_part(folder: Path) -> str | None:
+    """The class of the Diffusers library that a folder's config.json names; None where it is of another kind."""
+    stated = read_json(folder / "config.json").get(DIFFUSERS_CLASS)
+    return stated if isinstance(stated, str) else None
+
+
+def _shards_of_component(folder: Path) -> list[str]:
+    """The files of a part of a pipeline, those of a variant (fp16, bf16) where there are no others."""
+    indices = sorted(folder.glob(f"{COMPONENT}*.safetensors.index*.json"), key=lambda path: (len(path.name), path.name))
+    if indices:
+        listed = read_json(indices[0])
+        return shards_of_index(indices[0], listed, lambda name: (folder / name).is_file())[0]
+    files = sorted(folder.glob(f"{COMPONENT}*.safetensors"), key=lambda path: (len(path.name), path.name))
+    if not files:
+        raise fault(
+            folder, f"has no {COMPONENT}.safetensors and no index of shards; weights of other kinds are not read here."
+        )
+    return [files[0].name]
+
+
+def _open_component(source: Path, names: list[str], part: str) -> Checkpoint:
+    """A part of a pipeline: its tensors under the names that they have, kind "safetensors", and the class of it."""
+    folder = source if source.is_dir() else source.parent
     files, tensors = tensors_of_shards(folder, names)
-    return Checkpoint(folder, "safetensors", {}, None, tensors, files=tuple(files))
+    try:
+        whole = with_scales_beside(source, tensors)
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    metadata = {DIFFUSERS_CLASS: part} | ({"undecoded": whole.refused} if whole.refused else {})
+    return Checkpoint(source, "safetensors", metadata, None, whole.tensors, whole.warnings, tuple(files))
 
 
 def open_with_config(path: Path) -> Checkpoint:
     """A safetensors file beside a config.json: its folder as a checkpoint, restricted to this file."""
+    if (part := _class_of_part(path.parent)) is not None:
+        return _open_component(path, [path.name], part)
     return checkpoint_of_shards(path.parent, [path.name], None, source=path)
 
 

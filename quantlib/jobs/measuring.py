@@ -9,6 +9,8 @@ from math import prod, sqrt
 import numpy as np
 
 from quantlib import formats
+from quantlib.architectures.diffusion import BY_NAME as IMAGE_MODELS
+from quantlib.architectures.diffusion import UNPACKED_FAST
 from quantlib.checkpoints import Checkpoint, ImportanceMatrix, Tensor, gguf_view
 from quantlib.errors import ScaleError
 from quantlib.jobs.pool import in_order, shared_pool
@@ -54,21 +56,24 @@ def measure(
     checkpoint: Checkpoint,
     imatrix: ImportanceMatrix | None = None,
     sensitivity: Mapping[str, float] | None = None,
-    candidates: Iterable[str] = CANDIDATES,
+    candidates: Iterable[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     executor: Executor | None = None,
     effort: str = "standard",
 ) -> tuple[Measured, ...]:
     """Every quantizable tensor of a checkpoint, under its GGUF name, in every candidate format that its rows fill.
 
+    candidates: by default what recipes use, for an image model those of them that its loader unpacks fast.
     imatrix: weighs the squared errors by the importance of their columns. sensitivity: what a squared relative error
     of a tensor costs, by GGUF name, in any unit; tensors that it leaves out follow the default, which is the number of
     weights, four times that for the output matrix. progress: called with tensors done and tensors in all. effort: as
     `BlockFormat.quantize` takes it. The format that a tensor has now costs nothing.
     Raises CheckpointError where the checkpoint has no GGUF view or cannot be read.
     """
-    candidates = tuple(formats.get(name).name for name in candidates)
     view = gguf_view(checkpoint)
+    if candidates is None:
+        candidates = [name for name in CANDIDATES if view.architecture not in IMAGE_MODELS or name in UNPACKED_FAST]
+    candidates = tuple(formats.get(name).name for name in candidates)
     tensors = [t for t in view.tensors.values() if t.decodable and quantizable(t.name, t.shape, view.architecture)]
     calls = ((t, imatrix.of(t.name, tuple(t.shape)) if imatrix else None) for t in tensors)
     rows: list[Measured] = []

@@ -11,6 +11,7 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.architectures.diffusion import BY_NAME as IMAGE_MODELS
+from quantlib.architectures.diffusion import SIXTEEN, UNPACKED_FAST
 from quantlib.checkpoints import (
     QUANTIZATION_VERSION,
     Checkpoint,
@@ -176,6 +177,7 @@ def plan(
     notes = coverage.notes(weighable(planned, coverage.given), lacking, recipe)
     warnings = view.warnings + _requantizing_warning(planned) + notes
     warnings += idle_rules(overrides, [t.name for t in planned])
+    warnings += _slow_in_comfyui(planned) if view.architecture in IMAGE_MODELS else ()
     refusal = coverage.refusal(lacking, recipe) if lacking else ""
     reads = (*checkpoint.paths, *given)
     return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort, reads, refusal)
@@ -208,11 +210,12 @@ def _file_type(recipe: Recipe, choices: Sequence[Choice]) -> int:
 def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:
     """The format of a tensor that stays as it is: in conversion, what recipes leave alone becomes FP32.
 
-    A family of image models says itself what it becomes.
+    A family of image models says itself what it becomes, unless it is in blocks already.
     """
-    if from_gguf or tensor.format in INTEGERS:
+    family = IMAGE_MODELS.get(architecture or "")
+    if tensor.format in INTEGERS or (from_gguf and (family is None or tensor.format not in SIXTEEN)):
         return tensor.format
-    if (family := IMAGE_MODELS.get(architecture or "")) is not None:
+    if family is not None:
         return family.stored_as(tensor.name, tensor.shape, tensor.format)
     return tensor.format if quantizable(tensor.name, tensor.shape) else "FP32"
 
@@ -271,6 +274,18 @@ def _requantized(
 def _cut(text: str) -> str:
     """llama-quantize keeps 127 bytes of a text."""
     return text.encode()[:127].decode(errors="ignore")
+
+
+def _slow_in_comfyui(planned: tuple[PlannedTensor, ...]) -> tuple[str, ...]:
+    """The note on formats that the loader of image models has no fast way to unpack."""
+    slow = [t for t in planned if t.target not in UNPACKED_FAST]
+    if not slow:
+        return ()
+    names = ", ".join(sorted({t.target for t in slow}))
+    return (
+        f"{len(slow)} tensors get {names}, which ComfyUI-GGUF unpacks on the processor whenever it needs them: the "
+        "model runs many times slower there. IQ4_XS, IQ4_NL and the formats from Q2_K to Q8_0 run fast.",
+    )
 
 
 def _model_facts(view: Checkpoint) -> Model:

@@ -20,15 +20,19 @@ from quantlib.checkpoints.untrusted import Fields
 
 
 def converted(checkpoint: Checkpoint) -> Checkpoint:
-    """A checkpoint that is no GGUF file as one would hold it; general.file_type is a placeholder, 0.
+    """A checkpoint as a GGUF file would hold it; general.file_type is a placeholder, 0.
 
+    A GGUF file is its own, unless it holds an image model and does not say so.
     Raises CheckpointError for other architectures and for what contradicts config.json.
     """
-    if checkpoint.kind == "safetensors":
-        if (why := checkpoint.metadata.get("undecoded")) is not None:
-            raise fault(checkpoint.source, f"cannot be converted: {why}; start from the original checkpoint.")
-        return diffusion.converted(checkpoint) or _bare(checkpoint)
-    return _of_folder(checkpoint)
+    image_model = diffusion.converted(checkpoint)
+    if image_model is not None or checkpoint.kind == "gguf":
+        return image_model or checkpoint
+    if checkpoint.kind == "huggingface":
+        return _of_folder(checkpoint)
+    if (why := checkpoint.metadata.get("undecoded")) is not None:
+        raise fault(checkpoint.source, f"cannot be converted: {why}; start from the original checkpoint.")
+    return _bare(checkpoint)
 
 
 def _of_folder(checkpoint: Checkpoint) -> Checkpoint:

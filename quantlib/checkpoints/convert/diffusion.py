@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 
 from quantlib.architectures.diffusion import (
     ORIGINAL_SHAPE,
+    SIXTEEN,
     family_of,
+    other_layout_of,
     own_names,
-    split_layout_of,
 )
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, Tensor, fault, shown
 from quantlib.checkpoints.convert.lazy import row_bytes
 from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
 
+PART = "_class_name"  # of a part of a pipeline, in its config.json
+SHARD = re.compile(r"-\d{5}-of-(\d{5})\.")
 CONFIG = "config"  # a string that some checkpoints carry, without which their loader cannot build the model
 
 
@@ -27,14 +31,20 @@ def converted(checkpoint: Checkpoint) -> Checkpoint | None:
     """
     names = own_names(checkpoint.tensors)
     family = family_of(names.values())
-    if (model := split_layout_of(names.values())) is not None:
+    if (model := other_layout_of(names.values()) or (_part(checkpoint) if family is None else None)) is not None:
         raise fault(
             checkpoint.source,
-            f"holds {model} in the layout of the Diffusers library, whose matrices are cut differently from those that "
-            "loaders of GGUF files expect: take the original checkpoint in one file instead.",
+            f"holds {model} in the layout of the Diffusers library, whose matrices have other names and cuts than "
+            "loaders of GGUF files expect: take the original checkpoint, often a single file, instead.",
         )
     if family is None:
         return None
+    if (why := checkpoint.metadata.get("undecoded")) is not None:
+        raise fault(checkpoint.source, f"cannot be converted: {why}; start from the original checkpoint.")
+    if checkpoint.kind != "gguf" and (shard := SHARD.search(checkpoint.source.name)) is not None:
+        raise fault(
+            checkpoint.source, f"is one of {int(shard[1])} shards of a model: open the folder that they are in."
+        )
     if len(set(names.values())) < len(names):
         raise fault(checkpoint.source, "holds the same diffusion model twice, under two prefixes.")
     ordered = sorted(checkpoint, key=lambda t: (t.file, t.offset or 0))  # the order of the file decides mixtures
@@ -43,8 +53,12 @@ def converted(checkpoint: Checkpoint) -> Checkpoint | None:
         name = names.get(tensor.name)
         if name is None or family.drops(name):
             continue
-        shape = family.folded(tensor.shape)
-        if tensor.shape and shape != tuple(tensor.shape):
+        given = checkpoint.metadata.get(ORIGINAL_SHAPE + tensor.name)
+        blocks = tensor.format not in SIXTEEN and tensor.format != "FP32"  # their rows stay as they are
+        shape = (tuple(tensor.shape) or (1,)) if blocks or given else family.folded(tensor.shape)
+        if given is not None:
+            shapes[ORIGINAL_SHAPE + name] = given
+        elif tensor.shape and shape != tuple(tensor.shape):
             shapes[ORIGINAL_SHAPE + name] = MetadataValue("array[int32]", tuple(tensor.shape))
         tensors[name] = _reshaped(tensor, name, shape)
     metadata = {
@@ -62,8 +76,22 @@ def converted(checkpoint: Checkpoint) -> Checkpoint | None:
     )
 
 
+def _part(checkpoint: Checkpoint) -> str | None:
+    """The class of a part of a pipeline of the Diffusers library; None for other checkpoints."""
+    part = checkpoint.metadata.get(PART)
+    if not isinstance(part, str):
+        return None
+    if part.startswith("Autoencoder"):
+        raise fault(
+            checkpoint.source,
+            f"holds {shown(part)}, which turns the model's numbers into images: loaders read it from its safetensors "
+            "file as it is, so there is nothing to quantize.",
+        )
+    return shown(part)
+
+
 def _config(checkpoint: Checkpoint) -> dict[str, MetadataValue]:
-    text = checkpoint.metadata.get(CONFIG)
+    text = checkpoint.value(CONFIG)
     return {CONFIG: MetadataValue("string", text)} if isinstance(text, str) else {}
 
 
