@@ -6,8 +6,10 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic
+from safetensors.numpy import save_file
 
 import quantlib as ql
 from quantlib.architectures.diffusion import BY_NAME, FAMILIES, ORIGINAL_SHAPE, family_of, own_names
@@ -93,6 +95,32 @@ def test_edge_cases_are_those_of_the_real_tools(opened, case, recipe, tmp_path):
     found = [[t.name, list(t.shape), SHORT.get(t.format, t.format), fingerprint(t)] for t in file]
     # The real tools write a tensor of five dimensions in a second step, at another place of the file.
     assert sorted(found) == sorted(golden(case)["recipes"][recipe])
+
+
+def save_scaled(case: dict, path: Path) -> None:
+    """Matrices of 8-bit floats, beside each the number that it is multiplied with, and an empty marker."""
+    arrays = {}
+    for name, dtype, shape in case["source"]:
+        module, _, last = name.rpartition(".")
+        if last == "scale_weight":
+            arrays[name] = np.uint32(case["scales"][name]).view(np.float32)
+        elif last in ("scale_input", "scaled_fp8"):
+            arrays[name] = np.ones(shape, synthetic.DTYPES[dtype])
+        else:
+            scale = np.uint32(case["scales"].get(f"{module}.scale_weight", 0)).view(np.float32)
+            x = synthetic.values(name, shape)
+            arrays[name] = (x / scale if last == "weight" and scale else x).astype(synthetic.DTYPES[dtype])
+    save_file(arrays, path)
+
+
+@pytest.mark.parametrize("recipe", ["Q4_K_M", "Q5_1"])
+def test_scaled_8_bit_weights_give_the_file_of_the_same_weights_in_32_bits(recipe, tmp_path):
+    """The real tools lose the scales; the golden file is theirs of the weights that were multiplied beforehand."""
+    case = golden("edge_flux-fp8-scaled-empty-marker")
+    save_scaled(case, tmp_path / "scaled.safetensors")
+    file = written(ql.open_checkpoint(tmp_path / "scaled.safetensors"), recipe, tmp_path / "out.gguf")
+    found = [[t.name, list(t.shape), SHORT.get(t.format, t.format), fingerprint(t)] for t in file]
+    assert sorted(found) == sorted(case["recipes"][recipe])
 
 
 def test_the_layout_of_the_diffusers_library_is_refused(opened):
