@@ -103,7 +103,7 @@ def save_scaled(case: dict, path: Path) -> None:
     for name, dtype, shape in case["source"]:
         module, _, last = name.rpartition(".")
         if last == "scale_weight":
-            arrays[name] = np.uint32(case["scales"][name]).view(np.float32)
+            arrays[name] = np.array(case["scales"][name], np.uint32).view(np.float32)
         elif last in ("scale_input", "scaled_fp8"):
             arrays[name] = np.ones(shape, synthetic.DTYPES[dtype])
         else:
