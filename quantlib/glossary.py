@@ -1,6 +1,9 @@
 """The words of this project: one name for one thing, in code, captions, axes and documents."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,41 @@ TERMS = (
     Term("top token", "The likeliest next token. The share of changed ones says how often a model would write another word."),
     Term("cache", "The keys and values of all tokens so far, which the model keeps while it writes.", also=("KV cache",)),
 )  # fmt: skip
+
+
+# What no term is looked for in: code, links, formulas, images, and the names of Streamlit's colours and badges.
+APART = re.compile(r"(`+).+?\1|!?\[[^]]*\]\([^)]*\)|\$[^$]*\$|:[\w-]+(?=\[)", re.DOTALL)
+EVERYDAY = {"type"}  # too common a word to be taken for its term
+
+
+def found_in(text: str) -> Iterator[tuple[int, int, Term]]:
+    """Where a Markdown text uses a term, in its order: (start, end, term). The longest term wins where two begin."""
+    apart = [match.span() for match in APART.finditer(text)]
+    for match in _pattern().finditer(text):
+        if not any(start < match.end() and match.start() < end for start, end in apart):
+            yield match.start(), match.end(), _by_word()[_plain(match.group())]
+
+
+def slug(term: Term) -> str:
+    """The term's anchor on the page of all of them."""
+    return re.sub(r"[^a-z0-9]+", "-", term.name.lower()).strip("-")
+
+
+@cache
+def _by_word() -> dict[str, Term]:
+    return {word.lower(): term for term in TERMS for word in (term.name, *term.also) if word not in EVERYDAY}
+
+
+def _plain(word: str) -> str:
+    """A word as the list has it: in small letters, and not in the plural."""
+    low = word.lower()
+    return low if low in _by_word() else low.removesuffix("s")
+
+
+@cache
+def _pattern() -> re.Pattern:
+    words = sorted(_by_word(), key=len, reverse=True)
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, words))})s?(?![\w-])", re.IGNORECASE)
 
 
 def markdown() -> str:

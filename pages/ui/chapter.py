@@ -1,4 +1,4 @@
-"""What frames every chapter: number, title, promise and minutes; steps; what to remember; where to go next.
+"""What frames every chapter: number, title, promise and minutes; our weight; steps; what to remember; where next.
 
     with chapter(menu.FLOAT) as page:
         with page.step("Bits", printed=True):
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from pages.ui import address, component, menu
+from pages.ui import address, component, menu, weight
 
 
 class Chapter:
@@ -33,11 +33,14 @@ class Chapter:
                 st.header(title, anchor=False)
             yield
 
-    def in_short(self, *sentences: str) -> None:
-        """What to remember: the last step, and the text of the printed summary."""
+    def in_short(self, *sentences: str, question: str = "") -> None:
+        """What to remember, each sentence computed or tested, and the question that the next chapter answers."""
         with self.step(printed=True), st.container(key="in-short"):
             st.header("In short", anchor=False)
             st.markdown("\n".join(f"- {sentence}" for sentence in sentences))
+            after = menu.around(self.entry)[1]
+            if question and after:
+                st.markdown(f"**Next.** {question}")
 
 
 @contextmanager
@@ -48,6 +51,8 @@ def chapter(entry: menu.Entry, title: str | None = None) -> Iterator[Chapter]:
         st.markdown(f":small[Chapter {menu.number(entry)} of {len(menu.CHAPTERS)} · {entry.minutes} minutes]")
         st.title(title or entry.title, anchor=False)
         st.markdown(f"*{entry.promise}*")
+    if entry is not menu.HOME:
+        weight.strip(entry)
     yield page
     foot(page)
 

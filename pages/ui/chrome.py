@@ -4,13 +4,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.ui import address, component
+from pages.ui import address, component, terms
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
 
 def page_frame() -> None:
     """Set what all pages share; called by the router before the page runs, and seen in the browser as its beginning."""
+    terms.begin()
     presenting = address.flag("present")
     st.set_page_config(layout="centered", initial_sidebar_state="collapsed" if presenting else "auto")
     if presenting:

@@ -1,23 +1,39 @@
-"""Guess, then reveal: where a result surprises, the reader says first what to expect. The guess is in the address."""
+"""Guess, then see the answer: where a result surprises, the reader says first what to expect.
+
+    draw_the_picture()                                   # always there: a guess covers the answer, never the picture
+    said = guess("Which loses less?", ("NF4", "INT4"), key="fits")
+    answer(said, found.winner, "NF4 loses 7.6 %, INT4 8.2 %.")
+
+Whoever does not want to guess presses "Show me". The guess is in the address.
+"""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
+SHOW = "Show me"
+
 
 def guess(question: str, choices: Sequence[str], key: str = "guess") -> str | None:
-    """Ask, and give what the reader said; None until then. Show the answer only where this is not None."""
+    """Ask, and give what the reader said, SHOW for somebody who would rather not; None until then."""
     with st.container(border=True, key=f"guess-{key}"):
-        st.markdown(f"**Guess first.** {question}")
-        said = st.segmented_control(
-            "Your guess", choices, key=key, bind="query-params", label_visibility="collapsed", required=False
+        st.markdown(f"**Guess.** {question}")
+        return st.segmented_control(
+            "Your guess", [*choices, SHOW], key=key, bind="query-params", label_visibility="collapsed", required=False
         )
-        if said is None:
-            st.caption("Choose one; the answer appears then.")
-    return said
 
 
-def verdict(said: str, answer: str) -> str:
-    """How the reveal begins."""
-    shown = f"**{answer[:1].upper()}{answer[1:]}**"
-    return f"{shown}, as you guessed." if said == answer else f"{shown}, not {said}."
+def answer(said: str | None, right: str, sentence: str) -> None:
+    """The answer, once there is a guess; until then a line that says what is covered."""
+    if said is None:
+        st.markdown(":gray[The answer is covered until you choose.]")
+    else:
+        st.markdown(f"{verdict(said, right)} {sentence}")
+
+
+def verdict(said: str, right: str) -> str:
+    """How the answer begins."""
+    shown = f"**{right[:1].upper()}{right[1:]}**"
+    if said == SHOW:
+        return f"{shown}."
+    return f"✅ {shown}, as you guessed." if said == right else f"{shown}, not {said}."

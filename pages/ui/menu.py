@@ -83,6 +83,7 @@ OPEN = Entry("open.py", "Open", "📂", "open")
 INSPECT = Entry("inspect.py", "Inspect", "🔍", "inspect")
 EVALUATE = Entry("evaluate.py", "Evaluate", "📊", "evaluate")
 QUANTIZE = Entry("quantize.py", "Quantize", "📦", "quantize")
+WORDS = Entry("words.py", "All the words", "🔤", "words")
 EXPORT = Entry("export.py", "Export", "🚚", "export")
 
 # The chapters in reading order; their numbers and their previous and next links follow from it.
@@ -90,6 +91,7 @@ CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDI
 SECTIONS = {
     "Learn": [chapter for chapter in CHAPTERS if chapter.written],
     "Use": [OPEN, INSPECT, QUANTIZE, EXPORT, EVALUATE],
+    "Look up": [WORDS],
 }
 ENTRIES = [entry for entries in SECTIONS.values() for entry in entries]
 

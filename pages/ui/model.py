@@ -14,6 +14,7 @@ from quantlib.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
+CALCULATOR = ROOT / "assets" / "calculator"
 EVALUATION = ("assets/evaluation/story.txt", "assets/evaluation/explanation.txt")
 # The recipes that sizes are compared on: one for each step down.
 LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
@@ -28,6 +29,19 @@ def demo() -> Opened:
     checkpoint = ql.open_checkpoint(DEMO_MODEL)
     source = str(DEMO_MODEL.relative_to(ROOT))
     return Opened("", checkpoint, "The demo model", source, identity(checkpoint), "demo")
+
+
+@cache
+def calculator() -> Opened:
+    """The model that adds and multiplies, whose weights the chapters follow to an answer."""
+    checkpoint = ql.open_checkpoint(CALCULATOR)
+    source = str(CALCULATOR.relative_to(ROOT))
+    return Opened("", checkpoint, "The calculator", source, identity(checkpoint), "demo")
+
+
+def lesson() -> Opened:
+    """Whose weights the chapters show: the calculator's, or what this visit opened."""
+    return shelf().get(st.session_state.get("opened")) or calculator()
 
 
 def demo_checkpoint() -> ql.Checkpoint:
@@ -50,11 +64,8 @@ def tensor_picker(key: str, default: str, matrices_only: bool = True) -> ql.Tens
     Ends the page's run, with a sentence, where the checkpoint has none.
     """
     tensors = current_checkpoint().tensors
-    names = [n for n, t in tensors.items() if t.decodable and t.size and (len(t.shape) == 2 or not matrices_only)]
-    if not names:
-        st.info("This checkpoint holds no matrix whose values can be read here; open another one.", icon="📏")
-        st.stop()
-    index = names.index(default) if default in names else _alike(names, default)
+    names = readable(current_checkpoint(), matrices_only)
+    index = names.index(default) if default in names else alike(names, default)
     if st.session_state.get(key) not in (None, *names):
         del st.session_state[key]  # chosen in another checkpoint
     name = st.selectbox("Tensor", names, index=index, key=key, bind="query-params", format_func=plain)
@@ -62,7 +73,17 @@ def tensor_picker(key: str, default: str, matrices_only: bool = True) -> ql.Tens
     return tensors[name]
 
 
-def _alike(names: Sequence[str], default: str) -> int:
+def readable(checkpoint: ql.Checkpoint, matrices_only: bool = True) -> list[str]:
+    """Names of the tensors whose values can be read; ends the page's run, with a sentence, where there are none."""
+    tensors = checkpoint.tensors.items()
+    names = [n for n, t in tensors if t.decodable and t.size and (len(t.shape) == 2 or not matrices_only)]
+    if not names:
+        st.info("This checkpoint holds no matrix whose values can be read here; open another one.", icon="📏")
+        st.stop()
+    return names
+
+
+def alike(names: Sequence[str], default: str) -> int:
     """Where the first tensor stands that does what `default` does, under either naming; else 0."""
     wanted = [pair for pair in SAME_WORK if any(word in default for word in pair)]
     return next((i for i, name in enumerate(names) for pair in wanted if any(word in name for word in pair)), 0)
@@ -100,4 +121,5 @@ def plans(checkpoint: ql.Checkpoint, names: Collection[str] = LADDER) -> list[ql
 
 def shown_path(checkpoint: ql.Checkpoint) -> str:
     """How a snippet names this checkpoint: the demo model by its place in the project, others as they were named."""
-    return next((o.source for o in (current(), demo()) if o.checkpoint is checkpoint), Path(checkpoint.source).name)
+    known = (current(), demo(), calculator())
+    return next((o.source for o in known if o.checkpoint is checkpoint), Path(checkpoint.source).name)
