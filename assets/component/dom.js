@@ -69,52 +69,16 @@ export function mount(Kind, { data: [message], parentElement, setStateValue }) {
   const root = parentElement.querySelector(".ql");
   if (!root.shown) {
     root.shown = new Kind(root);
-    if (root.shown.pictured) root.append(root.saves = imageButton(root));
+    root.saves = root.shown.pictured && imageButtons(root);
   }
   root.shown.update(message, setStateValue);
-  if (root.saves) set(root.saves, { hidden: !root.querySelector("svg, canvas") });
+  if (root.saves && root.lastChild !== root.saves) root.append(root.saves);
 }
 
-// A button that saves what is drawn below `root`, all of its SVG and canvas together, as an image.
-export function imageButton(root) {
-  return h("button", { class: "image", type: "button", onclick: () => saveImage(root) }, "Image (PNG)");
-}
-
-const SHARPER = 2;  // pixels of the image for each of the page
-const LOOK = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "opacity", "font", "display",
-  "letter-spacing", "paint-order", "text-anchor", "text-decoration", "visibility"];
-
-async function saveImage(root) {
-  const parts = [...root.querySelectorAll("svg, canvas")].filter((node) => !node.parentElement.closest("svg") && node.getClientRects().length);
-  const boxes = parts.map((node) => node.getBoundingClientRect());
-  const left = Math.min(...boxes.map((box) => box.left)) - 12, top = Math.min(...boxes.map((box) => box.top)) - 12;
-  const right = Math.max(...boxes.map((box) => box.right)) + 12, bottom = Math.max(...boxes.map((box) => box.bottom)) + 12;
-  const canvas = h("canvas", { width: Math.ceil(SHARPER * (right - left)), height: Math.ceil(SHARPER * (bottom - top)) });
-  const context = canvas.getContext("2d");
-  context.scale(SHARPER, SHARPER);
-  context.fillStyle = getComputedStyle(root).getPropertyValue("--paper");
-  context.fillRect(0, 0, right - left, bottom - top);
-  context.imageSmoothingEnabled = false;
-  for (const [i, box] of boxes.entries()) {
-    const drawn = parts[i].tagName === "CANVAS" ? parts[i] : await pictureOf(parts[i], box);
-    context.drawImage(drawn, box.left - left, box.top - top, box.width, box.height);
-  }
-  const link = h("a", { href: canvas.toDataURL("image/png"), download: `${root.className.replace("ql ", "")}.png` });
-  link.click();
-}
-
-// An SVG as an image that stands alone: what style sheets say of its parts is written into them.
-async function pictureOf(svg, box) {
-  const copy = svg.cloneNode(true), from = [svg, ...svg.querySelectorAll("*")];
-  [copy, ...copy.querySelectorAll("*")].forEach((node, i) => {
-    const style = getComputedStyle(from[i]);
-    node.setAttribute("style", LOOK.map((name) => `${name}:${style.getPropertyValue(name)}`).join(";"));
-  });
-  set(copy, { xmlns: "http://www.w3.org/2000/svg", width: box.width, height: box.height });
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
-  await image.decode();
-  return image;
+// Two buttons that save what is drawn below `root`, words and all, as an image: mending.js, which every page has, does it.
+export function imageButtons(root) {
+  const button = (kind) => h("button", { class: "save", type: "button", onclick: () => document.dispatchEvent(new CustomEvent("quantlib-save", { detail: { root, kind } })), "aria-label": `Save this figure as ${kind.toUpperCase()}` }, kind.toUpperCase());
+  return h("p", { class: "image" }, "Save image: ", button("png"), button("svg"));
 }
 
 // A box whose picture may be wider than itself, and what says so: its edge fades, and words below it.

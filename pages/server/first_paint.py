@@ -15,7 +15,7 @@ from pages.server.streamlit_internals import tell_server
 from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets"
-SHEETS = ("style.css", "print.css", "first.css")
+SHEETS = ("style.css", "component/image.css", "print.css", "first.css")
 END = b"</body>"  # behind Streamlit's own sheets, which it puts into the head
 ASKED = (b"accept-encoding", b"if-none-match", b"if-modified-since")  # the page itself, as it is, each time
 CHANGED = (b"content-length", b"etag", b"last-modified")  # no longer those of the file

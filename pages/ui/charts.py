@@ -10,8 +10,8 @@ import streamlit as st
 
 from pages.ui import chrome
 
-# How every chart behaves: no toolbar but the image download, no accidental zooming.
-CONFIG = {"displaylogo": False, "modeBarButtons": [["toImage"]], "scrollZoom": False}
+# How every chart behaves: no toolbar (images are saved as those of all other figures), no accidental zooming.
+CONFIG = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
 
 
 def chart(key: str, draw: Callable, *args: Any, about: tuple[Hashable, ...]) -> None:

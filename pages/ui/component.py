@@ -5,7 +5,8 @@ the reader stands once the pointer has rested for 80 ms.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -13,12 +14,23 @@ import streamlit as st
 from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets" / "component"
+IMPORTED = re.compile(r'^(?:import|\}) [^"]*from "\./([^"]+)";', re.MULTILINE)
 
 
 def bundle(*names: str) -> str:
-    """The modules in one: what they import from each other is already there."""
-    sources = ((ASSETS / name).read_text(encoding="utf-8") for name in names)
-    return "\n".join(_without_imports(source) for source in sources)
+    """The modules and those that they import in one: each once, what it imports before it."""
+    return "\n".join(_without_imports(_source(name)) for name in _with_imported(names, ()))
+
+
+def _with_imported(names: Iterable[str], before: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in before:
+            before = (*_with_imported(IMPORTED.findall(_source(name)), before), name)
+    return before
+
+
+def _source(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def _without_imports(source: str) -> str:
@@ -36,10 +48,12 @@ def _without_imports(source: str) -> str:
 def make(name: str, *scripts: str) -> Callable:
     """Register the component `name`: its style sheet is `name`.css, its modules `scripts`, the last with the export.
 
+    What these import comes with them.
+
     Call it once, when a module is imported. The root element has the classes "ql" and `name`. State may have any name
     but "value", which Streamlit keeps to itself without a word.
     """
-    sheets = ("base.css", "plot.css", f"{name}.css")
+    sheets = ("base.css", "image.css", "plot.css", f"{name}.css")
     component = st.components.v2.component(
         f"quantlib.{name}",
         html=f'<div class="ql {name}"></div>',
@@ -54,19 +68,19 @@ def make(name: str, *scripts: str) -> Callable:
     return shown
 
 
-_bits = make("bits", "float_math.js", "dom.js", "bits.js")
-_block = make("block", "float_math.js", "dom.js", "block.js")
-_scrubber = make("scrubber", "float_math.js", "dom.js", "plot.js", "scrubber.js")
-_stairs = make("stairs", "float_math.js", "dom.js", "plot.js", "grid_math.js", "stairs.js")
-_zooms = make("zooms", "float_math.js", "dom.js", "plot.js", "zooms.js")
-_ladder = make("ladder", "float_math.js", "dom.js", "plot.js", "ladder.js")
-_race = make("race", "float_math.js", "dom.js", "plot.js", "race.js")
-_rulers = make("rulers", "float_math.js", "dom.js", "plot.js", "rulers.js")
-_pick = make("pick", "float_math.js", "dom.js", "plot.js", "pick.js")
-_line = make("line", "float_math.js", "dom.js", "plot.js", "line.js")
-_few_bits = make("few_bits", "float_math.js", "dom.js", "plot.js", "few_bits.js")
+_bits = make("bits", "bits.js")
+_block = make("block", "block.js")
+_scrubber = make("scrubber", "scrubber.js")
+_stairs = make("stairs", "stairs.js")
+_zooms = make("zooms", "zooms.js")
+_ladder = make("ladder", "ladder.js")
+_race = make("race", "race.js")
+_rulers = make("rulers", "rulers.js")
+_pick = make("pick", "pick.js")
+_line = make("line", "line.js")
+_few_bits = make("few_bits", "few_bits.js")
 _mending = make("mending", "mending.js")
-_presenter = make("presenter", "dom.js", "presenter.js")
+_presenter = make("presenter", "presenter.js")
 
 
 def packed(data: dict) -> dict:
