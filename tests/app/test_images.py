@@ -1,4 +1,4 @@
-"""What people take away: a figure saved as an image is what they saw, with its title, source and address, on light paper."""
+"""What people take away: a saved figure is what they saw, with title, source and address, on light paper."""
 
 import io
 import re
