@@ -15,7 +15,7 @@ class Pick {
     this.send = debounced(() => this.report("candidate", { token: this.data.token, candidate: this.at }));
     this.draw = framed(() => this.render());
     this.plot = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img" });
-    this.list = h("div", { class: "list", role: "listbox", tabindex: 0, "aria-label": "Nearest grid points; arrow keys choose", class: "list own-keys",
+    this.list = h("div", { class: "list", role: "listbox", tabindex: 0, "aria-label": "Nearest patterns; arrow keys choose", class: "list own-keys",
       onkeydown: (event) => {
         const by = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
         if (!by) return;
@@ -54,12 +54,12 @@ class Pick {
       ...this.marks.flatMap(({ way, now }) => [way, now]), ...this.x.map((value, i) => s("circle", { class: "was", r: 5, cx: column(i), cy: y(value) })),
       ...this.x.map((_, i) => s("text", { class: data.flipped.includes(i) ? "sign flipped" : "sign", x: column(i), y: H - 22, "text-anchor": "middle" }, data.signs[i] < 0 ? "−" : "+")),
       s("text", { x: LEFT - 6, y: H - 22, "text-anchor": "end" }, "sign"), s("text", { x: LEFT - 6, y: y(0) + 4, "text-anchor": "end" }, "0"),
-      s("text", { x: LEFT, y: H - 4 }, "rings: the weights. bars: the grid point. red: what each error counts"));
+      s("text", { x: LEFT, y: H - 4 }, "ring: a weight. bar: the pattern. red: the error, thicker where it counts more"));
     const top = Math.max(...this.errors) || 1;
     this.rows = data.points.map((point, i) => h("button", { class: "row", type: "button", role: "option", tabindex: -1, onclick: () => this.choose(i), onpointerenter: (e) => e.pointerType === "mouse" && this.choose(i) },
       h("span", { class: "glyph" }, point.map((value) => h("i", { style: `height:${(100 * value) / Math.max(...data.points.flat())}%` }))),
       h("code", {}, data.numbers[i]), h("span", { class: "track" }, h("i", { style: `width:${(100 * this.errors[i]) / top}%` })), h("span", { class: "tag" }, data.numbers[i] === data.chosen ? "stored" : "")));
-    this.list.replaceChildren(h("div", { class: "head" }, `of ${data.size} points the nearest ${data.points.length}, by weighted error`), ...this.rows);
+    this.list.replaceChildren(h("div", { class: "head" }, `the nearest ${data.points.length} of ${data.size} patterns, by weighted error`), ...this.rows);
   }
 
   render() {
@@ -68,6 +68,6 @@ class Pick {
     this.marks.forEach(({ way, now }, i) => { set(way, { d: `M${this.column(i)} ${this.y(this.x[i]).toFixed(1)}V${this.y(back[i]).toFixed(1)}` }); set(now, { y: (this.y(back[i]) - 3).toFixed(1) }); });
     set(this.plot, { "aria-label": `${this.x.length} weights and grid point ${data.numbers[at]}` });
     const least = Math.min(...this.errors);
-    this.say.replaceChildren("point ", role("grid", data.numbers[at]), ": ", role("grid", data.points[at].join(" ")), h("br", {}), "weighted error ", role("error", pretty(this.errors[at], 3)), this.errors[at] === least ? ", the least of all" : `, ${pretty(this.errors[at] / (least || 1), 3)} times the least`);
+    this.say.replaceChildren("pattern ", role("grid", data.numbers[at]), ": ", role("grid", data.points[at].join(" ")), h("br", {}), "weighted error ", role("error", pretty(this.errors[at], 3)), this.errors[at] === least ? ", the least of all" : `, ${pretty(this.errors[at] / (least || 1), 3)} times the least`);
   }
 }

@@ -75,6 +75,7 @@ _stairs = make("stairs", "stairs.js")
 _zooms = make("zooms", "zooms.js")
 _ladder = make("ladder", "ladder.js")
 _race = make("race", "race.js")
+_marks = make("marks", "marks.js")
 _rulers = make("rulers", "rulers.js")
 _pick = make("pick", "pick.js")
 _line = make("line", "line.js")
@@ -205,8 +206,16 @@ def race(*, key: str, race: dict, on_change: Callable[[], None]) -> None:
     _race(key=key, data=race, on_place_change=on_change)
 
 
+def marks(*, key: str, marks: dict, on_change: Callable[[], None]) -> None:
+    """Marks under a histogram that the reader places against two rivals; from `codebooks.pictures.marks_message`.
+
+    `st.session_state[key]["marks"]` is then {"token", "marks"}: thousandths of the largest of a block, "-1000_-350_…".
+    """
+    _marks(key=key, data=marks, on_marks_change=on_change)
+
+
 def rulers(*, key: str, rulers: dict, on_change: Callable[[], None]) -> None:
-    """Uneven rulers over a histogram, with a weight to drag; from `quantlib.figures.codebooks.rulers_message`.
+    """Uneven rulers over a histogram, with a weight to drag; from `codebooks.pictures.rulers_message`.
 
     `st.session_state[key]["share"]` is then {"token", "share"}, in thousandths of the largest of a block.
     """
@@ -214,7 +223,7 @@ def rulers(*, key: str, rulers: dict, on_change: Callable[[], None]) -> None:
 
 
 def pick(*, key: str, pick: dict, on_change: Callable[[], None]) -> None:
-    """Weights that share a code and the grid points near them; from `quantlib.figures.codebooks.pick_message`.
+    """Weights that share a code and the grid points near them; from `codebooks.pictures.pick_message`.
 
     `st.session_state[key]["candidate"]` is then {"token", "candidate"}: the place in the list of points.
     """

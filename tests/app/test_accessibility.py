@@ -13,7 +13,6 @@ ANSWERED = {  # so that what a guess hides is looked at too
     "": "?guess=about+50",
     "what-a-float-stores": "?guess=FP16",
     "256-levels-then-16": "?guess=symmetric",
-    "codebooks": "?fits=NF4",
 }
 SERIOUS = {"serious", "critical"}
 

@@ -1,14 +1,34 @@
-"""Codebooks: a weight dragged along the rulers, and grid points compared."""
+"""Codebooks: marks placed against NF4, a weight dragged along the rulers, and patterns compared."""
 
 import re
 
 import pytest
+from conftest import settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
-def test_every_ruler_snaps_and_the_stored_point_is_told(server, page, shoot):
+def test_marks_are_crowded_and_beat_nf4(server, page, shoot):
+    page.goto(f"{server}/codebooks")
+    settle_chapter(page)
+    board = page.locator(".ql.marks").first
+    playwright.expect(board.locator(".tally")).to_contain_text("Your score: 0")
+    assert board.locator("svg").bounding_box()["y"] < 900 - 300, "on the first screen"
+    shoot(page, "codebooks")
+    board.get_by_role("button", name="put them like NF4").click()
+    playwright.expect(board.locator(".tally")).to_contain_text("Your score: 100")
+    slider = board.get_by_role("slider", name="Crowd the marks")
+    slider.fill("25")
+    playwright.expect(board.locator(".tally")).to_contain_text("You beat NF4")
+    mark = board.get_by_role("slider", name="mark 9 of 16")
+    before = mark.get_attribute("aria-valuenow")
+    mark.press("ArrowRight")
+    assert mark.get_attribute("aria-valuenow") != before
+    page.wait_for_url(re.compile("marks16="))
+
+
+def test_every_ruler_snaps_and_the_stored_pattern_is_told(server, page, shoot):
     page.goto(f"{server}/codebooks?share=310")
     said = page.locator(".rulers .say")
     said.first.wait_for(timeout=90_000)
@@ -18,7 +38,6 @@ def test_every_ruler_snaps_and_the_stored_point_is_told(server, page, shoot):
     page.get_by_role("slider", name=re.compile("A weight")).fill("-640")
     page.wait_for_url(re.compile("share=-640"))
     assert "−0.64 → −0.625" in said.nth(0).text_content()
-    shoot(page, "codebooks")
 
     points = page.get_by_role("option")
     points.first.wait_for(timeout=90_000)

@@ -137,7 +137,7 @@ def test_a_race_is_scored_in_relative_error():
 def run(script: str, told: dict):
     from pages.ui.component import bundle
 
-    head = bundle("float_math.js", "dom.js", "plot.js", "race.js").replace("export default", "const page =")
+    head = bundle("race.js").replace("export default", "const page =")
     wait = "const told = JSON.parse(await new Promise((done) => process.stdin.on('data', (d) => done(d))));"
     return javascript.said(f"{head}{wait}console.log(JSON.stringify({script}));", told)
 

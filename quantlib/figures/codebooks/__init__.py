@@ -1,0 +1,1 @@
+"""The chapter on codebooks: what it measures, what it concludes and what it draws, each in files of their own."""
