@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from pages.ui import address, captions, component, drawing, importance, menu, model
+from pages.ui import address, captions, component, drawing, importance, menu, model, terms, weight
 from pages.ui.chapter import Chapter, chapter
+from pages.ui.weight import Spot
 from quantlib import Tensor
 from quantlib.figures import weights
 from quantlib.figures.codebooks import effects, grids, marks, pictures, rulers, words
 from quantlib.formats import FORMATS
 from quantlib.formats.codebooks import CodebookFormat
 
-DEFAULT = "model.layers.0.mlp.down_proj.weight"
 SUPER = 256
 MANY, SOME = 1 << 19, 1 << 16  # weights of a tensor that are looked at, and that are stored in several ways
 
@@ -23,34 +23,36 @@ def main() -> None:
 def show(page: Chapter) -> None:
     with page.step(printed=True):
         head = st.container()
-        with st.popover("Another tensor"):
-            tensor = model.tensor_picker("tensor", DEFAULT)
+        spot = weight.another()
+        tensor = spot.tensor
         if tensor.n % SUPER:
             head.info(f"These formats need rows of a multiple of {SUPER} weights; these have {tensor.n}.", icon="📏")
             return
         with head:
-            show_marks(tensor, 16)
+            show_marks(spot, 16)
     with page.step("Levels and scales, each on its own", printed=True):
-        found = show_effects(tensor)
+        found = show_effects(spot)
     with page.step("Codebooks that are in use"):
-        show_rulers(tensor)
+        show_rulers(spot)
     with page.step("Eight weights, one code", printed=True):
-        show_pairs(tensor)
+        show_pairs(spot)
     with page.step("One code, looked at closely"):
-        show_pick(tensor)
+        show_pick(spot)
     with page.step("Puzzle: four marks"):
-        show_marks(tensor, 4)
-    page.in_short(words.CODE, words.summary(found), words.SHARING)
-    st.markdown(
-        "**Next:** you know what a block stores. What, then, do the letters and numbers in a name like Q4_K_M say?"
+        show_marks(spot, 4)
+    page.in_short(
+        words.CODE,
+        words.summary(found),
+        words.SHARING,
+        question="You know what a block stores. What, then, do the letters and numbers in a name like Q4_K_M say?",
     )
 
 
 @st.fragment
-def show_marks(tensor: Tensor, count: int) -> None:
+def show_marks(spot: Spot, count: int) -> None:
     key = f"marks{count}"
     if count == 16:
-        st.markdown(
+        terms.say(
             "Four bits name sixteen levels, and nothing says that they must be evenly spaced. Each weight goes to the "
             "nearest mark. **Crowd the marks where the weights are**, and see the error fall. (The largest weight of "
             "each block is at −1 or 1.) **NF4** is a format whose 16 levels were computed for bell-shaped weights. Can "
@@ -58,17 +60,17 @@ def show_marks(tensor: Tensor, count: int) -> None:
         )
         rivals = {"even marks": marks.even(count), "NF4": marks.nf4()}
     else:
-        st.markdown(
+        terms.say(
             "Two bits leave four marks. Even marks score 0. The best four were found by moving each mark to the middle "
             "of its weights, again and again, until none moved: they score 100. How close do you get by eye?"
         )
-        rivals = {"even marks": marks.even(count), "the best four": the_best(source(), tensor.name, count, tensor)}
-    token = f"{tensor.name}/{count}"
+        rivals = {"even marks": marks.even(count), "the best four": the_best(*about(spot), count, spot.tensor)}
+    token = f"{spot.tensor.name}/{count}"
     said = marks.parse(address.about(token, key)[key], count)
     component.marks(
         key=key,
         marks=pictures.marks_message(
-            the_crowd(source(), tensor.name, tensor),
+            the_crowd(*about(spot), spot.tensor),
             rivals,
             token,
             marks.even(count) if said is None else said,
@@ -78,12 +80,12 @@ def show_marks(tensor: Tensor, count: int) -> None:
     )
     captions.receipt(
         "measured",
-        f"the relative error of {min(MANY, tensor.n * tensor.nrows):,} weights, each block of {marks.BLOCK} divided by "
-        "its largest weight. All three rulers use the same scales",
+        f"the relative error of {min(MANY, spot.tensor.n * spot.tensor.nrows):,} weights, each block of "
+        f"{marks.BLOCK} divided by its largest weight. All three rulers use the same scales",
     )
     if count == 16:
         captions.show_python(
-            f"{opening(tensor)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import marks\n\n"
+            f"{opening(spot)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import marks\n\n"
             f"x = weights.sample(tensor, {MANY}).values.reshape(-1, tensor.n)\n"
             "crowd = marks.crowd(x)\n"
             'for name, ruler in {"even": marks.even(16), "NF4": marks.nf4(), "best": marks.best(crowd, 16)}.items():\n'
@@ -116,22 +118,22 @@ def the_effects(source: str, name: str, _tensor: Tensor) -> tuple[dict, str]:
     return found, pictures.effects_svg(x, found, effects.typical(x, found))
 
 
-def show_effects(tensor: Tensor) -> dict:
-    st.markdown(
+def show_effects(spot: Spot) -> dict:
+    terms.say(
         "Two formats differ in their levels, and also in how they find the scale. To see what each does, change one at "
         "a time. **Plain** puts the largest weight of a block on the outermost level. **Searched** tries other scales "
         "and keeps the one with the least error. All else is equal."
     )
-    found, svg = the_effects(source(), tensor.name, tensor)
+    found, svg = the_effects(*about(spot), spot.tensor)
     drawing.draw(svg, key="effects")
-    st.markdown(f"{words.two_by_two(found)} {words.of_nf4(found)}")
+    terms.say(f"{words.two_by_two(found)} {words.of_nf4(found)}")
     captions.receipt(
         "measured",
-        f"the relative error of {min(SOME, tensor.n * tensor.nrows):,} weights in blocks of 32 with FP16 scales; drawn "
-        "is the most typical block. The search tries the same shares of the plain scale for all, with both signs",
+        f"the relative error of {min(SOME, spot.tensor.n * spot.tensor.nrows):,} weights in blocks of 32 with FP16 "
+        "scales; drawn is the most typical block. The search tries the same shares for all, with both signs",
     )
     captions.show_python(
-        f"{opening(tensor)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import effects\n\n"
+        f"{opening(spot)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import effects\n\n"
         f"x = weights.sample(tensor, {SOME}).values.reshape(-1, tensor.n)\n"
         "for (levels, searched), stored in effects.effects(x).items():\n"
         "    print(f\"{levels:7} {'searched' if searched else 'plain':9} {stored.relative:.2%}\")",
@@ -141,26 +143,26 @@ def show_effects(tensor: Tensor) -> dict:
 
 
 @st.fragment
-def show_rulers(tensor: Tensor) -> None:
-    st.markdown(
+def show_rulers(spot: Spot) -> None:
+    terms.say(
         "Five rulers that files are written with. **Drag the weight** and see where each of them stores it. The table "
         "has what each format loses as it is, with its own blocks and its own scales: these are no longer equal."
     )
-    token = tensor.name
+    token = spot.tensor.name
     start = address.whole(address.about(token, "share")["share"], -1000, 1000, 310)
     component.rulers(
         key="rulers",
-        rulers=pictures.rulers_message(rulers.rulers(), the_crowd(source(), tensor.name, tensor), tensor.name, start),
+        rulers=pictures.rulers_message(rulers.rulers(), the_crowd(*about(spot), spot.tensor), token, start),
         on_change=lambda: address.keep("rulers", "share", token),
     )
-    st.html(pictures.lost_html(lost(source(), tensor.name, tensor)))
+    st.html(pictures.lost_html(lost(*about(spot), spot.tensor)))
     captions.receipt(
         "measured",
         "the whole way into the format and back, on up to half a million weights of the tensor. IQ4_NL reaches further "
         "on one side, and its scale may be negative, so it turns to where the largest weight is",
     )
     captions.show_python(
-        f"{opening(tensor)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import rulers\n\n"
+        f"{opening(spot)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import rulers\n\n"
         f"for found in rulers.lost(weights.sample(tensor, {MANY}).values.reshape(-1, tensor.n)):\n"
         '    print(f"{found.name:8} {found.bpw} bits per weight, relative error {found.relative:.2%}")',
         rulers.lost,
@@ -174,8 +176,8 @@ def lost(source: str, name: str, _tensor: Tensor) -> list[rulers.Lost]:
 
 
 @st.fragment
-def show_pairs(tensor: Tensor) -> None:
-    st.markdown(
+def show_pairs(spot: Spot) -> None:
+    terms.say(
         "At two bits a weight has four levels, which is too few. But eight neighbours together have sixteen bits. Not "
         "every pattern of eight is worth a code: large weights are rare, and two of them side by side are rarer. "
         "An i-quant has a **grid**: a list of the patterns that are worth one."
@@ -183,14 +185,14 @@ def show_pairs(tensor: Tensor) -> None:
     name = st.segmented_control(
         "Format", list(grids.GRIDS), default="IQ2_XXS", key="grid", bind="query-params", required=True
     )
-    found = the_pairs(source(), tensor.name, name, tensor)
+    found = the_pairs(*about(spot), name, spot.tensor)
     left, right = st.columns([1, 1], gap="large")
     with left:
         drawing.draw(pictures.pairs_svg(found), key="pairs")
     with right:
-        st.markdown(words.shared(found))
-        st.markdown(words.crowding(found))
-        st.markdown(
+        terms.say(words.shared(found))
+        terms.say(words.crowding(found))
+        terms.say(
             ":small[Dots: pairs of neighbouring weights. Circles: the pairs of magnitudes that a pattern can begin "
             "with; the more patterns, the larger the circle.]"
         )
@@ -199,7 +201,7 @@ def show_pairs(tensor: Tensor) -> None:
         f"the first {len(found.shown):,} pairs of evenly spaced rows, divided by the scale that {name} gives them",
     )
     captions.show_python(
-        f"{opening(tensor)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import grids\n"
+        f"{opening(spot)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import grids\n"
         "from quantlib.formats import FORMATS\n\n"
         f"x = weights.sample(tensor, {SOME}).values.reshape(-1, tensor.n)\n"
         f"found = grids.pairs(FORMATS[{name!r}], x)\n"
@@ -214,41 +216,40 @@ def the_pairs(source: str, name: str, format_name: str, _tensor: Tensor) -> grid
 
 
 @st.fragment
-def show_pick(tensor: Tensor) -> None:
-    st.markdown(
+def show_pick(spot: Spot) -> None:
+    terms.say(
         "Real weights that share one code. On the right are the patterns that come nearest to them. Point at one, and "
         "the bars on the left show what it would make of the weights."
     )
     name = st.session_state.get("grid") or "IQ2_XXS"
-    fmt, count = FORMATS[name], SUPER // grids.GRIDS[name]
-    at = address.whole(st.query_params.get("code"), 0, count - 1, 0)
-    steering = importance.of_block(tensor, SUPER, 0)
+    fmt, dim = FORMATS[name], grids.GRIDS[name]
+    index, place = weights.block_of(spot.tensor, SUPER, spot.row, spot.column)
+    steering = importance.of_block(spot.opened, spot.tensor, SUPER, index)
     if fmt.requires_importance and steering is None:
         st.info(f"{name} needs an importance matrix, and this model cannot be run here to make one.", icon="🧭")
         return
-    found = the_pick(source(), tensor.name, name, at, tensor)
-    token = f"{tensor.name}/{name}/{at}"
+    at = place // dim
+    found = the_pick(*about(spot), name, index, at, spot)
+    token = f"{spot.tensor.name}/{name}/{index}/{at}"
     start = address.whole(address.about(token, "candidate")["candidate"], 0, len(found.points) - 1, 0)
     component.pick(
         key="pick",
         pick=pictures.pick_message(found, token, start),
         on_change=lambda: address.keep("pick", "candidate", token),
     )
-    st.number_input("Another code of this super-block", 0, count - 1, 0, key="code", bind="query-params")
     with st.container(key="signs"):
-        st.markdown(words.signs(found))
-    first = at * grids.GRIDS[name]
+        terms.say(words.signs(found))
     captions.receipt(
         "measured",
-        f"weights {first} to {first + grids.GRIDS[name] - 1} of super-block 0 in {name}, the scale as stored. A red "
-        f"line is thicker where the search counts the error more. {importance.RECEIPT.capitalize()}",
+        f"our weight and its neighbours, code {at} of super-block {index} in {name}, with the scale as stored. A red "
+        f"line is thicker where the search counts the error more. {importance.receipt(spot.opened)}",
     )
     captions.show_python(
-        f"{opening(tensor)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import grids\n"
-        "from quantlib.figures.inputs import column_importance\nfrom quantlib.formats import FORMATS\n\n"
-        f"{importance.PYTHON}"
-        f"block = weights.block_at(tensor, {SUPER}, 0)\n"
-        f"found = grids.pick(FORMATS[{name!r}], block, importance[:{SUPER}], {at})\n"
+        f"{opening(spot)}from quantlib.figures import weights\nfrom quantlib.figures.codebooks import grids\n"
+        "from quantlib.formats import FORMATS\n"
+        f"{importance.python(spot.opened)}"
+        f"steering = weights.columns_of_block(importance, {SUPER}, {index})\n"
+        f"found = grids.pick(FORMATS[{name!r}], weights.block_at(tensor, {SUPER}, {index}), steering, {at})\n"
         "for number, point, error in zip(found.numbers, found.points, found.errors):\n"
         '    print(number, point, f"{error:.3g}", "stored" if number == found.chosen else "")',
         grids.pick,
@@ -257,21 +258,22 @@ def show_pick(tensor: Tensor) -> None:
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)
-def the_pick(source: str, name: str, format_name: str, at: int, _tensor: Tensor) -> grids.Pick:
-    block, steering = weights.block_at(_tensor, SUPER, 0), importance.of_block(_tensor, SUPER, 0)
-    return grids.pick(FORMATS[format_name], block, steering, at)
+def the_pick(source: str, name: str, format_name: str, index: int, at: int, _spot: Spot) -> grids.Pick:
+    steering = importance.of_block(_spot.opened, _spot.tensor, SUPER, index)
+    return grids.pick(FORMATS[format_name], weights.block_at(_spot.tensor, SUPER, index), steering, at)
 
 
-def source() -> str:
-    return model.current().identity
+def about(spot: Spot) -> tuple[str, str]:
+    """What the chapter's measurements are kept under."""
+    return spot.opened.identity, spot.tensor.name
 
 
-def opening(tensor: Tensor) -> str:
+def opening(spot: Spot) -> str:
     """The first lines of every snippet of this page."""
     return (
         "import quantlib as ql\n\n"
-        f"checkpoint = ql.open_checkpoint({model.shown_path(model.current_checkpoint())!r})\n"
-        f"tensor = checkpoint.tensors[{tensor.name!r}]\n"
+        f"checkpoint = ql.open_checkpoint({model.shown_path(spot.opened.checkpoint)!r})\n"
+        f"tensor = checkpoint.tensors[{spot.tensor.name!r}]\n"
     )
 
 

@@ -6,7 +6,7 @@ from quantlib.architectures import ARCHITECTURES, PLAIN
 from quantlib.checkpoints import Checkpoint
 from quantlib.checkpoints.convert import gguf_name
 from quantlib.errors import QuantlibError
-from quantlib.lm import Tokenizer, imatrix, load
+from quantlib.lm import Tokenizer, imatrix, load, sums
 
 MOST_WEIGHTS = 100_000_000  # larger models are not run while a reader waits
 
@@ -24,6 +24,12 @@ def column_importance(checkpoint: Checkpoint, text: str, tokens: int, context: i
         means = imatrix(model, tokenizer.encode(text)[:tokens], context, tokenizer.bos).matrix("").entries
     except QuantlibError:
         return {}
+    return _by_own_names(checkpoint, {name: mean[0] for name, mean in means.items()})
+
+
+def importance_of_sums(checkpoint: Checkpoint, count: int = 100) -> dict[str, np.ndarray]:
+    """The same over `count` sums of each grade, for a model that reads sums."""
+    means = sums.importance(load(checkpoint), Tokenizer.of(checkpoint), count=count).entries
     return _by_own_names(checkpoint, {name: mean[0] for name, mean in means.items()})
 
 

@@ -55,6 +55,11 @@ def block_at(tensor: Rows, values: int, index: int) -> np.ndarray:
     return tensor.rows(row, row + 1).reshape(-1, values)[at]
 
 
+def block_of(tensor: Rows, values: int, row: int, column: int) -> tuple[int, int]:
+    """The number of the block of `values` weights that a weight is in, counted row by row, and its place in it."""
+    return divmod(row * tensor.n + column, values)
+
+
 def first_blocks(tensor: Rows, values: int, most: int) -> np.ndarray:
     """The first blocks of `values` weights, of whole rows, about `most` of them: float32 (blocks, values)."""
     return tensor.rows(0, min(tensor.nrows, max(1, most * values // tensor.n))).reshape(-1, values)

@@ -80,7 +80,7 @@ def test_a_flipped_value_is_in_the_address(server, page):
 
 
 def test_inside_a_super_block(server, page, shoot):
-    page.goto(f"{server}/inside-a-super-block?block=1")
+    page.goto(f"{server}/inside-a-super-block")
     page.locator(".ql .w").first.wait_for()
     settle(page)
     playwright.expect(page.locator(".ql .w")).to_have_count(256)

@@ -134,6 +134,17 @@ def test_a_race_is_scored_in_relative_error():
     assert race.race(ZEROS, 0).error(0.0, 0.0, race.ALIKE) == 0
 
 
+def test_the_race_begins_where_there_is_most_to_gain():
+    at = race.most_to_gain(BLOCK)
+    gains = []
+    for group in range(8):
+        found = race.race(BLOCK, group)
+        span, search = (found.error(float(r.scale), float(r.minimum), race.ALIKE) for r in found.racers)
+        gains.append(search / span)
+    assert gains[at] == min(gains)
+    assert race.most_to_gain(ZEROS) == 0
+
+
 def run(script: str, told: dict):
     from pages.ui.component import bundle
 
