@@ -62,6 +62,7 @@ TERMS = (
     Term("GPTQ", "A method that rounds one column at a time and moves the columns not yet rounded to make up for the error."),
     Term("AWQ", "A method that scales up the weights of important channels before rounding, and the activations down."),
     Term("SmoothQuant", "Moving the largest activations into the weights, so that both can be stored in 8 bits."),
+    Term("Hadamard matrix", "A square of ones and minus ones that mixes all channels; a spike in one becomes small in all."),
     Term("LLM.int8()", "Multiplying in 8 bits, except for a few channels with very large activations, which stay in 16."),
     Term("recipe", "Which tensor of a model gets which format: Q4_K_M, IQ3_XS.", also=("ftype",)),
     Term("logit", "The number that a model gives each token of its vocabulary before they are turned into probabilities."),

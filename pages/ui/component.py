@@ -80,6 +80,7 @@ _rulers = make("rulers", "rulers.js")
 _pick = make("pick", "pick.js")
 _line = make("line", "line.js")
 _few_bits = make("few_bits", "few_bits.js")
+_skyline = make("skyline", "skyline.js")
 _mending = make("mending", "mending.js")
 _presenter = make("presenter", "presenter.js")
 
@@ -245,6 +246,14 @@ def few_bits(*, key: str, ladder: dict, on_change: Callable[[], None]) -> None:
     `st.session_state[key]["stop"]` is then {"token", "stop"}: where the slider is, as a place in the list of recipes.
     """
     _few_bits(key=key, data=ladder, on_stop_change=on_change)
+
+
+def skyline(*, key: str, channels: dict, on_change: Callable[[], None]) -> None:
+    """Channels as bars and a slider that moves them; from `quantlib.figures.channels`.
+
+    `st.session_state[key]["stop"]` is then {"token", "stop"}: where the slider is, as a place in its list of stops.
+    """
+    _skyline(key=key, data=packed(channels), on_stop_change=on_change)
 
 
 def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:

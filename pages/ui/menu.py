@@ -51,6 +51,10 @@ OUTLIERS = Entry(
     "outliers.py", "One outlier ruins the row", "📌", "one-outlier-ruins-the-row",
     "Grow one weight and watch all its neighbours lose their digits.", 10,
 )  # fmt: skip
+ACTIVATIONS = Entry(
+    "activations.py", "Activations have it worse", "🌆", "activations-have-it-worse",
+    "One channel towers over all others at every word; three ways to live with it.", 9,
+)  # fmt: skip
 SUPER_BLOCK = Entry(
     "super_block.py", "Inside a super-block", "🧱", "inside-a-super-block",
     "Point at a weight and see its bits; then race the quantizer for the best scale.", 10,
@@ -87,7 +91,7 @@ WORDS = Entry("words.py", "All the words", "🔤", "words")
 EXPORT = Entry("export.py", "Export", "🚚", "export")
 
 # The chapters in reading order; their numbers and their previous and next links follow from it.
-CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
+CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, ACTIVATIONS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
 SECTIONS = {
     "Learn": [chapter for chapter in CHAPTERS if chapter.written],
     "Use": [OPEN, INSPECT, QUANTIZE, EXPORT, EVALUATE],

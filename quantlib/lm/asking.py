@@ -13,43 +13,45 @@ from quantlib.lm.cache import Cache
 from quantlib.lm.model import Model
 from quantlib.lm.tokenizer import Tokenizer
 
-LONGEST = 40  # tokens of an answer
+LONGEST = 20  # tokens of an answer
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and the words one of which an answer must hold to be right."""
+    """A question, and the words one of which the first sentence of an answer must hold to be right."""
 
     text: str
     accepted: tuple[str, ...]
 
     def is_right(self, answer: str) -> bool:
-        """Whether the answer holds an accepted word as a whole word, in capitals or not."""
-        return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE) for word in self.accepted)
+        """Whether its first sentence holds an accepted word as a whole word, in capitals or not."""
+        first = re.split(r"(?<=[.!?])\s|\n", answer.strip())[0]
+        return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", first, re.IGNORECASE) for word in self.accepted)
 
 
+# Chosen among eighty because the model that they are for, as published, answers them right: it can only get worse.
 QUESTIONS = (
     Question("What is the capital of France?", ("Paris",)),
-    Question("What is the capital of Italy?", ("Rome",)),
-    Question("What is the capital of Japan?", ("Tokyo",)),
-    Question("Which planet do we live on?", ("Earth",)),
-    Question("What is the largest planet in our solar system?", ("Jupiter",)),
-    Question("Who wrote the play Romeo and Juliet?", ("Shakespeare",)),
-    Question("What language do people speak in Brazil?", ("Portuguese",)),
-    Question("On which continent is Egypt?", ("Africa",)),
-    Question("What is the opposite of hot?", ("cold",)),
-    Question("How many days are in a week?", ("seven", "7")),
-    Question("How many legs does a spider have?", ("eight", "8")),
-    Question("What gas do plants take in from the air?", ("carbon dioxide", "CO2")),
-    Question("What is water made of?", ("hydrogen", "H2O")),
-    Question("Which animal barks?", ("dog", "dogs")),
-    Question("What do bees make?", ("honey",)),
-    Question("What is two plus two?", ("four", "4")),
-    Question("What is ten minus three?", ("seven", "7")),
-    Question("What is 3 times 4?", ("twelve", "12")),
-    Question("What color is a ripe banana?", ("yellow",)),
-    Question("In which direction does the sun rise?", ("east", "eastern", "eastward")),
+    Question("What is the capital of Germany?", ("Berlin",)),
+    Question("What is the capital of Russia?", ("Moscow",)),
+    Question("What is the capital of China?", ("Beijing",)),
+    Question("What is the capital of Egypt?", ("Cairo",)),
+    Question("What is the capital of Greece?", ("Athens",)),
+    Question("In which country is the Eiffel Tower?", ("France",)),
+    Question("In which country is Mount Fuji?", ("Japan",)),
+    Question("What is the largest ocean on Earth?", ("Pacific",)),
+    Question("What is the longest river in Africa?", ("Nile",)),
+    Question("What is the opposite of big?", ("small", "little")),
+    Question("What is the opposite of day?", ("night",)),
+    Question("What is the plural of the word mouse?", ("mice",)),
+    Question("What is the chemical formula of water?", ("H2O",)),
+    Question("What is the chemical symbol of gold?", ("Au",)),
+    Question("Who developed the theory of relativity?", ("Einstein",)),
+    Question("At what temperature does water boil?", ("100", "212")),
+    Question("What gas do people breathe to live?", ("oxygen",)),
+    Question("What star does the Earth go around?", ("Sun",)),
+    Question("What is 2 + 2?", ("4", "four")),
 )
 
 

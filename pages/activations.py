@@ -1,0 +1,219 @@
+"""Activations have it worse: one channel towers over all others, and three ways to live with it."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from pages.ui import captions, component, drawing, menu, running, terms
+from pages.ui.chapter import chapter
+from pages.ui.charts import chart
+from quantlib.figures import channels, outliers, skyline
+from quantlib.figures.layer import Layer, layer_at_work
+from quantlib.lm import activations as watch
+from quantlib.methods.llm_int8 import outlier_trace
+from quantlib.methods.rotation import rotation_trace
+from quantlib.methods.smoothquant import smooth_trace
+
+SPIKY, EVEN = "blk.13.attn_q.weight", "blk.13.ffn_down.weight"
+PUBLISHED = "the file as published, already at 4 bits, is taken as the original"
+STORED, OPENED = "SmolLM2, 135 million weights", "The model that is open"
+KINDS = ("attn_q", "ffn_down")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the chapter shows: a matrix whose input has a spike, one without, and where the figures come from."""
+
+    spiky: channels.Study
+    even: channels.Study
+    source: str
+    receipt: str
+    found: running.Running | None = None
+    layer: Layer | None = None
+
+
+def main() -> None:
+    with chapter(menu.ACTIVATIONS) as page:
+        with page.step(printed=True):
+            chosen = st.session_state.get("model-of", STORED)
+            shown = opened() if chosen == OPENED else stored()
+            show_reading(shown)
+        with page.step("Keep the few apart: LLM.int8()"):
+            show_keeping(shown)
+        with page.step("Move the difficulty into the weights: SmoothQuant"):
+            show_moving(shown)
+        with page.step("Rotate it away: Hadamard"):
+            show_turning(shown)
+        with page.step("The three side by side", printed=True):
+            show_ways(shown)
+        with page.step("Every layer, and the first word"):
+            show_layers(shown)
+        page.in_short(
+            *skyline.in_short(shown.spiky, shown.even),
+            question="Weights share scales, and scales cost bits. How does a file keep thousands of them cheaply?",
+        )
+
+
+@st.cache_resource(show_spinner=False)
+def studies() -> channels.Studies:
+    return channels.Studies.read()
+
+
+def stored() -> Shown:
+    """Two matrices of a real language model, measured once."""
+    found = studies()
+    spiky, even = found.of(SPIKY), found.of(EVEN)
+    return Shown(spiky, even, "stored", f"{spiky.model}, {spiky.tokens} tokens of English; {PUBLISHED}")
+
+
+def opened() -> Shown:
+    """The same of the model that runs on this server."""
+    found = running.running()
+    running.show_note(found)
+    layer = running.layer_picker(found, "matrix", "blk.3.attn_q.weight")
+    spiky = measured(found.identity, layer.name, found, layer)
+    even = measured(found.identity, even_name(layer.name), found, None)
+    return Shown(spiky, even, "measured", f"{spiky.tokens} tokens of the calibration text", found, layer)
+
+
+def even_name(name: str) -> str:
+    return name.rsplit(".", 2)[0] + ".ffn_down.weight"
+
+
+@st.cache_resource(show_spinner="Trying three ways …", max_entries=64)
+def measured(identity: str, name: str, _found: running.Running, _layer: Layer | None) -> channels.Study:
+    tokens = _found.tokenizer.encode(running.calibration_text())
+    layer = _layer or layer_at_work(_found.model, tokens, name)
+    return channels.study("the model that is open", layer, channels.words_of(_found.tokenizer, tokens))
+
+
+def show_reading(shown: Shown) -> None:
+    terms.say(
+        "**Activations** are the numbers that run through a model while it reads: for every token a row of them, a "
+        "number for each **channel**. To multiply whole numbers with whole numbers, a machine must round them too. "
+        "Pull the slider along the text and watch one channel."
+    )
+    component.skyline(key="reading", channels=skyline.reading(shown.spiky, shown.even), on_change=lambda: None)
+    captions.receipt(
+        shown.source,
+        f"{shown.receipt}. All three rows in one unit: how many times the typical value, which is the root mean "
+        "square. For the weights, the largest of each channel",
+    )
+    captions.folded("Another model or layer", "another", choose_model)
+    captions.show_python(snippet(shown), channels.study)
+
+
+def choose_model() -> None:
+    st.radio("Model", [STORED, OPENED], key="chosen-model", on_change=keep_model, index=remembered())
+    if st.session_state.get("model-of") == OPENED:
+        st.caption("Choose the matrix above the picture.")
+
+
+def remembered() -> int:
+    return [STORED, OPENED].index(st.session_state.get("model-of", STORED))
+
+
+def keep_model() -> None:
+    st.session_state["model-of"] = st.session_state["chosen-model"]
+
+
+@st.fragment
+def show_keeping(shown: Shown) -> None:
+    terms.say(
+        "8 bits have 255 levels, and a token's largest value sets how far apart they are. LLM.int8() takes the "
+        "channels that reach a threshold out, computes them in 16 bits, and adds them back. All others then get a "
+        "finer scale."
+    )
+    component.skyline(key="keeping", channels=skyline.keeping(shown.spiky), on_change=lambda: None)
+    captions.receipt(
+        shown.source,
+        f"{shown.receipt}. The dashed line is the threshold. 6 is the paper's, found on models with larger outliers",
+    )
+    captions.show_python(traced(shown, "llm_int8", "outlier_trace"), outlier_trace)
+
+
+@st.fragment
+def show_moving(shown: Shown) -> None:
+    terms.say(
+        "SmoothQuant divides each channel of the activations by **s** and multiplies the column of the weights that "
+        "reads it by **s**, with s = max|x|**ᵅ** ÷ max|w|**¹⁻ᵅ**. The product stays the same. Pull α: the spike sinks, "
+        "and the weights rise."
+    )
+    component.skyline(key="moving", channels=skyline.moving(shown.spiky), on_change=lambda: None)
+    captions.receipt(shown.source, f"{shown.receipt}. A scale for each token and each output, on both sides")
+    captions.show_python(traced(shown, "smoothquant", "smooth_trace"), smooth_trace)
+
+
+@st.fragment
+def show_turning(shown: Shown) -> None:
+    terms.say(
+        "A **Hadamard matrix** adds and subtracts channels, so a spike in one becomes a small share of every other. "
+        "The same rotation inside the weights undoes it, so again the product stays the same. QuaRot and QuIP# do this."
+    )
+    component.skyline(key="turning", channels=skyline.turning(shown.spiky), on_change=lambda: None)
+    captions.receipt(shown.source, f"{shown.receipt}. Signs are drawn at random once, as both papers do")
+    captions.show_python(traced(shown, "rotation", "rotation_trace"), rotation_trace)
+
+
+def show_ways(shown: Shown) -> None:
+    terms.say(skyline.ways_in_words(shown.spiky))
+    drawing.draw(skyline.ways_svg(shown.spiky), key="ways")
+    captions.receipt(
+        shown.source,
+        f"{shown.receipt}. The relative error of the output of `{shown.spiky.name}`, both sides rounded, SmoothQuant "
+        "at its best α. LLM.int8() is a way for 8 bits alone",
+    )
+
+
+def show_layers(shown: Shown) -> None:
+    if shown.source == "stored":
+        found = studies()
+        terms.say(skyline.layers_in_words(found.layers))
+        chart("layers", skyline.layers_figure, found.layers, about=(found.matrices[0].model,))
+        terms.say(skyline.first_in_words(found.layers))
+        captions.receipt("stored", f"{shown.spiky.model}, 1,024 tokens; {PUBLISHED}")
+        return
+    kind = st.segmented_control("Read by", KINDS, default="attn_q", key="kind", bind="query-params", required=True)
+    captions.glossed(kind)
+    seen = watched(shown.found.identity, shown.found)
+    chart("channels", outliers.channel_figure, seen, kind, about=(shown.found.identity, kind))
+    listed = ", ".join(map(str, seen.outliers().tolist())) or "none"
+    captions.receipt(
+        "measured",
+        f"on {seen.tokens:,} tokens. Channels that meet LLM.int8()'s criterion for outliers (6 or more in a quarter of "
+        f"the layers and 6% of the places): {listed}",
+    )
+    captions.data(lambda: outliers.outlier_csv(seen), "activations.csv")
+
+
+@st.cache_resource(show_spinner="Letting the model read …", max_entries=2)
+def watched(identity: str, _found: running.Running):
+    tokens = _found.tokenizer.encode(running.calibration_text())
+    return watch(_found.model, tokens[:1024], 256, _found.tokenizer.bos)
+
+
+def snippet(shown: Shown) -> str:
+    if shown.layer is None:
+        return (
+            "from quantlib.figures import channels\n\n"
+            f'study = channels.Studies.read().of("{shown.spiky.name}")\n'
+            'print(f"channel {study.largest_channel}: {study.times:.1f} times the typical value,"\n'
+            '      f" the largest at {study.steady} of {len(study.words)} tokens")'
+        )
+    return traced(shown, "llm_int8", "outlier_trace")
+
+
+def traced(shown: Shown, module: str, function: str) -> str:
+    """Runs a method's trace on the model that the page can run: the open one, or the demo model."""
+    found = shown.found or running.running()
+    layer = shown.layer or running.layers(found.identity, 3, found)["blk.3.attn_q.weight"]
+    return (
+        "import quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
+        "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n"
+        f"from quantlib.methods.{module} import {function}\n\n"
+        + running.python_of(found, layer)
+        + f"print({function}(layer.x[:{channels.TOKENS}], layer.weight).errors)"
+    )
+
+
+main()
