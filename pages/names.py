@@ -1,19 +1,38 @@
 """What the name says: a recipe's name letter by letter, and the model tensor by tensor."""
 
+import shlex
+
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import address, budget, captions, menu, model
+from pages.ui import address, budget, captions, drawing, menu, model
 from pages.ui.chapter import chapter
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
 from quantlib import tables
 from quantlib.figures import mixtures, treemap
+from quantlib.figures.label import label_html
 from quantlib.fit import KNOWN
 from quantlib.recipes import RECIPES, choose_formats
+from quantlib.recipes.labels import LONGEST, read_label
 
 OPEN = "The open model"
 ABOUT = "Llama-3-8B"
+MET = {  # names that people meet
+    "UD-Q4_K_XL": "https://huggingface.co/unsloth/Qwen3-30B-A3B-GGUF/blob/main/Qwen3-30B-A3B-UD-Q4_K_XL.gguf",
+    "Q4_K_L": "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF:Q4_K_L",
+    "i1-": "Mistral-Nemo-12B.i1-IQ3_XXS.gguf",
+    "MXFP4_MOE": "gpt-oss-20b-MXFP4_MOE.gguf",
+    "Q4_0_4_4": "Phi-3-mini-4k-instruct-Q4_0_4_4.gguf",
+    "fp8 scaled": "flux1-dev-fp8_e4m3fn_scaled.safetensors",
+    "w4a16": "RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16",
+    "GPTQ-Int4": "Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4",
+    "AWQ": "TheBloke/Llama-2-7B-Chat-AWQ",
+    "bnb-4bit": "unsloth/Llama-3.2-1B-Instruct-unsloth-bnb-4bit",
+    "EXL3": "Llama-3.1-70B-Instruct-exl3-2.5bpw-h6",
+    "Ollama": "llama3.1:8b-instruct-q4_K_M",
+}
+FIRST = "UD-Q4_K_XL"
 BITS = ("4.0", "4.5", "4.9", "6.6")
 LETTERS = ("how precise the scales are", "which tensors get more bits", "how large the blocks are")
 FAMILY = {name: family for family, names in mixtures.FAMILIES.items() for name in names}
@@ -23,61 +42,93 @@ def main() -> None:
     with chapter(menu.NAMES) as page:
         with page.step(printed=True):
             st.markdown(
-                "A file called `Q4_K_M` does not hold four bits for each weight. The name is short for a **recipe**: "
-                "a format that most tensors get, and rules for the others."
+                "A file called `Q4_K_M` stores more than four bits for each weight. The name stands for a "
+                "**recipe**: a format for most tensors, and rules for the others. Each box below is a tensor, as large "
+                "as its bytes. **Press a part of the name** and see which tensors it decides."
             )
-            ask_bits()
-        with page.step("The name, taken apart", printed=True):
             plan = choose_plan()
             show_name(plan)
+        with page.step("How many bits is that?"):
+            ask_bits(plan)
+        with page.step("Names that you meet", printed=True):
+            show_met()
         with page.step("S, M and L"):
             ask_letters(plan)
         with page.step("To the byte"):
             show_bytes(plan)
         with page.step("Spend the budget"):
             st.markdown(
-                "The rules of a recipe are somebody's experience. Can you do better? Give each kind of tensor a "
-                "format, stay below the size of the recipe, and let the model read with your weights. Every tensor of "
-                "a kind gets the same; the recipe may favour layers, so it is not a fair fight."
+                "A recipe's rules are experience. Can you do better? Give each kind of tensor a format and stay below "
+                "the recipe's size. The model then reads with your weights. Yours is one format for each kind, while "
+                "the recipe may favour layers: it has more freedom than you."
             )
             budget.show()
-        page.in_short(
-            "The number is the bits of a code. Scales come on top, and the output matrix gets more in every recipe.",
-            "K means super-blocks; 0 and 1 are the older blocks; IQ means codebooks.",
-            "S, M and L are mixtures: which tensors get a format with more bits. Scales are the same in all three.",
-        )
+        page.in_short(*mixtures.lessons())
 
 
 @st.fragment
-def ask_bits() -> None:
+def ask_bits(plan: ql.Plan) -> None:
+    """The bill of bits; the reader's guess covers the sum under it."""
+    st.markdown(
+        "The number in a name counts the bits of a **code**, the small integer stored for a weight. Two things come on "
+        "top: the scales that turn codes back into weights, and the tensors that get a larger format."
+    )
+    drawing.draw(mixtures.bill_html(plan), key="bill")
     said = guess(
         f"How many bits for each weight does {ABOUT} take in Q4_K_M, everything counted?", BITS, key="bits-in-all"
     )
     if said is None:
         return
-    plan = shape_plan(ABOUT, "Q4_K_M")
-    answer = min(BITS, key=lambda bits: abs(float(bits) - plan.bpw))
-    st.markdown(
-        f"{verdict(said, answer)} The codes have 4 bits. With the scales of its blocks Q4_K takes 4.5. And the recipe "
-        f"gives some tensors Q6_K, which makes **{plan.bpw:.4f}** bits per weight over the whole model, "
-        f"{tables.size(plan.nbytes)}."
-    )
+    found = shape_plan(ABOUT, "Q4_K_M")
+    answer = min(BITS, key=lambda bits: abs(float(bits) - found.bpw))
+    st.markdown(f"{verdict(said, answer)} {mixtures.bill(found).words}")
     captions.receipt("exact", f"counted from the shapes of {ABOUT}'s tensors and the recipe's rules")
+
+
+@st.fragment
+def show_met() -> None:
+    """Any name that the reader pastes, taken apart."""
+    st.markdown(
+        "People who publish models add marks of their own. **Paste a file's name or a model page's address.** It is "
+        "taken apart here; nothing is fetched."
+    )
+    st.session_state.setdefault("pasted", MET[FIRST])
+    text = st.text_input("A name", key="pasted", bind="query-params", max_chars=LONGEST)
+    st.pills("Or one of these", list(MET), key="met", on_change=take_met)
+    drawing.draw(label_html(read_label(text)), key="label")
+    captions.receipt(
+        "published",
+        "what marks mean is as their makers document it: llama.cpp, Unsloth, Hugging Face, vLLM, ExLlama, MLX",
+    )
+    captions.show_python(
+        "from quantlib.recipes.labels import read_label\n\n"
+        f"label = read_label({text!r})\n"
+        "for part in label.parts:\n"
+        '    print(f"{part.text:20} {part.title}")\n'
+        "for one in label.unknown:\n"
+        '    print("not known:", one.what)',
+        read_label,
+        shell=f"python -m quantlib name {shlex.quote(text)}",
+    )
+
+
+def take_met() -> None:
+    if st.session_state["met"]:
+        st.session_state["pasted"] = MET[st.session_state["met"]]
 
 
 def choose_plan() -> ql.Plan:
     """A model, or the shape of one, and a recipe; the address names both."""
-    left, right = st.columns([1.4, 1])
-    with left:
-        opened = model.current_checkpoint().source.name
+    opened = model.current()
+    models, offered = [OPEN, *KNOWN], [r.name for r in RECIPES.values() if r.quantizes]
+    first = models.index(ABOUT if opened is model.demo() else OPEN)
+    with st.popover("Another recipe or model", icon="🏷️"):
+        recipe = st.selectbox("Recipe", offered, offered.index("Q4_K_M"), key="called", bind="query-params")
         name = st.selectbox(
-            "Model", [OPEN, *KNOWN], key="shape", bind="query-params",
-            help=f"The open model is {opened}. Of the others only the shape is known here; that is all a plan needs.",
+            "Model", models, first, key="shape", bind="query-params",
+            help=f"The open model is {model.plain(opened.checkpoint.source.name)}. Of the others only the shape is "
+            "known here; that is all a plan needs.",
         )  # fmt: skip
-    with right:
-        offered = [r for r in RECIPES.values() if r.quantizes]
-        at = [r.name for r in offered].index("Q4_K_M")
-        recipe = st.selectbox("Recipe", [r.name for r in offered], index=at, key="called", bind="query-params")
     if name == OPEN:
         return model.plan_of(model.current_checkpoint(), recipe)
     return shape_plan(name, recipe)
@@ -85,7 +136,7 @@ def choose_plan() -> ql.Plan:
 
 @st.cache_resource(show_spinner=False, max_entries=512)
 def shape_plan(name: str, recipe: str) -> ql.Plan:
-    return ql.plan(KNOWN[name].checkpoint(), recipe)
+    return KNOWN[name].planned(recipe)
 
 
 def show_name(plan: ql.Plan) -> None:
@@ -114,7 +165,7 @@ def show_name(plan: ql.Plan) -> None:
 
 @st.cache_data(show_spinner=False, max_entries=512)
 def drawn(source: str, recipe: str, _plan: ql.Plan) -> str:
-    return treemap.treemap_svg(_plan, f"The tensors of {source} by format, in {recipe}")
+    return treemap.treemap_svg(_plan, f"The tensors of {_plan.checkpoint.source.name} by format, in {recipe}")
 
 
 def piece_to_address(token: str) -> None:
@@ -127,18 +178,14 @@ def piece_to_address(token: str) -> None:
 
 @st.fragment
 def ask_letters(plan: ql.Plan) -> None:
-    st.markdown("Some recipes come in sizes: small, medium, large.")
-    said = guess("What differs between S, M and L?", LETTERS, key="letters")
-    if said is None:
-        return
+    st.markdown(
+        "Some recipes come in sizes: small, medium, large. Each column of cells is a layer. A dot marks a tensor that "
+        "gets another format than in the panel before."
+    )
     names = list(mixtures.FAMILIES)
     at = names.index(FAMILY.get(plan.recipe.name, "Q3_K"))
     family = st.segmented_control("Family", names, default=names[at], key="family", bind="query-params", required=True)
     plans = [same_model(plan, name) for name in mixtures.FAMILIES[family]]
-    st.markdown(
-        f"{verdict(said, LETTERS[1])} Each column of cells is a layer. A dot marks a tensor that gets another format "
-        "than in the panel before. The formats themselves, with their blocks and scales, are the same in all panels."
-    )
     pointing(
         mixtures.mixtures_svg(plans) + mixtures.legend_html(plans),
         key="mixtures",
@@ -151,6 +198,12 @@ def ask_letters(plan: ql.Plan) -> None:
         hide_index=True,
     )
     captions.receipt("exact", "plans of the same tensors; rules as in llama.cpp, checked against llama-quantize")
+    said = guess("What differs between S, M and L?", LETTERS, key="letters")
+    if said is not None:
+        st.markdown(
+            f"{verdict(said, LETTERS[1])} The formats themselves, with their blocks and scales, are the same in all "
+            "panels."
+        )
 
 
 def same_model(plan: ql.Plan, recipe: str) -> ql.Plan:
@@ -160,8 +213,8 @@ def same_model(plan: ql.Plan, recipe: str) -> ql.Plan:
 
 def show_bytes(plan: ql.Plan) -> None:
     st.markdown(
-        "Nothing is compressed, so the size needs no measuring: blocks times bytes of a block, and a header. Where a "
-        "row does not divide into blocks, another format stands in, and the reasons above say so."
+        "The size of a file can be counted before it is made: blocks times bytes of a block, and a header. Where a row "
+        "does not divide into blocks, another format takes its place, and the reasons above say so."
     )
     st.dataframe(
         mixtures.by_format(plan),
@@ -179,14 +232,14 @@ def snippet(plan: ql.Plan) -> str:
     """Runs as it stands, and prints what the picture shows."""
     name = plan.checkpoint.source.name
     opened = (
-        f"from quantlib.fit import KNOWN\n\ncheckpoint = KNOWN[{name!r}].checkpoint()  # its shape, without weights\n"
+        f"from quantlib.fit import KNOWN\n\nplan = KNOWN[{name!r}].planned({plan.recipe.name!r})  # from its shape\n"
         if name in KNOWN
-        else f"\ncheckpoint = ql.open_checkpoint({model.shown_path(plan.checkpoint)!r})\n"
+        else "import quantlib as ql\n\n"
+        f"checkpoint = ql.open_checkpoint({model.shown_path(plan.checkpoint)!r})\n"
+        f"plan = ql.plan(checkpoint, {plan.recipe.name!r})\n"
     )
     return (
-        "import quantlib as ql\n"
-        + opened
-        + f"plan = ql.plan(checkpoint, {plan.recipe.name!r})\n"
+        opened
         + "for t in plan.tensors:\n"
         + '    print(f"{t.name:28} {t.target:5} {t.nbytes:>12,}  {t.reason}")\n'
         + 'print(f"{plan.nbytes:,} bytes, {plan.bpw:.4f} bits per weight")'

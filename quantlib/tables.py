@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 from math import isinf, prod
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from quantlib.checkpoints import Checkpoint, MetadataValue
 from quantlib.inspection import Statistics, TensorComparison
 from quantlib.jobs import Measured, Plan, Progress, RunResult
 from quantlib.metrics import Loss
+from quantlib.recipes.labels import Label
 
 if TYPE_CHECKING:  # running a model is not loaded for the sake of other tables
     from quantlib.exports import Exported
@@ -264,6 +266,19 @@ def plan(plan: Plan) -> dict:
             }
             for t in plan.tensors
         ],
+    }
+
+
+def label(label: Label) -> dict:
+    """A model's name, read: its parts in order, the recipe, weights and bits that it names, and what it leaves open."""
+    return {
+        "name": label.text,
+        "parts": [asdict(part) for part in label.parts],
+        "recipe": label.recipe,
+        "weights": label.weights,
+        "bits": label.bits,
+        "nbytes": label.nbytes,
+        "unknown": [asdict(one) for one in label.unknown],
     }
 
 

@@ -12,6 +12,7 @@ from quantlib.errors import QuantlibError
 # In the order that --help shows.
 COMMANDS = (
     "formats",
+    "name",
     "architectures",
     "inspect",
     "quantize",

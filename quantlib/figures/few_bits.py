@@ -6,11 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
-from quantlib.checkpoints import ImportanceMatrix
 from quantlib.fit.shapes import KNOWN
-from quantlib.jobs import plan
 from quantlib.lm.answering import RECIPES, WALL_ROWS, Answers, wall
 from quantlib.lm.sums import GRADES, Sum
 from quantlib.lm.texts import ASSETS
@@ -43,16 +39,7 @@ class Large:
 
 def planned() -> Large:
     """Plan the large model by every recipe; with an importance matrix where the recipe needs one."""
-    checkpoint = KNOWN[LARGE].checkpoint()
-    ones = {
-        name: np.ones((1, tensor.shape[-1]), np.float32)
-        for name, tensor in checkpoint.tensors.items()
-        if len(tensor.shape) == 2
-    }
-    matrix = ImportanceMatrix("", ones)
-    plans = {recipe: plan(checkpoint, recipe) for recipe in RECIPES}
-    sizes = {name: plan(checkpoint, name, matrix).nbytes if p.lacking else p.nbytes for name, p in plans.items()}
-    return Large(LARGE, sizes)
+    return Large(LARGE, {name: KNOWN[LARGE].planned(name).nbytes for name in RECIPES})
 
 
 def written(one: Sum) -> str:

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from math import prod
 
 from quantlib import formats
 from quantlib.figures.runs import depth_of, kind_of, row_names
 from quantlib.figures.treemap import words
+from quantlib.fit import KNOWN
 from quantlib.jobs import Plan
-from quantlib.recipes import layer_of, quantizable
+from quantlib.recipes import RECIPES, layer_of, quantizable
 
 WIDTH, LEFT, TALL, GAP, HEAD = 960, 104, 19, 18, 26
+CODES = ("code", "sign")  # roles of what is stored for each weight, not for a block
 
 # Recipes whose names differ only in how much they mix, the smallest first.
 FAMILIES = {
@@ -102,3 +105,63 @@ def by_format(plan: Plan) -> list[dict]:
          "bytes of a block": None}
     )  # fmt: skip
     return rows
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Bits per weight of a model in a recipe: of the codes, of what comes on top in a block, of other formats."""
+
+    recipe: str
+    default: str
+    codes: float
+    scales: float
+    others: float
+
+    @property
+    def bpw(self) -> float:
+        return self.codes + self.scales + self.others
+
+    @property
+    def words(self) -> str:
+        block = self.codes + self.scales
+        return (
+            f"The codes have {self.codes:g} bits. With its scales {self.default} takes {block:g}. And the recipe gives "
+            f"some tensors other formats, which makes **{self.bpw:.4f}** bits per weight over the whole model."
+        )
+
+
+def bill(plan: Plan) -> Bill:
+    """What the bits of a plan are spent on. Codes: with signs and high bits, which belong to them."""
+    form = formats.get(plan.recipe.default)
+    of_codes = sum(f.count * f.width for f in form.layout.fields if f.role in CODES) / form.values
+    return Bill(plan.recipe.name, form.name, of_codes, form.bpw - of_codes, plan.bpw - form.bpw)
+
+
+def bill_html(plan: Plan) -> str:
+    """The bill as three bars to scale, each beginning where the one before ends; the sum is not written."""
+    found = bill(plan)
+    items = (("code", "codes", found.codes), ("super-scale", f"scales of {found.default}", found.scales),
+             ("sub-minimum", "tensors in other formats", found.others))  # fmt: skip
+    whole, left, rows = max(found.bpw, found.codes + found.scales), 0.0, []
+    for role, name, bits in items:
+        start = left if bits >= 0 else left + bits
+        place = f"margin-left:{100 * start / whole:.2f}%;width:{100 * abs(bits) / whole:.2f}%"
+        rows.append(
+            f'<div class="bill-row"><span>{escape(name)}</span><span class="track">'
+            f'<i style="{place};background:var(--role-{role})"></i></span><b>{bits:+.2f}</b></div>'
+        )
+        left += bits
+    label = f"Bits for each weight of {plan.checkpoint.source.name} in {found.recipe}: what they are spent on"
+    return f'<div class="bill" role="img" aria-label="{escape(label, quote=True)}">{"".join(rows)}</div>'
+
+
+def lessons() -> tuple[str, str, str]:
+    """What the chapter teaches, from the recipes' own declarations."""
+    kept = [r.name for r in RECIPES.values() if r.quantizes and r.output in (None, r.default)]
+    q4 = KNOWN["Llama-3-8B"].planned("Q4_K_M").bpw
+    return (
+        f"The number counts the bits of a code. Scales and larger formats come on top: Q4_K_M takes {q4:.1f} bits. "
+        f"Only {' and '.join(kept)} leave the output matrix in their own format.",
+        "K means super-blocks. 0 and 1 are the older blocks, and IQ means codebooks.",
+        "S, M and L are mixtures: they say which tensors get a format with more bits. The formats stay the same.",
+    )

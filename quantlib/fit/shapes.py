@@ -4,12 +4,16 @@ The parameter counts that follow from them are tested against the ones that the 
 """
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
+
+import numpy as np
 
 from quantlib import formats
 from quantlib.architectures.published import PUBLISHED, Sizes
-from quantlib.checkpoints import Checkpoint, MetadataValue, Tensor
+from quantlib.checkpoints import Checkpoint, ImportanceMatrix, MetadataValue, Tensor
 from quantlib.errors import CheckpointError
+from quantlib.jobs import Plan, plan
 
 PUBLISHED_AS = "BF16"
 
@@ -84,6 +88,16 @@ class Shape(Sizes):
         }
         tensors = {name: _hollow(name, shape, self.name) for name, shape in self.tensors()}
         return Checkpoint(Path(self.name), "gguf", metadata, prefix, tensors)
+
+    def planned(self, recipe: str) -> Plan:
+        """The plan of this shape by a recipe; with an importance matrix where the recipe needs one."""
+        checkpoint = self.checkpoint()
+        found = plan(checkpoint, recipe)
+        if not found.lacking:
+            return found
+        matrices = (t for t in checkpoint.tensors.values() if len(t.shape) > 1)
+        ones = {t.name: np.ones((prod(t.shape[:-2]), t.shape[-1]), np.float32) for t in matrices}
+        return plan(checkpoint, recipe, ImportanceMatrix("", ones))
 
 
 def _hollow(name: str, shape: tuple[int, ...], model: str) -> Tensor:

@@ -57,7 +57,7 @@ def _bits(recipe: Recipe, bits: str) -> Part:
         return Part(bits, "bits", f"{bits} bits for each weight", "Nothing is shared, so nothing comes on top.")
     levels = f"{2 ** int(bits)} levels" if recipe.name.startswith("Q") else "indices and signs"
     return Part(
-        bits, "bits", f"about {bits} bits for each code",
+        bits, "bits", "about 1 bit for each code" if bits == "1" else f"about {bits} bits for each code",
         f"{levels[0].upper()}{levels[1:]} for each weight. Scales come on top: {default.name} takes {default.bpw:g} "
         "bits per weight, everything counted.",
     )  # fmt: skip

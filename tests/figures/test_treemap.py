@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quantlib as ql
+from quantlib import formats
 from quantlib.figures import mixtures, treemap
 from quantlib.fit import KNOWN
+from quantlib.fit.published import LLAMA_3_8B_BPW
 from quantlib.recipes import RECIPES
 from quantlib.recipes.naming import parts
 
@@ -87,3 +89,28 @@ def test_families_grow(family):
         a.target != b.target for x, y in itertools.pairwise(plans) for a, b in zip(x.tensors, y.tensors, strict=True)
     )
     assert len(re.findall("<circle", svg)) == changed > 0
+
+
+@pytest.mark.parametrize("recipe", ["Q8_0", "Q6_K", "Q4_K_M", "IQ3_XXS", "IQ1_S", "TQ1_0"])
+def test_a_bill_of_bits_adds_up_to_the_plan(recipe):
+    plan = KNOWN["Llama-3-8B"].planned(recipe)
+    found = mixtures.bill(plan)
+    assert found.bpw == pytest.approx(plan.bpw)
+    assert found.codes + found.scales == formats.get(plan.recipe.default).bpw
+    assert min(found.codes, found.scales) > 0
+    assert mixtures.bill_html(plan).count("bill-row") == 3
+
+
+def test_a_shape_is_planned_with_the_matrix_that_its_recipe_needs():
+    for recipe, bits in LLAMA_3_8B_BPW.items():
+        assert KNOWN["Llama-3-8B"].planned(recipe).bpw == pytest.approx(bits, abs=0.002), recipe
+
+
+def test_the_lessons_of_the_names_follow_from_the_recipes():
+    bits, letters, mixture = mixtures.lessons()
+    assert "4.9 bits" in bits and "Only Q8_0 and Q6_K" in bits
+    for name in (name for name in RECIPES if "_K" in name):
+        assert formats.get(RECIPES[name].default).values == 256, "K means super-blocks"
+    for family in ("Q3_K", "Q4_K", "Q5_K"):
+        assert len({RECIPES[name].default for name in mixtures.FAMILIES[family]}) == 1, "one format in all sizes"
+    assert "K means super-blocks" in letters and "mixtures" in mixture
