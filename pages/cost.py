@@ -1,34 +1,20 @@
-"""What it does to the model: one recipe measured live, token by token, and every recipe from a stored sweep."""
+"""What it does to the model: its sums by difficulty, one recipe measured live, and every recipe from a stored sweep."""
 
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, menu, model, running, stored
+from pages.ui import captions, drawing, menu, reading, running, stored
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
 from quantlib import tables
-from quantlib.figures import costs
+from quantlib.figures import costs, edge
 from quantlib.figures.frontier import frontier_svg
-from quantlib.figures.ladder import ladder
-from quantlib.lm import (
-    EVALUATION,
-    SEED,
-    TEMPERATURE,
-    Bench,
-    Comparison,
-    Model,
-    Summary,
-    applied,
-    bench,
-    compare,
-    generate,
-    read_texts,
-    together,
-    worst_tokens,
-)
+from quantlib.figures.ladder import by_a_bit_words, ladder
+from quantlib.lm import SEED, TEMPERATURE, Comparison, Summary, compare, together, worst_tokens
+from quantlib.lm.answering import STORED, Answers
 from quantlib.recipes import RECIPES
 
 PROMPTS = {
@@ -36,10 +22,9 @@ PROMPTS = {
     "a letter": "My dear sister, I have just come home from",
     "a road": "They walked along the road until",
 }
-CHANGED = ("about 1", "about 5", "about 20")
-NUMBERS = (1, 5, 20)
+CHANGED = {"about 1": 0.01, "about 5": 0.05, "about 20": 0.2}
+OWN = "your own"
 LOSSES = {"KL divergence": "kl", "perplexity": "ppl", "changed tokens": "top"}
-CONTEXT = 256
 LONGEST = 6000  # characters of a text of one's own
 SHORTEST = 600
 LADDER_COLUMNS = {
@@ -55,80 +40,66 @@ LADDER_COLUMNS = {
 def main() -> None:
     with chapter(menu.COST) as page:
         with page.step(printed=True):
-            st.markdown(
-                "Errors of weights are not what a reader meets. A language model predicts, at every place of a text, "
-                "how likely each next token is. So let it read, once as it is and once with the weights that a recipe "
-                "leaves, and compare the predictions."
-            )
-            found = running.running()
+            show_edge()
+        found = running.running()
+        with page.step("Calm on average, a storm in the tail", printed=True):
             running.show_note(found)
             recipe = choose_recipe()
-            by_text = compared(found.identity, recipe, found)
+            by_text = reading.compared(found, recipe)
             whole = together(list(by_text.values()))
-            show_figures(found, recipe, whole)
-            captions.show_python(snippet(found, recipe), compare)
-        with page.step("Which tokens changed"):
-            show_passage(found, recipe, by_text)
-        with page.step("Calm on average, a storm in the tail"):
             show_tail(found, recipe, whole, by_text)
+        with page.step("Word by word"):
+            show_passage(found, recipe, by_text)
         with page.step("The same sentence, twice"):
             show_writing(found, recipe)
         with page.step("Every recipe", printed=True):
             show_sweep(recipe)
         with page.step("Where it hurts"):
             show_sensitivity()
-        with page.step("Your own text"):
-            show_own(found, recipe)
-        page.in_short(
-            "Perplexity is an average: it can stand still while answers change. Look at KL divergence and at changed "
-            "tokens beside it.",
-            "Most places hardly move; a few move far. What matters may be among the few.",
-            "Each bit less multiplies the divergence by about four: small at six bits, felt at three, ruin at two.",
-        )
+        with page.step("Which sums break?"):
+            show_puzzle()
+        page.in_short(*costs.lessons(answers(), stored.sweep()))
+
+
+@st.cache_resource(show_spinner=False)
+def answers() -> Answers:
+    return Answers.read(STORED)
+
+
+def show_edge() -> None:
+    """Sums by difficulty against bits: from stored answers."""
+    st.markdown(
+        "The small model of the first chapter does sums. Here each line is one kind of sum, and bits fall to the "
+        "right. **Point at a line**: which kinds break first, and which last?"
+    )
+    found = answers()
+    pointing(
+        edge.edge_svg(found),
+        key="edge",
+        rest=f"{found.found[0].scores[0].count:,} sums of each kind, answered from {len(found.found)} recipes\n"
+        "Point at a line to read how many were right.",
+        token=found.model,
+    )
+    st.markdown(f"{edge.edge_words(found)} {edge.surprise(found)}")
+    captions.receipt(
+        "stored",
+        "the calculator, the same 2,000 sums of each kind for every recipe. An answer is right if all its digits are. "
+        "The interval is Wilson's, at 95 %. “Falls” means that the intervals of both recipes lie apart",
+    )
+    captions.show_python(
+        "from quantlib.figures import edge\nfrom quantlib.lm.answering import STORED, Answers\n\n"
+        "found = Answers.read(STORED)\n"
+        "for one in found.found:\n"
+        '    print(f"{one.recipe:8} {one.bpw:5.2f}", *(f"{s.grade}: {s.share:.1%}" for s in one.scores), sep="  ")\n'
+        "print(edge.edge_words(found))",
+        edge.fallen,
+    )
 
 
 def choose_recipe() -> str:
     offered = [r.name for r in RECIPES.values() if r.quantizes and not r.needs_importance]
-    return st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="quantized", bind="query-params")
-
-
-@st.cache_resource(show_spinner="Letting the model read, as it is …", max_entries=2)
-def reading(identity: str, _found: running.Running) -> Bench:
-    return bench(_found.checkpoint, costs.beginnings(read_texts(EVALUATION)), CONTEXT)
-
-
-@st.cache_resource(show_spinner="Quantizing every weight …", max_entries=4)
-def changed(identity: str, recipe: str, _found: running.Running) -> Model:
-    return applied(_found.model, ql.plan(_found.checkpoint, recipe))
-
-
-@st.cache_resource(show_spinner="Letting the model read with these weights …", max_entries=64)
-def compared(identity: str, recipe: str, _found: running.Running) -> dict[str, Comparison]:
-    return reading(identity, _found).against(changed(identity, recipe, _found))
-
-
-@st.fragment
-def show_figures(found: running.Running, recipe: str, whole: Comparison) -> None:
-    said = guess(f"Of a hundred places, at how many does {recipe} make another token the likeliest?", CHANGED)
-    if said is None:
-        return
-    summary = whole.summary()
-    share = 100 * summary.changed_top
-    answer = CHANGED[min(range(len(NUMBERS)), key=lambda i: abs(NUMBERS[i] - share))]
-    st.markdown(f"{verdict(said, answer)} It is **{summary.changed_top:.1%}** of {summary.tokens:,} places.")
-    show_metrics(summary)
-    plan = ql.plan(found.checkpoint, recipe)
-    captions.receipt(
-        "measured",
-        f"on {summary.tokens:,} tokens of two texts written for this project, in windows of {CONTEXT}, the second half "
-        f"of each scored, as llama-perplexity does; ± one standard error. {recipe}: {tables.size(plan.nbytes)}, "
-        f"{plan.bpw:.2f} bits per weight.",
-    )
-    st.info(
-        f"This model has {found.weights:,} weights. What a recipe costs it says little about what it costs a model a "
-        "thousand times larger, which usually stands it better.",
-        icon="🔎",
-    )
+    with st.popover("Another recipe", icon="⚖️"):
+        return st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="quantized", bind="query-params")
 
 
 def show_metrics(summary: Summary) -> None:
@@ -148,43 +119,35 @@ def show_metrics(summary: Summary) -> None:
     )  # fmt: skip
 
 
-@st.fragment
-def show_passage(found: running.Running, recipe: str, by_text: dict[str, Comparison]) -> None:
-    st.markdown(
-        "The redder a token, the further the prediction moved there; underlined, where another token became the "
-        "likeliest. Point at one to read what was expected. Grey text is only context."
-    )
-    left, right = st.columns([1, 1])
-    with left:
-        name = st.segmented_control(
-            "Text", list(by_text), default=next(iter(by_text)), key="text", bind="query-params", required=True
-        )
-    comparison = by_text[name]
-    with right:
-        last = len(comparison.windows)
-        window = st.number_input(
-            "Passage", 1, last, costs.liveliest(comparison) + 1, key="passage", bind="query-params",
-            help="The one shown first is the one that moved most.",
-        )  # fmt: skip
-    pointing(
-        costs.passage_html(comparison, found.tokenizer, window - 1),
-        key="passage_html",
-        rest="Point at a token\nto read how likely it was, before and now.",
-        token=f"{recipe}/{name}/{window}",
-    )
-    captions.receipt("measured", "probabilities that the model gave to what the text really says next")
-    captions.data(lambda: costs.tokens_csv(comparison, found.tokenizer), "tokens.csv")
-
-
 def show_tail(found: running.Running, recipe: str, whole: Comparison, by_text: dict[str, Comparison]) -> None:
-    mean, median, largest = whole.kl[0], whole.kl_percentile(50), whole.kl_percentile(100)
+    """The figures of one recipe: averages, and how far the last few places go."""
+    summary, plan = whole.summary(), ql.plan(found.checkpoint, recipe)
     st.markdown(
-        f"At half of the places the prediction moved by {median:.2g} nats or less. The mean is {mean:.2g}. At the "
-        f"worst place it is **{largest:.2g}**, {largest / max(mean, 1e-12):.0f} times the mean. An average over a long "
-        "text says how calm the sea is, not how high the wave."
+        "Sums are right or wrong. For everything else, ask how far the **predictions** move. A language model gives "
+        "each possible next **token** (a word or a piece of one) a probability. Let it read a text as it is, and then "
+        f"from **{recipe}**. The KL divergence says how far all those probabilities moved, in nats."
     )
     chart("tail", costs.tail_figure, whole, about=(found.identity, recipe))
-    st.markdown("**The worst places.**")
+    st.markdown(costs.tail_words(whole))
+    show_metrics(summary)
+    said = guess(f"Of a hundred places, at how many does {recipe} make another token the likeliest?", CHANGED)
+    if said is not None:
+        st.markdown(
+            f"{verdict(said, costs.nearest_share(summary.changed_top, CHANGED))} It is **{summary.changed_top:.1%}** "
+            f"of {summary.tokens:,} places."
+        )
+    captions.receipt(
+        "measured",
+        f"on {summary.tokens:,} tokens of two texts written for this project, in windows of {reading.CONTEXT}, the "
+        f"second half of each scored, as llama-perplexity does; ± one standard error. {recipe}: "
+        f"{tables.size(plan.nbytes)}, {plan.bpw:.2f} bits per weight. The model has {found.weights:,} weights: what a "
+        "recipe costs it says little about a model a thousand times larger, which usually loses less",
+    )
+    captions.show_python(reading.snippet(found, recipe), compare, shell=reading.shell(found, recipe))
+    captions.folded("The worst places, and both texts", "worst", lambda: show_worst(found, whole, by_text))
+
+
+def show_worst(found: running.Running, whole: Comparison, by_text: dict[str, Comparison]) -> None:
     probability = st.column_config.NumberColumn(format="percent")
     st.dataframe(
         costs.worst_rows(worst_tokens(whole, found.tokenizer, 8)),
@@ -195,7 +158,6 @@ def show_tail(found: running.Running, recipe: str, whole: Comparison, by_text: d
         },
         hide_index=True,
     )
-    st.markdown("**Two registers**: a story, and plain explanation.")
     st.dataframe(
         costs.register_rows(by_text),
         column_config={
@@ -211,14 +173,65 @@ def show_tail(found: running.Running, recipe: str, whole: Comparison, by_text: d
 
 
 @st.fragment
+def show_passage(found: running.Running, recipe: str, by_text: dict[str, Comparison]) -> None:
+    """A passage in words, coloured by how far predictions moved; of the texts at hand, or the reader's own."""
+    st.markdown(
+        "The redder a word, the further the prediction moved there. It is underlined where another token became the "
+        "likeliest. **Point at a word** to read what was expected. Grey text is only read, not scored."
+    )
+    name = st.segmented_control(
+        "Text", [*by_text, OWN], default=next(iter(by_text)), key="text", bind="query-params", required=True
+    )
+    comparison = own_comparison(found, recipe) if name == OWN else by_text[name]
+    if comparison is None:
+        return
+    last, first = len(comparison.windows), costs.liveliest(comparison)
+    pointing(
+        costs.passage_html(comparison, found.tokenizer, chosen_window(name, last, first)),
+        key="passage_html",
+        rest="Point at a word\nto read how likely it was, before and now.",
+        token=f"{recipe}/{name}",
+    )
+    if name == OWN:
+        show_metrics(comparison.summary())
+    captions.receipt(
+        "measured", f"probabilities that the model gave to what comes next, over {comparison.tokens:,} tokens"
+    )
+    captions.data(lambda: costs.tokens_csv(comparison, found.tokenizer), "tokens.csv")
+
+
+def chosen_window(name: str, last: int, first: int) -> int:
+    """Which passage of a text is shown; the one that moved most until somebody chooses."""
+    with st.popover("Another passage", icon="📄"):
+        return st.number_input("Passage", 1, last, first + 1, key=f"passage-{name}", bind="query-params") - 1
+
+
+def own_comparison(found: running.Running, recipe: str) -> Comparison | None:
+    """The reader's own text, read twice; None until it is long enough."""
+    text = st.text_area(
+        "Your text", max_chars=LONGEST, height=160, placeholder="A page or two of plain English …",
+        help="It is read on this server and not kept.",
+    )  # fmt: skip
+    if len(text) < SHORTEST:
+        st.caption(f"At least {SHORTEST} characters; {len(text)} so far.")
+        return None
+    try:
+        with st.spinner("Reading it twice …"):
+            return reading.compared_on(found, recipe, text)
+    except ql.QuantlibError as error:
+        st.error(str(error), icon="⚠️")
+        return None
+
+
+@st.fragment
 def show_writing(found: running.Running, recipe: str) -> None:
     prompt = st.segmented_control(
-        "Let it go on from", list(PROMPTS), default="a tale", key="beginning", bind="query-params", required=True
+        "Let it continue", list(PROMPTS), default="a tale", key="beginning", bind="query-params", required=True
     )
     for column, title, name in zip(st.columns(2), ("Original weights", recipe), ("", recipe), strict=True):
         with column, st.container(border=True):
             st.markdown(f"**{title}**")
-            st.text(PROMPTS[prompt] + written(found.identity, name, PROMPTS[prompt], found))
+            st.text(PROMPTS[prompt] + reading.written(found, name, PROMPTS[prompt]))
     captions.receipt(
         "measured",
         f"drawn at temperature {TEMPERATURE} with the same random numbers (seed {SEED}), so that texts "
@@ -226,13 +239,20 @@ def show_writing(found: running.Running, recipe: str) -> None:
     )
 
 
-@st.cache_data(show_spinner="Writing …", max_entries=200)
-def written(identity: str, recipe: str, prompt: str, _found: running.Running) -> str:
-    """What the model writes after the prompt, with the weights of a recipe or its own."""
-    used = changed(identity, recipe, _found) if recipe else _found.model
-    tokenizer = _found.tokenizer
-    tokens = generate(used, tokenizer.encode(prompt), 48, TEMPERATURE, SEED, tokenizer.eos)
-    return tokenizer.decode(list(tokens))
+@st.fragment
+def show_puzzle() -> None:
+    """Ten sums of which half come out wrong; scored."""
+    found = edge.puzzle(answers())
+    st.markdown(
+        f"Ten sums, answered by the calculator from **{found.recipe}**. {sum(found.wrong)} come out wrong. Press those "
+        "that you expect to be wrong."
+    )
+    picked = st.pills("Wrong are", found.sums, selection_mode="multi", key="broken", bind="query-params")
+    if st.button("Check", key="checked") or st.session_state.get("broken-shown"):
+        st.session_state["broken-shown"] = True
+        st.markdown(f"**You are right about {found.score(picked)} of {len(found.sums)}.**")
+        drawing.draw(edge.puzzle_html(found, picked), key="puzzle")
+        captions.receipt("stored", "what the calculator wrote")
 
 
 def missing(command: str) -> None:
@@ -245,7 +265,10 @@ def show_sweep(recipe: str) -> None:
     if sweep is None:
         missing(stored.SWEEP)
         return
-    st.markdown("The demo model under every recipe: bits per weight to the right, what they cost upward.")
+    st.markdown(
+        "The demo model from every recipe: bits per weight to the right, what they cost upward. No recipe on the "
+        f"dashed line is beaten by one that is smaller. {by_a_bit_words(sweep)}"
+    )
     loss = st.segmented_control(
         "Cost", list(LOSSES), default="KL divergence", key="loss", bind="query-params", required=True
     )
@@ -267,8 +290,7 @@ def show_sensitivity() -> None:
         return
     st.markdown(
         f"One tensor at a time in **{found.format}**, all others as they were. Numbers are thousandths of a nat of KL "
-        "divergence. This is what recipes know by experience: values and down projections, the first layers and the "
-        "last, and the output matrix."
+        f"divergence. {costs.sensitivity_words(found)}"
     )
     pointing(
         costs.sensitivity_svg(found),
@@ -279,44 +301,6 @@ def show_sensitivity() -> None:
     captions.receipt(
         "stored",
         f"the demo model, on the text “{' and '.join(found.texts)}”; made by `{stored.SENSITIVITY}`",
-    )
-
-
-@st.fragment
-def show_own(found: running.Running, recipe: str) -> None:
-    st.markdown("What a recipe costs depends on the text. Bring yours: it is read on this server and not kept.")
-    text = st.text_area("Your text", max_chars=LONGEST, height=160, placeholder="A page or two of plain English …")
-    if len(text) < SHORTEST:
-        st.caption(f"At least {SHORTEST} characters; {len(text)} so far.")
-        return
-    try:
-        with st.spinner("Reading it twice …"):
-            judge = bench(found.checkpoint, {"your text": text}, min(CONTEXT, 64))
-            comparison = judge.against(changed(found.identity, recipe, found))["your text"]
-    except ql.QuantlibError as error:
-        st.error(str(error), icon="⚠️")
-        return
-    show_metrics(comparison.summary())
-    pointing(
-        costs.passage_html(comparison, found.tokenizer, costs.liveliest(comparison)),
-        key="own_passage",
-        rest="The passage that moved most\nPoint at a token.",
-        token=f"{recipe}/own",
-    )
-    captions.receipt("measured", f"on {comparison.tokens:,} tokens of your text, in windows of 64")
-
-
-def snippet(found: running.Running, recipe: str) -> str:
-    """Runs as it stands, and prints what the page shows."""
-    return (
-        "import quantlib as ql\nfrom quantlib.figures.costs import beginnings\n"
-        "from quantlib.lm import EVALUATION, applied, bench, read_texts, together\n\n"
-        f"checkpoint = ql.open_checkpoint({model.shown_path(found.checkpoint)!r})\n"
-        f"base = bench(checkpoint, beginnings(read_texts(EVALUATION)), {CONTEXT})\n"
-        f"changed = applied(base.model, ql.plan(checkpoint, {recipe!r}))\n"
-        "found = together(list(base.against(changed).values())).summary()\n"
-        'print(f"perplexity {found.baseline:.3f} -> {found.perplexity:.3f}")\n'
-        'print(f"KL {found.kl:.5f} ± {found.kl_stderr:.5f} nats, {found.changed_top:.2%} of tokens changed")'
     )
 
 

@@ -35,6 +35,9 @@ def add(commands) -> None:
         help="a UTF-8 text; may be repeated, each is reported; default: the two texts of this project",
     )  # fmt: skip
     measure.add_argument(
+        "--characters", type=positive, metavar="N", help="read only the first N characters of each text"
+    )
+    measure.add_argument(
         "--context", type=positive, default=512, metavar="N", help="tokens a window, default %(default)s"
     )
     measure.add_argument(
@@ -70,7 +73,7 @@ def add(commands) -> None:
 def run(options) -> int:
     from quantlib.lm.texts import EVALUATION, read_texts
 
-    texts = read_texts(options.text or EVALUATION)
+    texts = {name: text[: options.characters] for name, text in read_texts(options.text or EVALUATION).items()}
     if options.sweep:
         return _sweep(options, texts)
     if options.sensitivity:

@@ -3,13 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from math import exp
 
 import plotly.graph_objects as go
 
 from quantlib.figures import palette, style
+from quantlib.figures.edge import first_to_fall, joined, plain
+from quantlib.figures.ladder import measured_by_a_bit, published_by_a_bit
 from quantlib.figures.runs import kind_of, row_names
-from quantlib.lm import Comparison, Sensitivity, Tokenizer, WorstToken
+from quantlib.lm import Comparison, Sensitivity, Sweep, Tokenizer, WorstToken
+from quantlib.lm.answering import Answers
 from quantlib.recipes import glossed, layer_of
 
 SHARES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0)
@@ -22,38 +26,75 @@ def beginnings(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: text[:CHARACTERS] for name, text in texts.items()}
 
 
-def passage_html(found: Comparison, tokenizer: Tokenizer, window: int) -> str:
-    """One window of the text: what comes before in grey, then each scored token in the colour of its divergence.
+@dataclass(frozen=True)
+class Word:
+    """Neighbouring tokens of a passage that make a word; `places` are theirs among the scored tokens.
 
-    The full colour is the 99.8th percentile. A token is underlined where another one became the likeliest. Tokens carry
-    data-words: what was expected there.
+    before, now: the probability of the whole word, its tokens' multiplied. divergence: its tokens' added, in nats.
     """
-    tokens, first = found.windows.tokens[window], found.windows.first
-    scored = found.windows.targets.shape[1]
-    before = tokenizer.decode(tokens[: first + 1].tolist())
+
+    text: str
+    places: range
+    before: float
+    now: float
+    divergence: float
+    changed: bool
+
+
+def words_of(found: Comparison, tokenizer: Tokenizer, window: int) -> list[Word]:
+    """The scored tokens of one window as whole words; a word begins where a token begins with space."""
+    scored, first = found.windows.targets.shape[1], found.windows.first
+    tokens = found.windows.tokens[window][first + 1 : first + 1 + scored].tolist()
+    starts = [
+        place
+        for place, token in enumerate(tokens)
+        if not place or tokenizer.decode([token])[:1].isspace() or tokenizer.decode([tokens[place - 1]])[-1:].isspace()
+    ]
+    return [
+        _word(found, tokenizer.decode(tokens[start:stop]), range(window * scored + start, window * scored + stop))
+        for start, stop in pairwise([*starts, scored])
+    ]
+
+
+def _word(found: Comparison, text: str, places: range) -> Word:
+    part = slice(places.start, places.stop)
+    return Word(
+        text, places, exp(-float(found.baseline_losses[part].sum())), exp(-float(found.losses[part].sum())),
+        float(found.divergence[part].sum()), bool((found.top[part] != found.baseline_top[part]).any()),
+    )  # fmt: skip
+
+
+def passage_html(found: Comparison, tokenizer: Tokenizer, window: int) -> str:
+    """One window of the text: what comes before in grey, then each scored word in the colour of its divergence.
+
+    The full colour is the 99.8th percentile of tokens. A word is underlined where another token became the likeliest
+    for a piece of it. Words carry data-words: what was expected there.
+    """
+    before = tokenizer.decode(found.windows.tokens[window][: found.windows.first + 1].tolist())
     deepest = max(LEAST_DEEP, found.kl_percentile(99.8))
     marks = [f'<span class="before">{escape(before)}</span>']
-    for place in range(scored):
-        at = window * scored + place
-        token = tokenizer.decode([int(tokens[first + 1 + place])])
-        changed = found.top[at] != found.baseline_top[at]
-        depth = min(1.0, float(found.divergence[at]) / deepest) ** 0.6
+    for word in words_of(found, tokenizer, window):
+        depth = min(1.0, word.divergence / deepest) ** 0.6
         marks.append(
-            f'<span class="token{" changed" if changed else ""}" style="--depth:{depth:.3f}" '
-            f'data-words="{escape(_words(found, tokenizer, at, token), quote=True)}">{escape(token)}</span>'
+            f'<span class="token{" changed" if word.changed else ""}" style="--depth:{depth:.3f}" '
+            f'data-words="{escape(_words(found, tokenizer, word), quote=True)}">{escape(word.text)}</span>'
         )
     return f'<p class="passage">{"".join(marks)}</p>'
 
 
-def _words(found: Comparison, tokenizer: Tokenizer, at: int, token: str) -> str:
-    was, now = exp(-found.baseline_losses[at]), exp(-found.losses[at])
+def _words(found: Comparison, tokenizer: Tokenizer, word: Word) -> str:
+    """What is said of a word; of its pieces the first that changed, or the first."""
+    at = next((p for p in word.places if found.top[p] != found.baseline_top[p]), word.places.start)
     top, base_top = (shown(tokenizer.decode([int(t[at])])) for t in (found.top, found.baseline_top))
+    piece = "here" if at == word.places.start else f"at piece {at - word.places.start + 1} of the word"
     likeliest = (
-        f"Likeliest before: {base_top}, now: {top}." if top != base_top else f"Likeliest before and now: {base_top}."
+        f"Likeliest {piece} before: {base_top}, now: {top}."
+        if word.changed
+        else f"Likeliest {piece} before and now: {base_top}."
     )
     return (
-        f"{shown(token)}: {was:.1%} before, {now:.1%} now\n{likeliest}\n"
-        f"The whole prediction moved by {found.divergence[at]:.4f} nats."
+        f"{shown(word.text)}: {word.before:.1%} before, {word.now:.1%} now\n{likeliest}\n"
+        f"The prediction moved by {word.divergence:.4f} nats."
     )
 
 
@@ -90,6 +131,60 @@ def tail_figure(found: Comparison, theme: str = "light") -> go.Figure:
     figure.update_xaxes(title="share of tokens, calmest first", type="category")
     figure.update_yaxes(title="KL divergence, nats", rangemode="tozero")
     return figure
+
+
+def tail_words(found: Comparison) -> str:
+    """What the tail's picture shows, in numbers."""
+    mean, median, largest = found.kl[0], found.kl_percentile(50), found.kl_percentile(100)
+    return (
+        f"At half of the places the prediction moved by {median:.2g} nats or less. The mean is {mean:.2g}. At the "
+        f"worst place it is **{largest:.2g}**, {largest / max(mean, 1e-12):,.0f} times the mean. The average says how "
+        "calm most places are; what matters to you may be among the few."
+    )
+
+
+def nearest_share(share: float, choices: Mapping[str, float]) -> str:
+    """The choice whose share is nearest."""
+    return min(choices, key=lambda name: abs(choices[name] - share))
+
+
+def sensitivity_words(found: Sensitivity) -> str:
+    """Which tensors cost most alone, and how unequal tensors are."""
+    parts = sorted((p for p in found.parts if len(p.tensors) == 1), key=lambda p: -p.kl)
+    most = [p.tensors[0].removesuffix(".weight") for p in parts[:4]]
+    half = len(parts) // 2
+    share = sum(p.kl for p in parts[:4]) / max(sum(p.kl for p in parts), 1e-12)
+    return (
+        f"The four that cost most are {joined([f'`{name}`' for name in most])}. Together they cost {share:.0%} of what "
+        f"all {len(parts)} tensors cost alone, and the calmer half costs "
+        f"{sum(p.kl for p in parts[half:]) / max(sum(p.kl for p in parts), 1e-12):.0%}. That is why recipes give a few "
+        "tensors more bits."
+    )
+
+
+def lessons(answers: Answers, sweep: Sweep | None) -> list[str]:
+    """What the chapter teaches, from the stored measurements."""
+    fall, found = first_to_fall(answers), []
+    if fall.grades:
+        found.append(
+            f"Fewer bits do not make a model a little worse at everything: {joined(fall.grades)} fall at "
+            f"{plain(fall.recipe.bpw)} bits, while the other kinds hardly change."
+        )
+    usual = sweep.of("Q4_K_M") if sweep else None
+    if usual:
+        times = usual.total.kl_largest / usual.total.kl
+        found.append(
+            f"Averages hide the tail. With {usual.recipe} the worst place moves {times:,.0f} times as far as the mean, "
+            f"and {usual.total.changed_top:.1%} of the likeliest tokens change."
+        )
+    there = published_by_a_bit()
+    here = measured_by_a_bit(sweep) if sweep else None
+    small = f"{here.overall:.1f} in the demo model and " if here else ""
+    found.append(
+        f"Each bit less multiplies the KL divergence by about {small}{there.overall:.1f} in Llama-3-8B, and by more "
+        "the fewer bits are left."
+    )
+    return found
 
 
 def worst_rows(worst: Sequence[WorstToken]) -> list[dict]:

@@ -48,7 +48,8 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     points = " ".join(f"{x(m.bpw):.1f},{y(measure.of(m)):.1f}" for m in best)
     marks.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>')
     places = [(x(m.bpw), y(measure.of(m)), m.name) for m in best]
-    marks += names(places, ink, panel, [(x(m.bpw), y(measure.of(m))) for m in shown])
+    dots = [(x(m.bpw), y(measure.of(m))) for m in shown]
+    marks += names(places, ink, panel, dots)
     for m in sorted(shown, key=lambda m: m in best):  # what is best lies on top
         marks.append(_point(m, x(m.bpw), y(measure.of(m)), measure, m in best, m.recipe == chosen, ink, panel))
     marks += [_beyond(i, m, measure, ink) for i, m in enumerate(beyond)]

@@ -1,10 +1,11 @@
 """One recipe of each size, measured here and as published for a model a thousand times as large, side by side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot
 
-from quantlib.fit.published import QUALITY_SOURCE, quality_of
+from quantlib.fit.published import LLAMA_3_8B_BPW, QUALITY_SOURCE, quality_of
 from quantlib.lm import Measured, Sweep
 
 LADDER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")  # by falling size
@@ -32,6 +33,54 @@ def ladder(sweep: Sweep) -> Ladder:
     )
     words.append(f"Published: Llama-3-8B, {QUALITY_SOURCE}.")
     return Ladder([_row(m) for m in found], words)
+
+
+@dataclass(frozen=True)
+class ByABit:
+    """By what a KL divergence is multiplied for each bit less: from end to end of the ladder, and its steps' extremes.
+
+    Between two recipes it is (KL of the smaller / KL of the larger) to the power of 1 / (their bits' difference).
+    """
+
+    overall: float
+    least: float
+    most: float
+
+
+def by_a_bit(steps: Sequence[tuple[float, float]]) -> ByABit:
+    """From (bits per weight, KL divergence) of recipes, the largest first; at least two of them."""
+    factors = [_factor(larger, smaller) for larger, smaller in pairwise(steps)]
+    return ByABit(_factor(steps[0], steps[-1]), min(factors), max(factors))
+
+
+def _factor(larger: tuple[float, float], smaller: tuple[float, float]) -> float:
+    return (smaller[1] / larger[1]) ** (1 / (larger[0] - smaller[0]))
+
+
+def measured_by_a_bit(sweep: Sweep) -> ByABit | None:
+    """Of a sweep; None where fewer than two recipes of the ladder lost anything."""
+    steps = [(m.bpw, m.total.kl) for name in LADDER if (m := sweep.of(name)) is not None and m.total.kl > 0]
+    return by_a_bit(steps) if len(steps) > 1 else None
+
+
+def published_by_a_bit() -> ByABit:
+    """Of Llama-3-8B as llama.cpp's authors measured it, without an importance matrix."""
+    return by_a_bit([(LLAMA_3_8B_BPW[name], found.kl) for name in LADDER if (found := quality_of(name))])
+
+
+def by_a_bit_words(sweep: Sweep) -> str:
+    """What a bit costs, here and in a model a thousand times as large."""
+    here, there = measured_by_a_bit(sweep), published_by_a_bit()
+    words = (
+        f"Published for Llama-3-8B it is {there.overall:.1f} times on average, from {there.least:.1f} to "
+        f"{there.most:.1f}, and most below four bits."
+    )
+    if here is None:
+        return words
+    return (
+        f"In the demo model each bit less multiplies the KL divergence by {here.overall:.1f} on average; from step to "
+        f"step it is {here.least:.1f} to {here.most:.1f}. {words}"
+    )
 
 
 def _row(m: Measured) -> dict:

@@ -64,31 +64,48 @@ def frame(x: Axis, y: Axis, across: Iterable[float], up: Iterable[float], labels
     ]
 
 
-def names(places: Sequence[tuple[float, float, str]], ink: str, halo: str, points: Sequence[tuple] = ()) -> list[str]:
-    """Names beside their points; those that would cover one already written, or one of `points`, left out.
+Place = tuple[float, float, str]
+LETTER = 7.4  # width of a letter, on average
+CLOSE = 18  # a name further from its point than this has a line to it
+TURNS = ((1, -0.5), (-1, 0.9), (-1, -0.5), (1, 0.9), (0.2, -1), (0.2, 1.2), (-0.2, -1), (-0.2, 1.2))
 
-    A name stands to the right and above, else to the left and below, and at the edge to the left and above.
+
+def names(places: Sequence[Place], ink: str, halo: str, points: Sequence[tuple] = ()) -> list[str]:
+    """A name beside each point: nearest first, and where that is taken further away, with a line to its point.
+
+    No name covers another, nor one of `points`, as long as the plane has room; then it stands where it covers least.
     """
     written: list[tuple[float, float, float]] = []
     marks = []
     for x, y, name in places:
-        width = 7 * len(name)
-        for start, line in ((x + 10, y - 6), (x - 10 - width, y + 15), (x - 10 - width, y - 6)):
-            stop = start + width
-            if stop > WIDTH - RIGHT or start < LEFT:
-                continue
-            if any(abs(line - other) < 15 and start < b and a < stop for a, b, other in written):
-                continue
-            if any(start - 5 < a < stop + 5 and line - 15 < b < line + 5 for a, b in points):
-                continue
-            written.append((start, stop, line))
-            anchor, at = (' text-anchor="end"', stop) if start < x else ("", start)
-            marks.append(
-                f'<text x="{at:.1f}" y="{line:.1f}" fill="{ink}"{anchor} '
-                f'stroke="{halo}" stroke-width="4" paint-order="stroke">{escape(name)}</text>'
-            )
-            break
+        width = LETTER * len(name)
+        start, line = _room(x, y, width, written, points)
+        written.append((start, start + width, line))
+        near = max(start, min(x, start + width))
+        if abs(near - x) > CLOSE or abs(line - 4 - y) > CLOSE:
+            marks.append(f'<path d="M{x:.1f} {y:.1f}L{near:.1f} {line - 4:.1f}" stroke="{ink}" stroke-opacity="0.5"/>')
+        marks.append(
+            f'<text x="{start:.1f}" y="{line:.1f}" fill="{ink}" stroke="{halo}" stroke-width="4" '
+            f'paint-order="stroke">{escape(name)}</text>'
+        )
     return marks
+
+
+def _room(x: float, y: float, width: float, written: Sequence[tuple], points: Sequence[tuple]) -> tuple[float, float]:
+    """Where a name of this width begins, and its line: the first place that is free, else the one that covers least."""
+    found = []
+    for away in (10, 24, 40, 58, 78, 100):
+        for across, up in TURNS:
+            start = x + away * across if across > 0 else x + away * across - width
+            line = y + 4 + away * up
+            if start < LEFT or start + width > WIDTH - RIGHT or not TOP + 10 < line < HEIGHT - BOTTOM - 4:
+                continue
+            covered = sum(abs(line - other) < 15 and start < b + 4 and a < start + width + 4 for a, b, other in written)
+            covered += sum(start - 6 < a < start + width + 6 and line - 16 < b < line + 6 for a, b in points)
+            if not covered:
+                return start, line
+            found.append((covered, away, start, line))
+    return min(found)[2:] if found else (min(max(x + 10, LEFT), WIDTH - RIGHT - width), y - 6)
 
 
 def whole(marks: Sequence[str], title: str, theme: str) -> str:

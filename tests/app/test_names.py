@@ -52,3 +52,18 @@ def test_bits_are_spent_under_a_cap_and_measured(server, page, shoot):
     playwright.expect(ranking.locator("tr", has_text="You")).not_to_contain_text("±")
     page.locator(".budget").scroll_into_view_if_needed()
     shoot(page, "spend-the-budget")
+
+
+def test_a_pasted_name_is_taken_apart(server, page, run_snippet):
+    page.goto(f"{server}/what-the-name-says?pasted=owner/Foo-7B-GPTQ-Int4")
+    settle_chapter(page)
+    label = page.locator(".label")
+    playwright.expect(label).to_contain_text("Rounded by GPTQ")
+    playwright.expect(label).to_contain_text("At least 3.5 GB")
+    page.get_by_role("button", name="i1-").click()
+    playwright.expect(label).to_contain_text("With an importance matrix")
+    box = page.get_by_role("textbox", name="A name")
+    box.fill("Foo-<img src=x>-12B-UD-Q4_K_XL.gguf")
+    box.press("Enter")
+    playwright.expect(label).to_contain_text("Unsloth Dynamic")
+    playwright.expect(label.locator("img")).to_have_count(0)

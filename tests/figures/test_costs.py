@@ -28,13 +28,25 @@ def found(checkpoint):
     return base.against(applied(base.model, ql.plan(checkpoint, "Q2_K")))["a"]
 
 
-def test_a_passage_shows_every_scored_token_as_text(found, tokenizer):
+def test_a_passage_is_cut_into_whole_words(found, tokenizer):
+    window = costs.liveliest(found)
+    words = costs.words_of(found, tokenizer, window)
+    scored = found.windows.targets.shape[1]
+    assert [place for word in words for place in word.places] == list(range(window * scored, (window + 1) * scored))
+    assert "".join(word.text for word in words) == tokenizer.decode(found.windows.targets[window].tolist())
+    assert all(not any(c.isspace() for c in word.text.strip()) for word in words), "no two words in one"
+    assert all(word.text[0].isspace() for word in words[1:] if not words[words.index(word) - 1].text[-1].isspace())
+    total = sum(word.divergence for word in words)
+    assert total == pytest.approx(float(found.divergence[window * scored : (window + 1) * scored].sum()))
+    assert any(len(word.places) > 1 for word in words)
+
+
+def test_a_passage_shows_every_word_as_text(found, tokenizer):
     window = costs.liveliest(found)
     html = costs.passage_html(found, tokenizer, window)
-    scored = found.windows.targets.shape[1]
-    assert html.count("data-words") == scored
-    part = slice(window * scored, (window + 1) * scored)
-    assert html.count("token changed") == int((found.top[part] != found.baseline_top[part]).sum())
+    words = costs.words_of(found, tokenizer, window)
+    assert html.count("data-words") == len(words)
+    assert html.count("token changed") == sum(word.changed for word in words) > 0
     assert "<b>" not in html
     shares = [float(s) for s in re.findall(r"([\d.]+)% before", html)]
     assert max(shares) <= 100
