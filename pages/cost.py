@@ -3,11 +3,11 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, menu, reading, running, stored
+from pages.ui import captions, drawing, menu, reading, running, stored, terms
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.chrome import theme
-from pages.ui.guess import guess, verdict
+from pages.ui.guess import answer, guess
 from pages.ui.pointing import pointing
 from quantlib import tables
 from quantlib.figures import costs, edge
@@ -58,7 +58,10 @@ def main() -> None:
             show_sensitivity()
         with page.step("Which sums break?"):
             show_puzzle()
-        page.in_short(*costs.lessons(answers(), stored.sweep()))
+        page.in_short(
+            *costs.lessons(answers(), stored.sweep()),
+            question="Fewer bits cost answers. What do they buy, besides memory: is the model faster, and why?",
+        )
 
 
 @st.cache_resource(show_spinner=False)
@@ -68,7 +71,7 @@ def answers() -> Answers:
 
 def show_edge() -> None:
     """Sums by difficulty against bits: from stored answers."""
-    st.markdown(
+    terms.say(
         "The small model of the first chapter does sums. Here each line is one kind of sum, and bits fall to the "
         "right. **Point at a line**: which kinds break first, and which last?"
     )
@@ -80,7 +83,7 @@ def show_edge() -> None:
         "Point at a line to read how many were right.",
         token=found.model,
     )
-    st.markdown(f"{edge.edge_words(found)} {edge.surprise(found)}")
+    terms.say(f"{edge.edge_words(found)} {edge.surprise(found)}")
     captions.receipt(
         "stored",
         "the calculator, the same 2,000 sums of each kind for every recipe. An answer is right if all its digits are. "
@@ -102,7 +105,8 @@ def choose_recipe() -> str:
         return st.selectbox("Recipe", offered, index=offered.index("Q4_K_M"), key="quantized", bind="query-params")
 
 
-def show_metrics(summary: Summary) -> None:
+def show_metrics(summary: Summary, covered: bool = False) -> None:
+    """Three figures; the last, which a guess is about, may be covered."""
     columns = st.columns(3)
     columns[0].metric(
         "Perplexity", f"{summary.perplexity:.2f}", f"{summary.difference:+.2f} ± {summary.difference_stderr:.2f}",
@@ -114,7 +118,8 @@ def show_metrics(summary: Summary) -> None:
         help="How far the whole prediction moved, on average over places.",
     )  # fmt: skip
     columns[2].metric(
-        "Likeliest token changed", f"{summary.changed_top:.1%}", f"± {summary.changed_top_stderr:.1%}",
+        "Likeliest token changed", "?" if covered else f"{summary.changed_top:.1%}",
+        "covered by your guess" if covered else f"± {summary.changed_top_stderr:.1%}",
         delta_color="off", delta_arrow="off",
     )  # fmt: skip
 
@@ -122,20 +127,17 @@ def show_metrics(summary: Summary) -> None:
 def show_tail(found: running.Running, recipe: str, whole: Comparison, by_text: dict[str, Comparison]) -> None:
     """The figures of one recipe: averages, and how far the last few places go."""
     summary, plan = whole.summary(), ql.plan(found.checkpoint, recipe)
-    st.markdown(
+    terms.say(
         "Sums are right or wrong. For everything else, ask how far the **predictions** move. A language model gives "
         "each possible next **token** (a word or a piece of one) a probability. Let it read a text as it is, and then "
         f"from **{recipe}**. The KL divergence says how far all those probabilities moved, in nats."
     )
     chart("tail", costs.tail_figure, whole, about=(found.identity, recipe))
-    st.markdown(costs.tail_words(whole))
-    show_metrics(summary)
+    terms.say(costs.tail_words(whole))
     said = guess(f"Of a hundred places, at how many does {recipe} make another token the likeliest?", CHANGED)
-    if said is not None:
-        st.markdown(
-            f"{verdict(said, costs.nearest_share(summary.changed_top, CHANGED))} It is **{summary.changed_top:.1%}** "
-            f"of {summary.tokens:,} places."
-        )
+    show_metrics(summary, covered=said is None)
+    right = costs.nearest_share(summary.changed_top, CHANGED)
+    answer(said, right, f"It is **{summary.changed_top:.1%}** of {summary.tokens:,} places.")
     captions.receipt(
         "measured",
         f"on {summary.tokens:,} tokens of two texts written for this project, in windows of {reading.CONTEXT}, the "
@@ -175,7 +177,7 @@ def show_worst(found: running.Running, whole: Comparison, by_text: dict[str, Com
 @st.fragment
 def show_passage(found: running.Running, recipe: str, by_text: dict[str, Comparison]) -> None:
     """A passage in words, coloured by how far predictions moved; of the texts at hand, or the reader's own."""
-    st.markdown(
+    terms.say(
         "The redder a word, the further the prediction moved there. It is underlined where another token became the "
         "likeliest. **Point at a word** to read what was expected. Grey text is only read, not scored."
     )
@@ -243,7 +245,7 @@ def show_writing(found: running.Running, recipe: str) -> None:
 def show_puzzle() -> None:
     """Ten sums of which half come out wrong; scored."""
     found = edge.puzzle(answers())
-    st.markdown(
+    terms.say(
         f"Ten sums, answered by the calculator from **{found.recipe}**. {sum(found.wrong)} come out wrong. Press those "
         "that you expect to be wrong."
     )
@@ -265,7 +267,7 @@ def show_sweep(recipe: str) -> None:
     if sweep is None:
         missing(stored.SWEEP)
         return
-    st.markdown(
+    terms.say(
         "The demo model from every recipe: bits per weight to the right, what they cost upward. No recipe on the "
         f"dashed line is beaten by one that is smaller. {by_a_bit_words(sweep)}"
     )
@@ -288,7 +290,7 @@ def show_sensitivity() -> None:
     if found is None:
         missing(stored.SENSITIVITY)
         return
-    st.markdown(
+    terms.say(
         f"One tensor at a time in **{found.format}**, all others as they were. Numbers are thousandths of a nat of KL "
         f"divergence. {costs.sensitivity_words(found)}"
     )

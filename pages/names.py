@@ -5,9 +5,9 @@ import shlex
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import address, budget, captions, drawing, menu, model
+from pages.ui import address, budget, captions, drawing, menu, model, terms
 from pages.ui.chapter import chapter
-from pages.ui.guess import guess, verdict
+from pages.ui.guess import answer, guess
 from pages.ui.pointing import pointing
 from quantlib import tables
 from quantlib.figures import mixtures, treemap
@@ -41,7 +41,7 @@ FAMILY = {name: family for family, names in mixtures.FAMILIES.items() for name i
 def main() -> None:
     with chapter(menu.NAMES) as page:
         with page.step(printed=True):
-            st.markdown(
+            terms.say(
                 "A file called `Q4_K_M` stores more than four bits for each weight. The name stands for a "
                 "**recipe**: a format for most tensors, and rules for the others. Each box below is a tensor, as large "
                 "as its bytes. **Press a part of the name** and see which tensors it decides."
@@ -57,19 +57,22 @@ def main() -> None:
         with page.step("To the byte"):
             show_bytes(plan)
         with page.step("Spend the budget"):
-            st.markdown(
+            terms.say(
                 "A recipe's rules are experience. Can you do better? Give each kind of tensor a format and stay below "
                 "the recipe's size. The model then reads with your weights. Yours is one format for each kind, while "
                 "the recipe may favour layers: it has more freedom than you."
             )
             budget.show()
-        page.in_short(*mixtures.lessons())
+        page.in_short(
+            *mixtures.lessons(),
+            question="A recipe says how many bits a tensor gets. Can the same bits be spent better?",
+        )
 
 
 @st.fragment
 def ask_bits(plan: ql.Plan) -> None:
     """The bill of bits; the reader's guess covers the sum under it."""
-    st.markdown(
+    terms.say(
         "The number in a name counts the bits of a **code**, the small integer stored for a weight. Two things come on "
         "top: the scales that turn codes back into weights, and the tensors that get a larger format."
     )
@@ -77,18 +80,15 @@ def ask_bits(plan: ql.Plan) -> None:
     said = guess(
         f"How many bits for each weight does {ABOUT} take in Q4_K_M, everything counted?", BITS, key="bits-in-all"
     )
-    if said is None:
-        return
     found = shape_plan(ABOUT, "Q4_K_M")
-    answer = min(BITS, key=lambda bits: abs(float(bits) - found.bpw))
-    st.markdown(f"{verdict(said, answer)} {mixtures.bill(found).words}")
+    answer(said, mixtures.nearest(found.bpw, BITS), mixtures.bill(found).words)
     captions.receipt("exact", f"counted from the shapes of {ABOUT}'s tensors and the recipe's rules")
 
 
 @st.fragment
 def show_met() -> None:
     """Any name that the reader pastes, taken apart."""
-    st.markdown(
+    terms.say(
         "People who publish models add marks of their own. **Paste a file's name or a model page's address.** It is "
         "taken apart here; nothing is fetched."
     )
@@ -178,7 +178,7 @@ def piece_to_address(token: str) -> None:
 
 @st.fragment
 def ask_letters(plan: ql.Plan) -> None:
-    st.markdown(
+    terms.say(
         "Some recipes come in sizes: small, medium, large. Each column of cells is a layer. A dot marks a tensor that "
         "gets another format than in the panel before."
     )
@@ -199,11 +199,7 @@ def ask_letters(plan: ql.Plan) -> None:
     )
     captions.receipt("exact", "plans of the same tensors; rules as in llama.cpp, checked against llama-quantize")
     said = guess("What differs between S, M and L?", LETTERS, key="letters")
-    if said is not None:
-        st.markdown(
-            f"{verdict(said, LETTERS[1])} The formats themselves, with their blocks and scales, are the same in all "
-            "panels."
-        )
+    answer(said, LETTERS[1], "The formats themselves, with their blocks and scales, are the same in all panels.")
 
 
 def same_model(plan: ql.Plan, recipe: str) -> ql.Plan:
@@ -212,7 +208,7 @@ def same_model(plan: ql.Plan, recipe: str) -> ql.Plan:
 
 
 def show_bytes(plan: ql.Plan) -> None:
-    st.markdown(
+    terms.say(
         "The size of a file can be counted before it is made: blocks times bytes of a block, and a header. Where a row "
         "does not divide into blocks, another format takes its place, and the reasons above say so."
     )

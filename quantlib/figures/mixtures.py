@@ -155,6 +155,11 @@ def bill_html(plan: Plan) -> str:
     return f'<div class="bill" role="img" aria-label="{escape(label, quote=True)}">{"".join(rows)}</div>'
 
 
+def nearest(bpw: float, choices: Sequence[str]) -> str:
+    """Which of these counts of bits, as they are written, is nearest."""
+    return min(choices, key=lambda bits: abs(float(bits) - bpw))
+
+
 def lessons() -> tuple[str, str, str]:
     """What the chapter teaches, from the recipes' own declarations."""
     kept = [r.name for r in RECIPES.values() if r.quantizes and r.output in (None, r.default)]
