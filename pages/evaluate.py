@@ -11,6 +11,7 @@ from pages.server.opened import Opened, shelf
 from pages.ui import captions, jobview, measuring, model
 from pages.ui.measuring import Evaluation
 from quantlib import lm
+from quantlib.checkpoints.image_models import image_family
 from quantlib.recipes import RECIPES
 
 JOB = "evaluation"
@@ -26,6 +27,13 @@ def main() -> None:
         "tokens** say how often and how far the second thinks otherwise than the first, which an average can hide."
     )
     st.text(f"Original: {model.plain(opened.name)}")
+    if image_family(opened.checkpoint) is not None:
+        st.info(
+            "This is an image or video model: it reads no text by itself, so perplexity and KL divergence do not apply "
+            "to it. What each tensor loses is on the page Quantize, after a run.",
+            icon="🖼️",
+        )
+        return
     other, about = choose_other(opened)
     texts = measuring.text_choice("evaluation", shipped(), "Text")
     left, right = st.columns([1, 3])

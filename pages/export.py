@@ -5,6 +5,7 @@ from functools import partial
 
 import streamlit as st
 
+import quantlib as ql
 from pages.server import routes, visits
 from pages.server.jobs import Job
 from pages.server.opened import Opened
@@ -26,7 +27,11 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"From: {model.plain(opened.name)}")
         menu.OPEN.link()
-    matrices = linears_of(opened.checkpoint)
+    try:
+        matrices = linears_of(opened.checkpoint)
+    except ql.QuantlibError as error:
+        st.info(str(error), icon="🚚")
+        return
     names = list(SCHEMES)
     scheme = SCHEMES[st.selectbox("Scheme", names, index=names.index("gptq"), key="scheme", bind="query-params")]
     st.markdown(scheme.summary)

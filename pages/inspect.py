@@ -8,6 +8,7 @@ from pages.ui import captions, comparing, drawing, model, tensorview
 from pages.ui.facts import show_facts
 from quantlib import tables
 from quantlib.checkpoints import gguf_view
+from quantlib.checkpoints.image_models import image_family
 from quantlib.figures import strip
 
 VIEWS = ("Tensors", "Statistics", "Metadata", "Tokenizer", "Compare")
@@ -94,9 +95,10 @@ def matches(row: dict, wanted: str, formats: list[str], kinds: list[str]) -> boo
 @st.cache_data(max_entries=32, show_spinner=False)
 def rows_of(identity: str, _checkpoint: ql.Checkpoint) -> list[dict]:
     """A row for each tensor, names and shapes as text."""
+    of_images = image_family(_checkpoint) is not None
     return [
         {**row, "key": row["name"], "name": model.plain(row["name"]), "shape": " × ".join(map(str, row["shape"])),
-         "does": strip.component_of(row["name"])}
+         "does": strip.component_of(row["name"], of_images)}
         for row in tables.tensors(_checkpoint)
     ]  # fmt: skip
 

@@ -12,9 +12,12 @@ from pages.server.opened import Opened, check_fetchable, shelf
 from pages.ui import captions, drawing, jobview, looking, measuring, menu, model
 from pages.ui.uploader import uploader
 from quantlib import lm, tables
+from quantlib.architectures.diffusion import Family
 from quantlib.checkpoints import ImportanceMatrix, read_imatrix
+from quantlib.checkpoints.image_models import image_family
 from quantlib.figures import runs
 from quantlib.recipes import RECIPES
+from quantlib.recipes.diffusion import OFFERED as IMAGE_RECIPES
 
 JOB, MATRIX, MEASURED = "job", "imatrix", "measured"
 NONE, FILE, TEXT = "none", "a file", "computed here"
@@ -23,22 +26,23 @@ BY_RECIPE, BY_BUDGET = "a recipe", "a budget"
 
 def main() -> None:
     st.title("Quantize", anchor=False)
-    st.markdown(
-        "Choose a recipe. You get a GGUF file that llama.cpp and Ollama load, and you see what each tensor lost."
-    )
     opened = model.current()
+    family = image_family(opened.checkpoint)
+    loaders = "ComfyUI loads (with the nodes of ComfyUI-GGUF)" if family else "llama.cpp and Ollama load"
+    st.markdown(f"Choose a recipe. You get a GGUF file that {loaders}, and you see what each tensor lost.")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"From: {model.plain(opened.name)}")
         menu.OPEN.link()
     how = st.segmented_control("Formats by", [BY_RECIPE, BY_BUDGET], default=BY_RECIPE, key="by", required=True)
-    recipe = choose_recipe() if how == BY_RECIPE else choose_budget()
-    imatrix = choose_imatrix(opened)
+    recipe = choose_recipe(IMAGE_RECIPES if family else tuple(RECIPES)) if how == BY_RECIPE else choose_budget()
+    imatrix = choose_imatrix(opened) if family is None else say_of_images(family)
     plan = planned(opened, recipe, imatrix)
     if plan is None:
         return
     show_plan(plan, by_size(opened, plan))
     file_name = f"{opened.stem}-{recipe.replace(':', '-')}.gguf"
-    show_job(opened, plan, file_name, waits=imatrix is None and st.session_state["importance"] != NONE)
+    waits = family is None and imatrix is None and st.session_state["importance"] != NONE
+    show_job(opened, plan, file_name, waits)
     with_imatrix = ', imatrix="imatrix.gguf"' if imatrix else ""
     captions.show_python(
         "import quantlib as ql\n\n"
@@ -52,11 +56,21 @@ def main() -> None:
     )
 
 
-def choose_recipe() -> str:
-    names = list(RECIPES)
+def choose_recipe(names: tuple[str, ...]) -> str:
+    if st.session_state.get("recipe") not in (None, *names):
+        del st.session_state["recipe"]  # chosen for a model of another kind
     name = st.selectbox("Recipe", names, index=names.index("Q4_K_M"), key="recipe", bind="query-params")
     st.caption(RECIPES[name].summary[0].upper() + RECIPES[name].summary[1:] + ".")
     return name
+
+
+def say_of_images(family: Family) -> None:
+    """What is different for an image model; there is no importance matrix."""
+    st.caption(
+        f"An image or video model ({family.title}): what leads in and out of it and what steers all of it stay in 16 "
+        "or 32 bits. An importance matrix comes from reading a text, which such a model does not do, so there is none. "
+        "The recipes are those whose formats ComfyUI-GGUF unpacks fast."
+    )
 
 
 def choose_budget() -> str:

@@ -1,6 +1,6 @@
 """The checkpoint that pages show: the demo model, or what this visit opened; and what is measured on it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +19,13 @@ EVALUATION = ("assets/evaluation/story.txt", "assets/evaluation/explanation.txt"
 # The recipes that sizes are compared on: one for each step down.
 LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 MOST_PLANS = 64
-# What Hugging Face and GGUF call the same matrix.
-SAME_WORK = (("down_proj", "ffn_down"), ("up_proj", "ffn_up"), ("q_proj", "attn_q"), ("embed_tokens", "token_embd"))
+# What Hugging Face, GGUF and image models call the same matrix.
+SAME_WORK = (
+    ("down_proj", "ffn_down", "_mlp.2.w", ".ffn.2.w", ".ff.net.2.w", ".feed_forward.w2.", ".mlp.fc2.", ".mlp.layer2."),
+    ("up_proj", "ffn_up", "_mlp.0.w", ".ffn.0.w", ".ff.net.0.", ".feed_forward.w1.", ".mlp.fc1.", ".mlp.layer1."),
+    ("q_proj", "attn_q", "attn.qkv.", "attention.qkv.", "attn.q.", ".to_q."),
+    ("embed_tokens", "token_embd"),
+)
 
 
 @cache
@@ -65,7 +70,7 @@ def tensor_picker(key: str, default: str, matrices_only: bool = True) -> ql.Tens
     """
     tensors = current_checkpoint().tensors
     names = readable(current_checkpoint(), matrices_only)
-    index = names.index(default) if default in names else alike(names, default)
+    index = names.index(default) if default in names else alike(names, default, tensors)
     if st.session_state.get(key) not in (None, *names):
         del st.session_state[key]  # chosen in another checkpoint
     name = st.selectbox("Tensor", names, index=index, key=key, bind="query-params", format_func=plain)
@@ -83,10 +88,12 @@ def readable(checkpoint: ql.Checkpoint, matrices_only: bool = True) -> list[str]
     return names
 
 
-def alike(names: Sequence[str], default: str) -> int:
-    """Where the first tensor stands that does what `default` does, under either naming; else 0."""
+def alike(names: Sequence[str], default: str, tensors: Mapping[str, ql.Tensor]) -> int:
+    """Where the first tensor stands that does what `default` does, under any naming; else the first of whole blocks."""
     wanted = [pair for pair in SAME_WORK if any(word in default for word in pair)]
-    return next((i for i, name in enumerate(names) for pair in wanted if any(word in name for word in pair)), 0)
+    same = (i for i, name in enumerate(names) for pair in wanted if any(word in name for word in pair))
+    whole = (i for i, name in enumerate(names) if tensors[name].n % 256 == 0)
+    return next(same, next(whole, 0))
 
 
 KINDS = {"huggingface": "Hugging Face folder", "gguf": "GGUF file", "safetensors": "safetensors file"}

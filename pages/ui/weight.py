@@ -117,7 +117,7 @@ def _working(identity: str, tensor: str, _spot: Spot) -> answer.Working:
 
 
 def _first(opened: Opened, names: list[str]) -> str:
-    return OURS[0] if opened is model.calculator() else names[model.alike(names, WANTED)]
+    return OURS[0] if opened is model.calculator() else names[model.alike(names, WANTED, opened.checkpoint.tensors)]
 
 
 def _start(opened: Opened, tensor: Tensor) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from quantlib.checkpoints import Checkpoint, Tensor
 from quantlib.checkpoints.convert import architecture_of
 from quantlib.checkpoints.convert.config import read_config
 from quantlib.checkpoints.convert.tensors import gguf_name
+from quantlib.checkpoints.image_models import check_reads_text
 from quantlib.errors import CheckpointError
 
 # What stands behind "blk.N." in GGUF's name of a matrix that is quantized.
@@ -61,6 +62,7 @@ def linears_of(checkpoint: Checkpoint) -> Mapping[str, Linear]:
     Raises CheckpointError for a source that is no Hugging Face folder of floats, for mixtures of experts and for
     models that store their matrices the other way round, which loaders of quantized files do not take.
     """
+    check_reads_text(checkpoint)
     if checkpoint.kind != "huggingface":
         raise CheckpointError(
             f"{checkpoint.source} is no Hugging Face folder; exports need one, with config.json and tokenizer files."

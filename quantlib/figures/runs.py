@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 
+from quantlib.architectures.diffusion_parts import block_of
 from quantlib.jobs import Plan, PlannedTensor, TensorResult
 from quantlib.recipes import layer_of, quantizable
 from quantlib.tables import size
@@ -63,21 +65,23 @@ def error_map(results: Sequence[TensorResult]) -> str:
 
 ROWS = ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 WIDTH, LEFT, TALL, GAP = 960, 110, 26, 2
+LETTER = 6.6  # the width of one beside a row
 LABEL_FROM = 44  # narrower cells carry no label
 
 
 def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str) -> str:
-    layers = [n for t in tensors if (n := layer_of(t.name)) is not None]
+    layers = [n for t in tensors if (n := number_of(t.name)) is not None]
     columns = max(layers, default=0) + 1
-    wide = (WIDTH - LEFT) / columns
     rows = {name: row for row, name in enumerate(row_names(tensors))}
+    left = max(LEFT, 12 + ceil(LETTER * max((len(name) for name in rows), default=0)))
+    wide = (WIDTH - left) / columns
     marks = [
-        f'<text class="name" x="{LEFT - 8}" y="{row * (TALL + GAP) + 18}">{escape(name)}</text>'
+        f'<text class="name" x="{left - 8}" y="{row * (TALL + GAP) + 18}">{escape(name)}</text>'
         for name, row in rows.items()
     ]
     for tensor in tensors:
-        layer, cell = layer_of(tensor.name), cell_of(tensor)
-        x, w = (LEFT, WIDTH - LEFT) if layer is None else (LEFT + layer * wide, wide)
+        layer, cell = number_of(tensor.name), cell_of(tensor)
+        x, w = (left, WIDTH - left) if layer is None else (left + layer * wide, wide)
         y = rows[kind_of(tensor.name)] * (TALL + GAP)
         marks.append(
             f'<g class="{kind}" style="--depth:{cell.depth:.3f}"><title>{escape(cell.words)}</title>'
@@ -88,10 +92,10 @@ def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str)
     height = len(rows) * (TALL + GAP) + 24
     every = max(1, -(-columns // 20))
     marks += [
-        f'<text class="layer" x="{LEFT + (n + 0.5) * wide:.1f}" y="{height - 6}">{n}</text>'
+        f'<text class="layer" x="{left + (n + 0.5) * wide:.1f}" y="{height - 6}">{n}</text>'
         for n in range(0, columns, every)
     ]
-    marks.append(f'<text class="name" x="{LEFT - 8}" y="{height - 6}">layer</text>')
+    marks.append(f'<text class="name" x="{left - 8}" y="{height - 6}">layer</text>')
     view = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"'
     return f'<svg class="map" {view}>{"".join(marks)}</svg>'
 
@@ -99,7 +103,15 @@ def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str)
 def kind_of(name: str) -> str:
     """What a tensor is called beside its row: the part of its name behind the layer."""
     stem = name.removesuffix(".weight")
+    if (block := block_of(stem)) is not None:
+        return f"{block[0]} {block[2]}"
     return stem if layer_of(name) is None else stem.split(".", 2)[2]
+
+
+def number_of(name: str) -> int | None:
+    """The layer of a language model or the block of an image model that a tensor is in; None outside them."""
+    block = block_of(name)
+    return layer_of(name) if block is None else block[1]
 
 
 def row_names(tensors: Sequence) -> list[str]:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from quantlib.architectures import diffusion_parts
 from quantlib.checkpoints import Checkpoint, Tensor
+from quantlib.checkpoints.image_models import image_family
 from quantlib.tables import size
 
 WIDTH, TALL, GAP = 960, 22, 3  # of a row
@@ -34,8 +36,10 @@ class Piece:
     words: str
 
 
-def component_of(name: str) -> str:
-    """What a tensor does, by its name: one of COMPONENTS, or "other"."""
+def component_of(name: str, of_images: bool = False) -> str:
+    """What a tensor does, by its name: one of COMPONENTS, of an image model one of its parts; or "other"."""
+    if of_images:
+        return diffusion_parts.part_of(name) or OTHER
     return next((kind for kind, words in COMPONENTS.items() if re.search(words, name)), OTHER)
 
 
@@ -46,7 +50,7 @@ def depth_of(tensor: Tensor) -> str:
 
 
 def pieces(checkpoint: Checkpoint, by: str) -> list[Piece]:
-    """Every tensor in byte order, and what lies between them (headers, padding). by: "component" or "bits"."""
+    """Every tensor in byte order, and what lies between them (headers, padding). by: "component", "part" or "bits"."""
     found, at, file, base = [], 0, None, 0
     order = {name: i for i, name in enumerate(dict.fromkeys(t.file for t in checkpoint))}
     for tensor in sorted(checkpoint, key=lambda t: (order[t.file], t.offset or 0)):
@@ -55,7 +59,7 @@ def pieces(checkpoint: Checkpoint, by: str) -> list[Piece]:
         start = base + tensor.offset if tensor.offset is not None else at
         if start - at > 4096:
             found.append(Piece(at, start - at, HEADER, f"header of {tensor.file}: {size(start - at)}"))
-        kind = component_of(tensor.name) if by == "component" else depth_of(tensor)
+        kind = depth_of(tensor) if by == "bits" else component_of(tensor.name, by == "part")
         words = f"{tensor.name}: {tensor.format}, {size(tensor.nbytes)}, from byte {tensor.offset or 0:,} on"
         found.append(Piece(start, tensor.nbytes, kind, words))
         at = start + tensor.nbytes
@@ -64,11 +68,18 @@ def pieces(checkpoint: Checkpoint, by: str) -> list[Piece]:
 
 def kinds(by: str) -> list[str]:
     """All kinds in the order of the legend; the header's comes last."""
-    return [*COMPONENTS, OTHER, HEADER] if by == "component" else [*(words for _, words in DEPTHS), HEADER]
+    if by == "bits":
+        return [*(words for _, words in DEPTHS), HEADER]
+    return [*(diffusion_parts.NAMES if by == "part" else COMPONENTS), OTHER, HEADER]
 
 
 def strip_svg(checkpoint: Checkpoint, by: str = "component") -> str:
-    """The strip as SVG, wrapped into rows like text, with a legend; the style sheet colours the classes k0, k1, ..."""
+    """The strip as SVG, wrapped into rows like text, with a legend; the style sheet colours the classes k0, k1, ...
+
+    by: "component" for what tensors do, by the parts of an image model where it is one; "bits" for their bits.
+    """
+    if by == "component" and image_family(checkpoint) is not None:
+        by = "part"
     found = pieces(checkpoint, by)
     if not found:
         return '<p class="legend">There is no tensor in this file.</p>'
@@ -83,7 +94,7 @@ def strip_svg(checkpoint: Checkpoint, by: str = "component") -> str:
         f'height="{TALL}"><title>{escape(_line(words))}</title></rect>'
         for row, x, width, kind, words in _drawn(found, total, rows)
     ]
-    unit = "" if by == "component" else " bits"
+    unit = " bits" if by == "bits" else ""
     legend = "".join(
         f'<span><i class="k{number[kind]}"></i>{escape(kind)}{unit if kind != HEADER else ""} {size(nbytes)}</span>'
         for kind, nbytes in sums.items()

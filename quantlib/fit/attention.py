@@ -7,6 +7,7 @@ import numpy as np
 
 from quantlib.architectures import by_name
 from quantlib.checkpoints import Checkpoint
+from quantlib.checkpoints.image_models import check_reads_text
 from quantlib.errors import CheckpointError
 
 MOST_LAYERS = 4096
@@ -36,6 +37,7 @@ def attention_of(view: Checkpoint) -> tuple[CacheLayer, ...]:
 
     Raises CheckpointError where the metadata lack the number of layers or heads, or claim what cannot be.
     """
+    check_reads_text(view)
     arch = view.architecture
     layers = _count(view, "block_count")
     if layers > MOST_LAYERS:

@@ -19,6 +19,7 @@ import numpy as np
 from quantlib.architectures import ARCHITECTURES as KINDS
 from quantlib.architectures import by_name
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
+from quantlib.checkpoints.image_models import check_reads_text
 from quantlib.errors import CheckpointError
 from quantlib.lm import instead
 from quantlib.lm.architectures import ARCHITECTURES, Architecture, read_shape
@@ -354,6 +355,7 @@ def load(checkpoint: Checkpoint, decoded: bool | None = None) -> Model:
 
     Raises CheckpointError for an architecture that is not known, and where a tensor or a number is missing or wrong.
     """
+    check_reads_text(checkpoint)
     view = gguf_view(checkpoint)
     architecture = ARCHITECTURES.get(view.architecture)
     if architecture is None:

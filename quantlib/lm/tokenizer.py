@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantlib.checkpoints import Checkpoint, gguf_view
+from quantlib.checkpoints.image_models import check_reads_text
 from quantlib.checkpoints.untrusted import read_json
 from quantlib.errors import CheckpointError
 from quantlib.lm.tokenization import Here, Isolated, Runner, bounded, tokenizer_of_metadata
@@ -48,6 +49,7 @@ class Tokenizer:
 
         Raises CheckpointError where there is none, or none that can be run from the metadata.
         """
+        check_reads_text(checkpoint)
         view = gguf_view(checkpoint)
         kind, cut = view.value("tokenizer.ggml.model"), view.value("tokenizer.ggml.pre")
         starts = view.value("tokenizer.ggml.add_bos_token", kind == "llama" or cut in LLAMA_3)

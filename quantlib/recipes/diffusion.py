@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quantlib import formats
-from quantlib.architectures.diffusion import Family
+from quantlib.architectures.diffusion import UNPACKED_FAST, Family
+from quantlib.recipes.catalogue import RECIPES
 from quantlib.recipes.choosing import NO_OVERRIDES, Choice, Overrides
 from quantlib.recipes.roles import Role
 from quantlib.recipes.rules import Recipe
@@ -42,6 +43,8 @@ class Mixture:
 
 
 PLAIN = Mixture()
+# Recipes whose formats its loader unpacks fast, and that need no importance matrix.
+OFFERED = tuple(r.name for r in RECIPES.values() if r.default in UNPACKED_FAST and not r.needs_importance)
 MIXTURES = {
     "Q2_K": Mixture(value="Q3_K", careful="Q4_K"),
     "Q3_K_S": Mixture(careful="Q4_K"),

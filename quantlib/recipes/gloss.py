@@ -2,6 +2,8 @@
 
 import re
 
+from quantlib.architectures import diffusion_parts
+
 # By the words in a tensor's name, as GGUF and as Hugging Face write it; the first that is found decides.
 GLOSSES = (
     (r"norm|\bln_", "evens out the size of the numbers that come in"),
@@ -20,7 +22,7 @@ GLOSSES = (
 
 def gloss(name: str) -> str:
     """What the tensor of this name is for; empty where the name says nothing known."""
-    return next((words for pattern, words in GLOSSES if re.search(pattern, name)), "")
+    return diffusion_parts.gloss(name) or next((words for pattern, words in GLOSSES if re.search(pattern, name)), "")
 
 
 def glossed(name: str) -> str:
