@@ -40,7 +40,8 @@ def run(monkeypatch, flux):
     """run(page): the page while the image model is open, every guess made."""
 
     def of(page: str) -> AppTest:
-        monkeypatch.setattr(model, "current", lambda: flux)
+        for name in ("current", "lesson"):
+            monkeypatch.setattr(model, name, lambda: flux)
         monkeypatch.setattr(guess, "guess", lambda _, options, **__: options[0])
         monkeypatch.setattr(st, "page_link", lambda *_, **__: None)
         running = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=300)
