@@ -1,213 +1,306 @@
-"""Smarter rounding: GPTQ replayed, AWQ's alpha guessed, what an importance matrix changes, and a fair table."""
+"""Smarter rounding: three weights by hand, GPTQ replayed, AWQ, an importance matrix, and all of them compared."""
 
 import streamlit as st
 
-from pages.ui import address, captions, component, fair, menu, running
-from pages.ui.chapter import chapter
+from pages.ui import address, captions, component, drawing, fair, menu, running, terms
+from pages.ui.chapter import Chapter, chapter
 from pages.ui.charts import chart
-from pages.ui.guess import guess, verdict
-from quantlib.figures import smarter
-from quantlib.figures.layer import Layer
+from quantlib.figures.layer import Layer, layer_at_work
+from quantlib.figures.smarter_rounding import channels, contest, pictures, steering, toy, words
+from quantlib.figures.smarter_rounding import replay as replays
+from quantlib.formats.integers import IntegerFormat
 from quantlib.methods.awq import search_scales
 from quantlib.methods.gptq import round_block
+from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.importance import importance_change
 
-DISTANCES = ("nearer", "as near", "farther")
 BITS = (4, 3, 2)
+DEFAULT = "blk.3.attn_q.weight"
 WEIGHED = ("Q4_K", "Q3_K", "Q2_K", "IQ3_S", "IQ4_XS", "Q4_0")
 
 
 def main() -> None:
     with chapter(menu.ROUNDING) as page:
         with page.step(printed=True):
-            st.markdown(
-                "Rounding each weight to the nearest level makes each **weight** as right as can be. Nobody reads "
-                "weights. What counts is what the layer puts out, **W x**, for the inputs x that it really gets; and "
-                "errors of different weights can cancel there. All the methods of this chapter use that, with the "
-                "same number of bits."
-            )
-            found = running.running()
+            show_toy()
+        show_layer(page)
+
+
+def show_layer(page: Chapter) -> None:
+    found = running.running()
+    with page.step("GPTQ on a real matrix", printed=True):
+        head = st.container()
+        layer, bits = choose(found)
+        with head:
             running.show_note(found)
-            layer, bits = choose(found)
-        with page.step("GPTQ: let the others make up for it", printed=True):
-            show_gptq(found, layer, bits)
-        with page.step("AWQ: make room for the channels that count"):
-            show_awq(found, layer, bits)
-        with page.step("An importance matrix: weigh the errors"):
-            show_importance(found, layer)
-        with page.step("All of them, at equal bits"):
-            show_fair()
-        page.in_short(
-            "Rounding to nearest is best for weights one by one, and not for what a layer puts out.",
-            "GPTQ moves the weights that remain; AWQ scales channels before rounding; an importance matrix weighs "
-            "errors while scales are searched. All three look at a text first.",
-            "They choose codes. They can be combined with most formats, and cost nothing when the model runs.",
-        )
+            replayed = show_replay(found, layer, bits)
+    with page.step("AWQ: one channel in a hundred"):
+        show_channels(found, layer, bits)
+    with page.step("An importance matrix: which inputs are large?"):
+        show_steering(found, layer)
+    kquants = []
+    with page.step("GPTQ inside the blocks of a k-quant"):
+        kquants = show_filled()
+    with page.step("All of them, at equal bits"):
+        show_fair()
+    with page.step("Puzzle: up or down?", printed=True):
+        show_puzzle(found, layer, bits)
+    first, last = words.summary(replayed, kquants)
+    page.in_short(
+        first,
+        words.CHOOSING,
+        last,
+        question="Every method here aims at the output of one layer. What do all the roundings together do to the "
+        "model's answers?",
+    )
+
+
+@st.fragment
+def show_toy() -> None:
+    terms.say(
+        "Rounding each weight to the nearest level gets every **weight** as close as possible. But no one looks at a "
+        "weight. What counts is the layer's **output**: inputs times weights, added up. There, one weight's error can "
+        "cancel another's. Three weights are enough to see it:"
+    )
+    found = the_toy()
+    start = address.whole(address.about("toy", "step-of-three")["step-of-three"], 0, len(found.steps) - 1, 0)
+    component.columns(
+        key="toy",
+        columns=pictures.toy_message(found, "toy", start),
+        on_change=lambda: address.keep("toy", "at", "toy", under="step-of-three"),
+    )
+    captions.receipt(
+        "exact",
+        "the levels are the whole numbers. How the others move follows from the inputs: one table says, for each pair "
+        "of columns, how well one can make up for the other. It is twice the mean of x·xᵀ, and is called the Hessian",
+    )
+    captions.show_python(
+        "from quantlib.figures.smarter_rounding import toy\n\n"
+        "for step in toy.toy().steps:\n"
+        '    print(step.weights.round(2), f"relative error of the output {step.relative:.1%}")',
+        toy.toy,
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def the_toy() -> toy.Toy:
+    return toy.toy()
 
 
 def choose(found: running.Running) -> tuple[Layer, int]:
-    left, right = st.columns([2, 1])
-    with left:
-        layer = running.layer_picker(found, "matrix", "blk.3.attn_q.weight")
-    with right:
+    with st.popover("Another matrix, other bits"):
+        layer = running.layer_picker(found, "matrix", DEFAULT)
         bits = st.segmented_control("Bits", BITS, default=3, key="bits", bind="query-params", required=True)
-    outputs, inputs = layer.weight.shape
-    captions.receipt(
-        "measured",
-        f"{outputs} outputs, {inputs} inputs; the inputs are what this matrix really read of {len(layer.x):,} tokens",
-    )
     return layer, bits
 
 
-@st.fragment
-def show_gptq(found: running.Running, layer: Layer, bits: int) -> None:
-    st.markdown(
-        "GPTQ rounds one column of W, looks at the error that this makes in the output, and moves all columns that "
-        "are not rounded yet so that they cancel as much of it as they can. Then the next column."
+def show_replay(found: running.Running, layer: Layer, bits: int) -> replays.Replay:
+    terms.say(
+        f"The same on {layer.weight.size:,} real weights at {bits} bits. Pull the slider: a column is rounded, and "
+        "all columns to its right move to make up for it. The Hessian says how far each should move."
     )
-    said = guess(
-        "When it is done: are its weights nearer to the originals than after plain rounding to the same levels?",
-        DISTANCES,
-        key="distance",
-    )
-    act_order = st.toggle(
-        "Act-order: columns with large inputs first", key="act_order", bind="query-params", value=False
-    )
+    act_order = st.session_state.get("act_order", st.query_params.get("act_order") == "true")
     replayed = replay(found.identity, layer.name, bits, act_order, layer)
-    if said is not None:
-        reveal_gptq(said, replayed, act_order)
-    show_film(layer, bits, act_order, replayed.film)
-    if said is not None:
-        about = (found.identity, layer.name, bits, act_order)
-        chart("running", smarter.running_figure, replayed, about=about)
-        captions.receipt(
-            "measured",
-            "both on grids of groups of 128 with a zero point. Plain rounding leaves what it did; GPTQ's curve grows "
-            "slowly, because columns to come take up the error, until none are left. Measured on the text that it was "
-            "fitted to; on another text a little less is gained.",
-        )
-        captions.data(lambda: smarter.curves_csv(replayed), "gptq.csv")
-    captions.show_python(gptq_snippet(found, layer, bits, act_order), round_block, smarter.replay)
+    film(layer, bits, act_order, replayed)
+    st.html(pictures.replay_html(replayed))
+    terms.say(words.replayed(replayed))
+    outputs, inputs = layer.weight.shape
+    captions.receipt(
+        "measured",
+        f"{outputs} outputs, {inputs} inputs, what this matrix really read of {len(layer.x):,} tokens. Both on grids "
+        "of groups of 128 with a zero point. GPTQ is fitted to that text; on another a little less is gained",
+    )
+    st.toggle("Act-order: columns with large inputs first", key="act_order", bind="query-params", value=False)
+    plain, ordered = (replay(found.identity, layer.name, bits, how, layer) for how in (False, True))
+    terms.say(words.ordered(plain, ordered))
+    captions.data(lambda: pictures.replay_csv(replayed), "gptq.csv")
+    captions.show_python(
+        opening(found, layer, "replay")
+        + f"found = replay.replay(layer.weight, layer.gram, bits={bits}, act_order={act_order})\n"
+        + 'print(f"relative error of the output: {found.output[-1]:.1%}, to nearest {found.output_nearest[-1]:.1%}")\n'
+        + 'print(f"of the weights: {found.weights:.1%}, to nearest {found.weights_nearest:.1%}")',
+        round_block,
+        replays.replay,
+    )
+    return replayed
 
 
 @st.cache_resource(show_spinner="Rounding column by column …", max_entries=120)
-def replay(identity: str, name: str, bits: int, act_order: bool, _layer: Layer) -> smarter.Replay:
-    return smarter.replay(_layer.weight, _layer.gram, bits, act_order)
-
-
-def reveal_gptq(said: str, found: smarter.Replay, act_order: bool) -> None:
-    (out, out_nearest), (own, own_nearest) = found.output, found.weights
-    answer = DISTANCES[2] if own > own_nearest * 1.01 else DISTANCES[0] if own < own_nearest * 0.99 else DISTANCES[1]
-    st.markdown(
-        f"{verdict(said, answer)} As a share of the weights' own size, their squared error is "
-        f"**{own:.2%}** after GPTQ and {own_nearest:.2%} after plain rounding. The squared error of the **output**, "
-        f"which is what it was for, is **{out:.2%}** against {out_nearest:.2%}: GPTQ leaves **{found.left:.0%}** of it."
-    )
+def replay(identity: str, name: str, bits: int, act_order: bool, _layer: Layer) -> replays.Replay:
+    return replays.replay(_layer.weight, _layer.gram, bits, act_order)
 
 
 @st.fragment
-def show_film(layer: Layer, bits: int, act_order: bool, film: smarter.Film) -> None:
+def film(layer: Layer, bits: int, act_order: bool, replayed: replays.Replay) -> None:
     """The replay, to be moved by hand; the address keeps the step."""
     token = f"{layer.name}/{bits}/{act_order}"
+    shown = pictures.film(replayed)
+    rows, last = shown["shape"][0], len(shown["labels"]) - 1
     component.scrubber(
         key="replay",
         token=token,
         name="Columns rounded so far",
-        labels=film.labels,
-        curve=film.curve,
-        measure="output error so far",
-        steps="columns rounded, in steps",
-        frames=film.frames,
-        shape=film.shape,
-        picture=f"What has changed of the weights of {film.shape[0]} outputs; columns in the order of rounding",
-        start=address.whole(address.about(token, "column")["column"], 0, len(film.labels) - 1, len(film.labels) // 3),
+        labels=shown["labels"],
+        curve=shown["curve"],
+        rival=shown["rival"],
+        rivals="rounding to nearest",
+        measure="relative error of the output",
+        unit="%",
+        steps="columns rounded",
+        last=shown["last"],
+        frames=shown["frames"],
+        shape=shown["shape"],
+        picture=f"What has changed in the weights of {rows} outputs. Columns are in the order of rounding.",
+        start=address.whole(address.about(token, "column")["column"], 0, last, last // 3),
         on_change=lambda: address.keep("replay", "step", token, under="column"),
     )
-    captions.receipt(
-        "measured",
-        "left of the front, weights lie on their levels; right of it they have moved, which is the method's whole idea",
-    )
 
 
-@st.fragment
-def show_awq(found: running.Running, layer: Layer, bits: int) -> None:
-    st.markdown(
-        "Some input channels are large on every token, and errors of the weights that they meet count more. AWQ "
-        "multiplies those columns by **s** before rounding and divides the input by s: the same product, but their "
-        "levels lie closer. It takes s = mean|x|**ᵅ** and tries α from 0, nothing, to 1, in full proportion. Too much, "
-        "and the other weights of each group pay: its scale grows."
+def show_channels(found: running.Running, layer: Layer, bits: int) -> None:
+    terms.say(
+        "Some input channels are large on nearly every token. An error in a weight that meets such a channel does more "
+        "harm. How much would it help to round the others only?"
     )
-    with st.container(border=True, key="guess-alpha"):
-        st.markdown("**Guess first.** Which α leaves the least output error in this layer?")
-        said = st.slider("α", 0.0, 1.0, 0.0, 0.05, key="alpha", bind="query-params", label_visibility="collapsed")
-        told = st.toggle("That is my guess", key="told", bind="query-params")
-    if not told:
-        return
+    one = kept(found.identity, layer.name, bits, layer)
+    drawing.draw(pictures.channels_svg(one), key="channels")
+    st.html(pictures.kept_html(one))
+    terms.say(words.kept(one))
+    terms.say(
+        "But two kinds of weights in one matrix are slow to read. **AWQ** gets there with one kind. It multiplies the "
+        "weights of each channel by a factor before rounding and divides the input by the same factor. The product is "
+        "the same, but the levels are closer together for the channels that count. The factor is the channel's mean "
+        "size to the power **α**. **Pull α**: with too much of it, the other weights of each group pay."
+    )
     result = alphas(found.identity, layer.name, bits, layer)
-    best = result.search.alpha
-    close = "Well guessed" if abs(best - said) < 0.08 else "Not quite"
-    st.markdown(
-        f"{close}: the best is **α = {best:.2f}**. It leaves **{result.left:.0%}** of the output error of plain "
-        f"rounding at {bits} bits."
-        + (" Here scaling buys little: this small model has no channels that stand out much." * (result.left > 0.9))
+    pull_alpha(layer, bits, result)
+    terms.say(words.alpha(result, one))
+    captions.receipt("measured", "21 values of α, groups of 128 with a zero point, no clipping")
+    captions.show_python(
+        opening(found, layer, "channels")
+        + f"print(channels.kept(layer.weight, layer.gram, bits={bits}))\n"
+        + f"found = channels.alpha_search(layer.weight, layer.gram, bits={bits})\n"
+        + 'print(f"best alpha {found.search.alpha}: {found.best:.1%}, without {found.relative[0]:.1%}")',
+        search_scales,
+        channels.kept,
     )
-    about = (found.identity, layer.name, bits, said)
-    chart("alpha_figure", smarter.alpha_figure, result, said, about=about)
-    captions.receipt("measured", "the layer's mean squared output error, 21 values of α, groups of 128, no clipping")
-    captions.show_python(awq_snippet(found, layer, bits), search_scales)
+
+
+@st.cache_resource(show_spinner=False, max_entries=120)
+def kept(identity: str, name: str, bits: int, _layer: Layer) -> channels.Kept:
+    return channels.kept(_layer.weight, _layer.gram, bits)
 
 
 @st.cache_resource(show_spinner="Trying every alpha …", max_entries=512)
-def alphas(identity: str, name: str, bits: int, _layer: Layer) -> smarter.AlphaSearch:
-    return smarter.alpha_search(_layer.weight, _layer.gram, bits)
+def alphas(identity: str, name: str, bits: int, _layer: Layer) -> channels.AlphaSearch:
+    return channels.alpha_search(_layer.weight, _layer.gram, bits)
 
 
 @st.fragment
-def show_importance(found: running.Running, layer: Layer) -> None:
-    st.markdown(
-        "llama.cpp goes a third way. It keeps, of each input channel, the mean of x², the **importance matrix**, and "
-        "lets the search for a block's scale weigh each weight's error with it. No column moves and nothing is scaled: "
-        "codes and scales are chosen otherwise, in the same bytes."
+def pull_alpha(layer: Layer, bits: int, result: channels.AlphaSearch) -> None:
+    token = f"alpha/{layer.name}/{bits}"
+    component.scrubber(
+        key="alpha-curve",
+        token=token,
+        name="α",
+        labels=words.alpha_labels(result),
+        curve=pictures.alpha_curve(result),
+        measure="relative error of the output",
+        unit="%",
+        zoomed=True,
+        steps="α",
+        last=1.0,
+        start=address.whole(address.about(token, "alpha")["alpha"], 0, len(channels.ALPHAS) - 1, 0),
+        on_change=lambda: address.keep("alpha-curve", "step", token, under="alpha"),
     )
-    fits = [name for name in WEIGHED if layer.weight.shape[1] % smarter.get(name).values == 0]
+
+
+@st.fragment
+def show_steering(found: running.Running, layer: Layer) -> None:
+    terms.say(
+        "llama.cpp goes a third way. Over a text it notes how large each input is: the mean of x² of each channel is "
+        "the **importance matrix**. The search for a block's scale then counts an error more where the input is large. "
+        "No column moves and nothing is scaled. The codes and scales are chosen differently, in the same bytes."
+    )
+    fits = [name for name in WEIGHED if layer.weight.shape[1] % channels_of(name) == 0]
     name = st.segmented_control("Format", fits, default=fits[0], key="weighed", bind="query-params", required=True)
-    change = importance(found.identity, layer.name, name, layer)
-    (weighed_before, weighed_after), (before, after) = change.weighted_errors, change.plain_errors
-    st.markdown(
-        f"The weighted error, which stands for the output's, falls to **{weighed_after / weighed_before:.1%}**. The "
-        f"plain error of the weights becomes **{after / before:.1%}** of what it was: channels that carry little pay."
-    )
     about = (found.identity, layer.name, name)
-    chart("importance_figure", smarter.importance_figure, change, about=about)
-    captions.receipt("measured", "every weight of this matrix, stored as ggml stores it, with and without the matrix")
-    captions.show_python(importance_snippet(found, layer, name), importance_change)
+    chart("importance_figure", pictures.by_channel_figure, by_channel(*about, layer), about=about)
+    rows = steered(found.identity, layer.name, found, layer)
+    st.html(pictures.steered_html(rows))
+    terms.say(f"{words.steered(rows)} {words.absolute(rows)}")
+    captions.receipt(
+        "measured",
+        f"every weight of `{layer.name}`. The importance matrix is of the calibration text; the error of the output is "
+        "measured on the evaluation texts, which it has not seen",
+    )
+    captions.show_python(
+        opening(found, layer, "steering")
+        + f"print(steering.by_channel(layer.weight, layer.gram, {name!r}))\n"
+        + 'texts = read_texts(["assets/evaluation/story.txt", "assets/evaluation/explanation.txt"]).values()\n'
+        + 'other = Tokenizer.of(checkpoint).encode("\\n\\n".join(texts))\n'
+        + f"unseen = layer_at_work(load(checkpoint), other, {layer.name!r})\n"
+        + "for row in steering.steered(layer.weight, layer.gram, unseen.gram):\n    print(row)",
+        importance_change,
+        steering.steered,
+    )
 
 
-@st.cache_resource(show_spinner="Storing it twice …", max_entries=24)
-def importance(identity: str, name: str, format: str, _layer: Layer):
-    return smarter.importance_of(_layer.weight, _layer.gram, format)
+def channels_of(name: str) -> int:
+    return steering.get(name).values
+
+
+@st.cache_resource(show_spinner="Storing it twice …", max_entries=64)
+def by_channel(identity: str, name: str, format: str, _layer: Layer) -> steering.ByChannel:
+    return steering.by_channel(_layer.weight, _layer.gram, format)
+
+
+@st.cache_resource(show_spinner="Storing the matrix in six formats …", max_entries=64)
+def steered(identity: str, name: str, _found: running.Running, _layer: Layer) -> list[steering.Steered]:
+    unseen = layer_at_work(_found.model, _found.tokenizer.encode(running.evaluation_text()), name)
+    return steering.steered(_layer.weight, _layer.gram, unseen.gram)
+
+
+def show_filled() -> list[contest.Filled]:
+    measured = fair.contest()
+    found = contest.filled(measured) if measured else []
+    if not found:
+        st.info(f"No stored comparison of this model is there; `{fair.COMMAND}` makes one, in some minutes.", icon="📏")
+        return []
+    terms.say(
+        "GPTQ is known for files of its own. But it only chooses codes, so it can fill the blocks of a k-quant as "
+        "well: the scales are found first, then the columns are rounded and moved. The file is an ordinary GGUF of the "
+        "same size, and every program that reads Q4_K reads it."
+    )
+    st.html(pictures.filled_html(found))
+    terms.say(words.filled(found))
+    captions.receipt(
+        "stored",
+        f"all matrices of the demo model together, on two texts that no method has seen; made by `{fair.COMMAND}`",
+    )
+    return found
 
 
 @st.fragment
 def show_fair() -> None:
-    contest = fair.contest()
-    if contest is None:
+    measured = fair.contest()
+    if measured is None:
         st.info(f"No stored comparison of this model is there; `{fair.COMMAND}` makes one, in some minutes.", icon="📏")
         return
-    st.markdown(
-        "One model, the same texts to look at, others to be judged by, and every method with codes of the same bits. "
-        "Bits per weight tell what it really takes: scales and zero points differ."
+    terms.say(
+        "One model, one text to look at, two others to be judged by, and codes of the same bits for every method. "
+        "**KL** says how far the model's predictions are from the original's. Perplexity says how well it predicts the "
+        "texts."
     )
-    offered = sorted({m.bits for m in contest.measured}, reverse=True)
+    offered = sorted({m.bits for m in measured.measured}, reverse=True)
     bits = st.segmented_control(
         "Bits of a code", offered, default=4 if 4 in offered else offered[0], key="fair", bind="query-params",
         required=True,
     )  # fmt: skip
     share = st.column_config.NumberColumn(format="percent")
     st.dataframe(
-        smarter.fair_rows(contest, bits),
+        contest.rows(measured, bits),
         column_config={
-            "output error": share,
+            "relative output error": share,
             "changed tokens": share,
             "perplexity added": st.column_config.NumberColumn(format="%.3f"),
             "±": st.column_config.NumberColumn(format="%.3f"),
@@ -216,43 +309,45 @@ def show_fair() -> None:
         },
         hide_index=True,
     )
+    terms.say(words.noise(contest.disagreements(measured, bits)))
     captions.receipt(
         "stored",
-        f"the demo model, judged on two texts ({' and '.join(contest.texts)}) after a look at others "
-        f"({contest.calibration_name}: {contest.calibration_tokens:,} tokens); made by `{fair.COMMAND}`. "
-        + " ".join(contest.notes),
+        f"the demo model, judged on two texts ({' and '.join(measured.texts)}) after a look at others "
+        f"({measured.calibration_name}: {measured.calibration_tokens:,} tokens); made by `{fair.COMMAND}`. "
+        + " ".join(measured.notes),
     )
 
 
-def opening(found: running.Running, layer: Layer) -> str:
+@st.fragment
+def show_puzzle(found: running.Running, layer: Layer, bits: int) -> None:
+    one = the_puzzle(found.identity, layer.name, bits, layer)
+    terms.say(words.puzzle(one))
+    token = f"{layer.name}/{bits}"
+    said, ways = address.about(token, "ways")["ways"], pictures.nearest_ways(one)
+    start = said if said and len(said) == len(ways) and set(said) <= {"0", "1"} else ways
+    component.columns(
+        key="puzzle",
+        columns=pictures.puzzle_message(one, token, start),
+        on_change=lambda: address.keep("puzzle", "at", token, under="ways"),
+    )
+    captions.receipt(
+        "measured",
+        f"the part of output {one.row} that these weights make, over {len(layer.x):,} tokens; levels as in plain "
+        f"rounding to {bits} bits, groups of 128",
+    )
+
+
+@st.cache_resource(show_spinner="Looking for a hard place …", max_entries=120)
+def the_puzzle(identity: str, name: str, bits: int, _layer: Layer) -> toy.Puzzle:
+    grids = IntegerGrids(IntegerFormat(bits, symmetric=False), channels.group_of(_layer.weight.shape[1]))
+    return toy.puzzle(_layer.weight, _layer.gram, grids)
+
+
+def opening(found: running.Running, layer: Layer, module: str) -> str:
     return (
-        "import quantlib as ql\nfrom quantlib.figures import smarter\n"
+        f"import quantlib as ql\nfrom quantlib.figures.smarter_rounding import {module}\n"
         "from quantlib.figures.layer import layer_at_work\n"
         "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n\n" + running.python_of(found, layer)
-    )
-
-
-def gptq_snippet(found: running.Running, layer: Layer, bits: int, act_order: bool) -> str:
-    return (
-        opening(found, layer)
-        + f"found = smarter.replay(layer.weight, layer.gram, bits={bits}, act_order={act_order})\n"
-        + 'print("output error, GPTQ and to nearest:", found.output)\nprint("weight error:", found.weights)'
-    )
-
-
-def awq_snippet(found: running.Running, layer: Layer, bits: int) -> str:
-    return (
-        opening(found, layer)
-        + f"search = smarter.alpha_search(layer.weight, layer.gram, bits={bits}).search\n"
-        + 'print("best alpha", search.alpha)\nprint(search.losses / search.losses[0])'
-    )
-
-
-def importance_snippet(found: running.Running, layer: Layer, format: str) -> str:
-    return (
-        opening(found, layer)
-        + f"change = smarter.importance_of(layer.weight, layer.gram, {format!r})\n"
-        + 'print("weighted error, without and with:", change.weighted_errors)'
     )
 
 

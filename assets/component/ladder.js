@@ -95,4 +95,4 @@ class Ladder {
   }
 }
 
-const percent = (error) => `${(error / 1000).toFixed(1)} %`;
+const percent = (error) => `${(error / 1000).toFixed(1)}%`;

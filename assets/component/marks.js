@@ -117,6 +117,6 @@ class Marks {
     const won = points(relative, this.rivals[0].error, this.rivals[1].error), rival = this.rivals[1].name;
     this.tally.replaceChildren("Your score: ", h("b", {}, won), this.data.beatable ? (won > 100 ? ` You beat ${rival}.` : ` ${rival} has 100, and can be beaten.`) : won > 99 ? ` As good as ${rival}.` : ` ${rival} has 100.`);
     this.board.replaceChildren(...entries.map(({ name, error, mine }) => h("div", { class: `racer${mine ? " you" : ""}` }, h("strong", {}, name), h("span", { class: "track" }, h("i", { style: `width:${(100 * error) / most}%` })),
-      h("span", { class: "share" }, role("error", `${(100 * error).toFixed(2)} %`)))));
+      h("span", { class: "share" }, role("error", `${(100 * error).toFixed(2)}%`)))));
   }
 }

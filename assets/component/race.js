@@ -137,6 +137,6 @@ class Race {
     this.tally.replaceChildren("Your score: ", h("b", {}, won), won > 100 ? " You beat the search." : won === 100 ? " As good as the search." : " The search has 100, and it can be beaten.");
     this.board.replaceChildren(...entries.map(({ name, doing, grid, error, mine }) => h("div", { class: `racer${mine ? " you" : ""}${error === least ? " wins" : ""}` },
       h("strong", {}, name, error === least ? h("em", {}, mine ? " you win" : " wins") : ""), h("span", { class: "track" }, h("i", { style: `width:${((100 * error) / most).toFixed(1)}%` })),
-      h("span", { class: "share" }, role("error", `${(100 * error).toFixed(2)} %`)), h("small", {}, doing, " scale ", role("scale", pretty(grid.scale, 4)), ", minimum ", role("minimum", pretty(grid.minimum, 4))))));
+      h("span", { class: "share" }, role("error", `${(100 * error).toFixed(2)}%`)), h("small", {}, doing, " scale ", role("scale", pretty(grid.scale, 4)), ", minimum ", role("minimum", pretty(grid.minimum, 4))))));
   }
 }

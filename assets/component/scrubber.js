@@ -1,7 +1,7 @@
 // A trace, step by step: a picture for each step, what has been lost so far, and a handle to move by hand.
 import { decode, pretty } from "./float_math.js";
 import { debounced, dragged, framed, h, mount, s, set, unpacked } from "./dom.js";
-import { axis, clamp, colours, linear, paint } from "./plot.js";
+import { axis, clamp, colours, linear, paint, ticks } from "./plot.js";
 
 const WIDE = { e: 8, m: 23 };
 const WIDTH = 720, HEIGHT = 150, LEFT = 56, RIGHT = 8, FOOT = 34;
@@ -33,6 +33,7 @@ class Scrubber {
       this.at = data.start;
       this.frames = data.frames && unpacked(data.frames);
       this.curve = data.curve.map((bits) => decode(WIDE, bits));
+      this.rival = data.rival.map((bits) => decode(WIDE, bits));
       set(this.range, { max: data.labels.length - 1, "aria-label": data.name });
       set(this.picture, { hidden: !this.frames });
       this.root.toggleAttribute("data-wide", Boolean(this.frames) && data.columns > 4 * data.rows);
@@ -53,20 +54,26 @@ class Scrubber {
   drawCurve() {
     set(this.plot, { hidden: !this.curve.length });
     if (!this.curve.length) return;
-    const last = this.curve.length - 1, finite = this.curve.filter(Number.isFinite);
+    const last = this.curve.length - 1, finite = [...this.curve, ...this.rival].filter(Number.isFinite), high = Math.max(...finite) * 1.06 || 1;
     this.x = linear(0, Math.max(1, last), LEFT, WIDTH - RIGHT);
-    this.y = linear(Math.min(0, ...finite), Math.max(...finite) * 1.06 || 1, HEIGHT - FOOT, 12);
-    const path = this.curve.map((value, i) => (Number.isFinite(value) ? `${i && Number.isFinite(this.curve[i - 1]) ? "L" : "M"}${this.x(i).toFixed(1)} ${this.y(value).toFixed(1)}` : "")).join("");
+    // the curve's own values, and where they differ little only the part where they lie
+    const least = Math.min(...finite), foot = this.data.zoomed ? least - 0.25 * (high / 1.06 - least) : Math.min(0, least);
+    this.y = linear(foot, high, HEIGHT - FOOT, 14);
+    const way = (values) => values.map((value, i) => (Number.isFinite(value) ? `${i && Number.isFinite(values[i - 1]) ? "L" : "M"}${this.x(i).toFixed(1)} ${this.y(value).toFixed(1)}` : "")).join("");
+    const across = linear(0, this.data.last, LEFT, WIDTH - RIGHT), name = this.data.rivals;
     this.marker = s("g", { class: "marker" }, s("path", { d: `M0 ${HEIGHT - FOOT}V8` }), this.dot = s("circle", { r: 5 }));
-    this.plot.replaceChildren(...[axis(this.x, 0, last, HEIGHT - FOOT, 6, this.data.steps), s("path", { class: "curve", d: path }),
-      s("text", { x: LEFT, y: 10 }, this.data.measure), this.marker]);
+    this.plot.replaceChildren(...[axis(across, 0, this.data.last, HEIGHT - FOOT, 6, this.data.steps),
+      ...ticks(Math.max(0, foot), high, 3).map((at) => s("text", { x: LEFT - 6, y: this.y(at) + 4, "text-anchor": "end" }, `${pretty(at)}${this.data.unit}`)),
+      this.rival.length ? s("path", { class: "rival", d: way(this.rival) }) : null,
+      this.rival.length ? s("text", { class: "rival", x: this.x(last) - 4, y: this.y(this.rival.at(-1)) - 6, "text-anchor": "end" }, name) : null,
+      s("path", { class: "curve", d: way(this.curve) }), s("text", { x: LEFT + 4, y: 10 }, this.data.measure), this.marker].filter(Boolean));
   }
 
   render() {
     const { data, at } = this;
     this.range.value = at;
     set(this.range, { "aria-valuetext": `${data.labels[at]}` });
-    this.say.replaceChildren(data.labels[at], this.curve.length ? h("b", {}, ` ${pretty(this.curve[at], 4)} `) : "", this.curve.length ? data.measure : "");
+    this.say.replaceChildren(data.labels[at], this.curve.length ? h("b", {}, ` ${data.measure} ${this.curve[at].toFixed(1)}${data.unit}`) : "", this.rival.length && at ? `, where ${data.rivals} has left ${this.rival[at].toFixed(1)}${data.unit}` : "");
     if (this.frames) {
       paint(this.canvas, this.frames, data.rows, data.columns, colours(this.root, data.colours), at * data.rows * data.columns);
       set(this.canvas, { "aria-label": `${data.picture}, ${data.labels[at]}` });

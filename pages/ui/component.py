@@ -71,6 +71,7 @@ def make(name: str, *scripts: str) -> Callable:
 _bits = make("bits", "bits.js")
 _block = make("block", "block.js")
 _scrubber = make("scrubber", "scrubber.js")
+_columns = make("columns", "columns.js")
 _stairs = make("stairs", "stairs.js")
 _zooms = make("zooms", "zooms.js")
 _ladder = make("ladder", "ladder.js")
@@ -139,8 +140,13 @@ def scrubber(
     name: str,
     labels: Sequence[str],
     curve: Sequence[int] = (),
+    rival: Sequence[int] = (),
+    rivals: str = "",
     measure: str = "",
+    unit: str = "",
+    zoomed: bool = False,
     steps: str = "step",
+    last: float | None = None,
     frames: bytes | None = None,
     shape: tuple[int, int] = (0, 0),
     picture: str = "",
@@ -150,8 +156,9 @@ def scrubber(
 ) -> None:
     """A trace, step by step, moved by hand: what is said at each step, what was lost so far, a picture of each.
 
-    `labels`: a sentence for each step. `curve`: FP32 bit patterns, the `measure` after each step, over an axis named
-    `steps`. `frames`: bytes (steps, rows, columns) with `shape` = (rows, columns), captioned `picture`; `colours` is
+    `labels`: a sentence for each step. `curve`: FP32 bit patterns, the `measure` in `unit` after each step, over an
+    axis named `steps` that ends at `last`; `zoomed` shows only the part where it lies. `rival`: a second curve, called
+    `rivals`. `frames`: bytes (steps, rows, columns) with `shape` = (rows, columns), captioned `picture`; `colours` is
     "diverging" (byte 127 is zero, 0 and 254 the ends) or the name of a role (0 is nothing, 255 the full colour).
     A new `token` starts at `start`. `st.session_state[key]["step"]` is then {"token", "step"}.
     """
@@ -161,8 +168,13 @@ def scrubber(
         "name": name,
         "labels": list(labels),
         "curve": list(curve),
+        "rival": list(rival),
+        "rivals": rivals,
         "measure": measure,
+        "unit": unit,
+        "zoomed": zoomed,
         "steps": steps,
+        "last": len(labels) - 1 if last is None else last,
         "frames": frames,
         "rows": rows,
         "columns": columns,
@@ -171,6 +183,14 @@ def scrubber(
         "start": start,
     }
     _scrubber(key=key, data=packed(data), on_step_change=on_change)
+
+
+def columns(*, key: str, columns: dict, on_change: Callable[[], None]) -> None:
+    """A few weights on their levels, rounded step by step or by the reader; from `smarter_rounding.pictures`.
+
+    `st.session_state[key]["at"]` is then {"token", "at"}: the step, or a 0 or a 1 for each weight.
+    """
+    _columns(key=key, data=columns, on_at_change=on_change)
 
 
 def stairs(*, key: str, row: dict, on_change: Callable[[], None]) -> None:

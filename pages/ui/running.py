@@ -70,6 +70,12 @@ def calibration_text() -> str:
     return read_texts([CALIBRATION])[CALIBRATION.stem]
 
 
+@st.cache_data(show_spinner=False, max_entries=4)
+def evaluation_text() -> str:
+    """Text to judge by: other than what is calibrated on."""
+    return "\n\n".join(read_texts([model.ROOT / name for name in model.EVALUATION]).values())
+
+
 @st.cache_resource(show_spinner="Letting the model read …", max_entries=8)
 def layers(identity: str, number: int, _found: Running) -> dict[str, Layer]:
     """The matrices of one of the model's layers with what they read of the calibration text."""

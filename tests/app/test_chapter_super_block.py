@@ -28,7 +28,7 @@ def test_every_rung_shows_its_bits_and_its_error(server, page, shoot):
 
 def share(page, name: str) -> float:
     row = page.locator(".race .racer").filter(has_text=name)
-    return float(row.locator(".share").inner_text().rstrip(" %"))
+    return float(row.locator(".share").inner_text().rstrip("%"))
 
 
 def test_the_reader_races_the_search(server, page, shoot):

@@ -10,8 +10,8 @@ LITTLE = 0.01  # a change of the relative error by less than a hundredth of itse
 
 
 def change(before: float, after: float) -> str:
-    """A step from one relative error to another: "from 8.7 to 8.0 %"."""
-    return f"from {100 * before:.1f} to {100 * after:.1f} %"
+    """A step from one relative error to another: "from 8.7 to 8.0%"."""
+    return f"from {100 * before:.1f} to {100 * after:.1f}%"
 
 
 def two_by_two(found: Mapping[tuple[str, bool], Stored], name: str = "IQ4_NL") -> str:
