@@ -1,34 +1,33 @@
-"""Claims, checked: the reader says true or false first, then sees what quantlib or a source says."""
+"""Claims, checked: a small picture each; the reader says true or false, then reads what quantlib or a source says."""
 
 import streamlit as st
 
-from pages.ui import captions, menu, model
+from pages.ui import captions, drawing, menu, model, terms
 from pages.ui.chapter import chapter
+from pages.ui.guess import SHOW
 from quantlib.checkpoints import Checkpoint
 from quantlib.figures import claims
-from quantlib.figures.claims import CLAIMS, Claim, Evidence
-
-MARKS = {claims.TRUE: "✅", claims.FALSE: "❌", claims.NOT_SHOWN: "❔"}
+from quantlib.figures.claims import ACCOUNT, CLAIMS, Claim, Said
+from quantlib.figures.evidence import Evidence
 
 
 def main() -> None:
     with chapter(menu.CLAIMS) as page:
         with page.step(printed=True):
-            st.markdown(
-                "All of these are said, in forums, in articles, and by people who should know. Some are true. Decide "
-                "first; then see what the numbers say."
+            terms.say(
+                "All of these are said, in forums, in articles, and by people who should know. Look at the picture and "
+                "decide: **true, false, or has nobody shown it?**"
             )
             board = st.container(key="score").empty()
             show_score(board)  # in its place from the start: what follows shall not move down
-        for number, claim in enumerate(CLAIMS, 1):
+            show_claim(1, CLAIMS[0])
+        for number, claim in enumerate(CLAIMS[1:], 2):
             with page.step():
                 show_claim(number, claim)
         show_score(board)  # again: a guess from the address is known once its widget has run
-        page.in_short(
-            "A name's number is the bits of a code; the letters are mixtures; scales come on top.",
-            "Measure answers, not only averages; and measure the model that you will run.",
-            "Fewer bits make writing faster because less is read, not because arithmetic is cheaper.",
-        )
+        with page.step("The usual account, claim by claim"):
+            show_account()
+        page.in_short(*claims.lessons())
 
 
 def show_score(board) -> None:
@@ -42,19 +41,23 @@ def said_key(claim: Claim) -> str:
 
 
 def show_claim(number: int, claim: Claim) -> None:
-    """A claim; its verdict once the reader has said theirs."""
+    """A claim and its picture; its verdict once the reader has said theirs."""
     with st.container(border=True, key=f"claim-{claim.key}"):
         st.markdown(f"#### {number}. “{claim.text}”")
+        found = evidence(model.current().identity, claim.key, model.current_checkpoint())
+        drawing.draw(found.picture, key=f"picture-{claim.key}")
         said = st.segmented_control(
-            claim.text, claims.VERDICTS, key=said_key(claim), bind="query-params", label_visibility="collapsed"
+            claim.text, [*claims.VERDICTS, SHOW], key=said_key(claim), bind="query-params", label_visibility="collapsed"
         )
         if said is None:
             return
-        found = evidence(model.current().identity, claim.key, model.current_checkpoint())
-        agrees = "as you said" if said == claim.verdict else f"you said: {said}"
-        st.markdown(
-            f"{MARKS[claim.verdict]} **{claim.verdict[0].upper()}{claim.verdict[1:]}** ({agrees}). {found.words}"
-        )
+        verdict = f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.**"
+        if said == SHOW:
+            st.info(f"{verdict} {found.words}")
+        elif said == claim.verdict:
+            st.success(f"{verdict} You are right. {found.words}", icon="✅")
+        else:
+            st.warning(f"{verdict} You said: {said}. {found.words}", icon="✖️")
         captions.receipt(found.kind, f"{found.source}.")
         captions.show_python(snippet(claim), claim.evidence)
 
@@ -64,13 +67,29 @@ def evidence(source: str, key: str, _checkpoint: Checkpoint) -> Evidence:
     return next(c for c in CLAIMS if c.key == key).evidence(_checkpoint)
 
 
+def show_account() -> None:
+    """Where each claim of the account that most people have read is answered, and how."""
+    terms.say(
+        "Most accounts of quantization say much the same. These are the claims of one that many have read, with a "
+        "verdict and the chapters that show it."
+    )
+    rows = [f"| {claim.text} | {claim.verdict} | {places(claim)} |" for claim in ACCOUNT]
+    st.markdown("\n".join(["| claim | verdict | shown in |", "|---|---|---|", *rows]))
+
+
+def places(claim: Said) -> str:
+    """Links to the chapters that answer a claim."""
+    found = [c for c in menu.SECTIONS["Learn"] if c.file.removesuffix(".py") in claim.chapters]
+    return ", ".join(f"[{c.title}](/{c.address})" for c in found)
+
+
 def snippet(claim: Claim) -> str:
     """Runs as it stands, and prints what the page says."""
     path = model.shown_path(model.current_checkpoint())
     return (
-        "import quantlib as ql\nfrom quantlib.figures import claims\n\n"
+        "import quantlib as ql\nfrom quantlib.figures import evidence\n\n"
         f"checkpoint = ql.open_checkpoint({path!r})\n"
-        f"print(claims.{claim.evidence.__name__}(checkpoint).words)"
+        f"print(evidence.{claim.evidence.__name__}(checkpoint).words)"
     )
 
 

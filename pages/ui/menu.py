@@ -81,7 +81,7 @@ FIT = Entry(
 )  # fmt: skip
 CLAIMS = Entry(
     "claims.py", "Claims, checked", "☑️", "claims-checked",
-    "Ten things commonly said of quantization, each with a verdict.", 8,
+    "Things commonly said of quantization, each with a picture and a verdict.", 8,
 )  # fmt: skip
 OPEN = Entry("open.py", "Open", "📂", "open")
 INSPECT = Entry("inspect.py", "Inspect", "🔍", "inspect")
