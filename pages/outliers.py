@@ -1,41 +1,33 @@
-"""One outlier ruins the row: grow a weight, contain it, find real ones, and see what methods do about them."""
+"""One outlier ruins the row: pull it, contain it, clip it, find real ones, and see what methods do about them."""
 
 import streamlit as st
 
-from pages.ui import address, captions, menu, model, running
+from pages.ui import address, captions, menu, running, terms, weight
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
-from pages.ui.grow import grow
-from pages.ui.guess import guess, verdict
+from pages.ui.pull import pull
 from quantlib import Tensor
-from quantlib.figures import outliers, super_weights
+from quantlib.figures import outliers, pulling, super_weights
 from quantlib.figures.layer import Layer
 from quantlib.lm import activations, generate
 from quantlib.methods.llm_int8 import THRESHOLDS, outlier_trace
 from quantlib.methods.rtn import round_to_nearest
 from quantlib.methods.smoothquant import ALPHAS, smooth_trace
 
-LEVELS = ("all 15", "about half", "3 or fewer")
-TWENTY = 20.5  # typical sizes, of the guess
-BLOCKS = (32, 16, 8)
 KINDS = ("attn_q", "attn_output", "ffn_gate", "ffn_down")
 WIDE_ROWS = 256
 TOKENS = 512  # of a layer's inputs, for methods that are tried at many settings
 PROMPT = "Once upon a time there was an old king who"
-DEFAULT = "model.layers.0.mlp.down_proj.weight"
+TARGET = 0.10  # relative error that the puzzle asks for
+SHARED = {f"every {g}" if g else "the row": g for g in pulling.SHARING}
 
 
 def main() -> None:
     with chapter(menu.OUTLIERS) as page:
         with page.step(printed=True):
-            st.markdown(
-                "Weights that share a scale share its fate. The scale must reach the largest of them, and levels are "
-                "few: what one weight needs, all its neighbours pay."
-            )
-            tensor = model.tensor_picker("tensor", DEFAULT)
-            show_growing(tensor)
-        with page.step("Clip it?"):
-            show_clipping(tensor)
+            spot = show_pull()
+        with page.step("Or cut it off"):
+            show_clipping(spot)
         found = running.running()
         with page.step("Outliers are real"):
             running.show_note(found)
@@ -47,90 +39,147 @@ def main() -> None:
             show_smooth(found, layer)
         with page.step("Super weights"):
             show_super(found)
+        with page.step("Puzzle: repair the row"):
+            show_puzzle(spot)
         page.in_short(
-            "A scale covers the largest of the weights that share it; blocks keep the damage small.",
-            "Clipping a little is usually right: a large error of one weight against a small one of all others.",
-            "Activations have worse outliers than weights, always in the same channels. LLM.int8() keeps those in 16 "
-            "bits; SmoothQuant moves them into the weights.",
+            *concluded(spot.token, spot),
+            question="A scale for every 16 weights repairs the row, and costs a bit for each of them. Can scales be "
+            "stored in fewer bits?",
         )
 
 
+def show_pull() -> weight.Spot:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        terms.say(
+            "Weights that share a **scale** share its levels. These are real weights, true to scale, and the largest "
+            "decides how far apart the levels are. **Pull it down**, and watch the others get their levels back."
+        )
+        spot = weight.another()
+    show_stretch(spot)
+    return spot
+
+
 @st.fragment
-def show_growing(tensor: Tensor) -> None:
-    block = st.segmented_control(
-        "Block", BLOCKS, default=16, key="shared", bind="query-params", required=True,
-        help="How many weights share a scale in the lower picture.",
+def show_stretch(spot: weight.Spot) -> None:
+    row = row_of(spot)
+    found = pulling.stretch(row, spot.column)
+    said = address.about(spot.token, "size", "shared")
+    group = address.whole(said["shared"], 16, found.weights.size, found.weights.size)
+    offered = (found.weights.size, *pulling.GROUPS)
+    pull(
+        key="pulled",
+        message=pulling.message(
+            found, spot.token, "outlier", address.whole(said["size"], 20, 1250, 1000),
+            group if group in offered else found.weights.size,
+        ),
+        on_change=lambda: keep(spot.token),
     )  # fmt: skip
-    if tensor.n < outliers.WEIGHTS:
-        st.info("Rows of this tensor are too short for the picture; choose another one.", icon="📏")
-        return
-    said = guess(
-        f"One weight of a row of {outliers.WEIGHTS} grows to twenty times a typical one. At 4 bits there are 15 levels "
-        "around zero. How many do the other 63 weights still use, with one scale?",
-        LEVELS,
-        key="levels-left",
-    )
-    if said is None:
-        return
-    grown, message = growing(model.current().identity, tensor.name, block, tensor)
-    used, error = grown.others(grown.sizes.index(TWENTY), 0)
-    answer = LEVELS[0] if used > 10 else LEVELS[1] if used > 3 else LEVELS[2]
-    contained = grown.others(grown.sizes.index(TWENTY), 1)[1]
-    st.markdown(
-        f"{verdict(said, answer)} They use **{used}**, and their error is {error:.0%} of a typical weight. With a "
-        f"scale for every {block} only the outlier's own block suffers: {contained:.0%} over all. Now move it yourself."
-    )
-    show_hand(grown, message)
-    captions.show_python(grow_snippet(tensor, block), round_to_nearest, outliers.grow)
-
-
-@st.fragment
-def show_hand(grown: outliers.Grown, message: dict) -> None:
-    token = message["token"]
-    last = len(grown.sizes) - 1
-    grow(
-        key="grown",
-        message=message,
-        start=address.whole(address.about(token, "size")["size"], 0, last, grown.sizes.index(TWENTY)),
-        on_change=lambda: address.keep("grown", "size", token, part="step"),
-    )
     captions.receipt(
         "measured",
-        "real weights; only the one in the middle is made up. Rings: weights, dots: what is stored, lines: levels, "
-        "red: errors. INT4, symmetric, every size quantized by the code below.",
+        f"weights {found.start} to {found.start + found.weights.size - 1} of row {spot.row}, as trained until you "
+        "pull. Rings are the weights, dots what is stored, lines the levels, red the errors. INT4 has 15 levels",
+    )
+    captions.show_python(
+        spot.opening
+        + "from quantlib.figures import pulling\n\n"
+        + f"row = tensor.rows({spot.row}, {spot.row + 1}).reshape(-1)\n"
+        + f"found = pulling.stretch(row, {spot.column})\n"
+        + 'print("one scale:", found.beside(), "a scale for every 16:", found.beside(group=16))\n'
+        + "for size in (1, 0.5, 0.2, 0.1):\n"
+        + "    print(size, found.beside(size))",
+        pulling.stretch,
+        round_to_nearest,
     )
 
 
-@st.cache_resource(show_spinner=False, max_entries=256)
-def growing(identity: str, name: str, block: int, _tensor: Tensor) -> tuple[outliers.Grown, dict]:
-    found = outliers.grow(_tensor.rows(0, 1)[0, : outliers.WEIGHTS], 4, block)
-    return found, outliers.message(found, f"{identity}/{name}/{block}")
+def keep(token: str) -> None:
+    address.keep("pulled", "pull", token, part="share", under="size")
+    address.keep("pulled", "pull", token, part="group", under="shared")
+
+
+def row_of(spot: weight.Spot):
+    return spot.tensor.rows(spot.row, spot.row + 1).reshape(-1)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def concluded(token: str, _spot: weight.Spot) -> list[str]:
+    return pulling.conclusions(row_of(_spot), _spot.column)
 
 
 @st.fragment
-def show_clipping(tensor: Tensor) -> None:
-    st.markdown(
-        "A scale need not reach the largest weight. What lies beyond is **clipped** to the last level: a large error "
-        "for one, smaller steps for all others. Here the rows of the tensor above with one scale each, chosen in four "
-        "ways."
+def show_clipping(spot: weight.Spot) -> None:
+    terms.say(
+        "The grid need not reach the largest weight. What lies beyond its end is **clipped** to the last level: one "
+        "large error, and smaller steps for all others. **Pull the end of the grid down.**"
     )
+    found = pulling.stretch(row_of(spot), spot.column)
+    pull(key="clipped-stretch", message=pulling.message(found, spot.token, "clip", 1000, found.weights.size))
     bits = st.segmented_control("Bits", (8, 4, 3), default=4, key="clipped", bind="query-params", required=True)
-    rows = clipped(model.current().identity, tensor.name, bits, tensor)
+    rows = clipped(spot.opened.identity, spot.tensor.name, bits, spot.tensor)
     st.dataframe(
         rows,
         column_config={
             "clipped": st.column_config.NumberColumn(format="percent"),
             "relative error": st.column_config.NumberColumn(format="percent"),
-            "SQNR, dB": st.column_config.NumberColumn(format="%.1f"),
+            "SQNR, dB": None,
         },
         hide_index=True,
     )
-    captions.receipt("measured", f"on the first {WIDE_ROWS} rows; the last line tries 41 ranges for each row")
+    captions.receipt(
+        "measured",
+        f"on the first {WIDE_ROWS} rows of the tensor, a scale for each row chosen in four ways; the last line tries "
+        "41 ends for each row",
+    )
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
 def clipped(identity: str, name: str, bits: int, _tensor: Tensor) -> list[dict]:
     return outliers.clipping(_tensor.rows(0, min(WIDE_ROWS, _tensor.nrows)), bits)
+
+
+@st.fragment
+def show_puzzle(spot: weight.Spot) -> None:
+    """Fewest bits for an error that is asked for; the score is against the best of all ways on offer."""
+    row = row_of(spot)
+    best = cheapest(spot.token, spot)
+    if best is None:
+        st.info(f"No way on offer brings this row below {TARGET:.0%}. Try another weight.", icon="🧩")
+        return
+    terms.say(
+        f"Bring the relative error of this row of {row.size} weights to **{TARGET:.0%} or less**, with as few bits as "
+        "you can. You may give groups a scale of their own, and you may keep the largest weights apart in 16 bits."
+    )
+    with st.container(horizontal=True):
+        fits = [name for name, g in SHARED.items() if g is None or (row.size % g == 0 and g < row.size)]
+        shared = st.segmented_control(
+            "A scale for", fits, default=fits[0], key="repair-shared", bind="query-params", required=True
+        )
+        apart = st.segmented_control(
+            "Kept apart", pulling.APART, default=0, key="repair-apart", bind="query-params", required=True
+        )
+    tried = pulling.repair(row, SHARED[shared], apart)
+    solved = tried.error <= TARGET
+    with st.container(horizontal=True):
+        st.metric("Relative error", f"{tried.error:.1%}", "low enough" if solved else "too large",
+                  delta_color="normal" if solved else "inverse")  # fmt: skip
+        st.metric("Bits per weight", f"{tried.bpw:.3f}")
+        score = round(100 * (best.bpw - 4) / (tried.bpw - 4)) if solved else 0
+        st.metric("Score", f"{score} of 100")
+    st.markdown(
+        "🏁 Nobody does it with fewer bits." if score == 100
+        else "Solved. It can be done with fewer bits." if solved
+        else "Not yet: the error is still too large."
+    )  # fmt: skip
+    captions.receipt(
+        "measured",
+        "4-bit codes, FP16 scales, and for each weight kept apart 16 bits and another 16 for its place. The score is "
+        "100 for the fewest bits over 4 that any way on offer needs",
+    )
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def cheapest(token: str, _spot: weight.Spot) -> pulling.Repair | None:
+    return pulling.cheapest(row_of(_spot), TARGET)
 
 
 @st.fragment
@@ -275,19 +324,6 @@ def written(identity: str, taken: tuple[str, int, int] | None, _found: running.R
     changed = _found.model if taken is None else super_weights.without(_found.model, *taken)
     tokens = list(generate(changed, _found.tokenizer.encode(PROMPT), 40))
     return _found.tokenizer.decode(tokens)
-
-
-def grow_snippet(tensor: Tensor, block: int) -> str:
-    path = model.shown_path(model.current_checkpoint())
-    return (
-        "import quantlib as ql\nfrom quantlib.figures import outliers\n\n"
-        f"tensor = ql.open_checkpoint({path!r}).tensors[{tensor.name!r}]\n"
-        f"row = tensor.rows(0, 1)[0, :{outliers.WEIGHTS}]\n"
-        f"grown = outliers.grow(row, bits=4, block={block})\n"
-        "for step, size in enumerate(grown.sizes):\n"
-        "    one, many = grown.others(step, 0), grown.others(step, 1)\n"
-        '    print(f"{size:5} x: levels used {one[0]:2} and {many[0]:2}, error {one[1]:.0%} and {many[1]:.0%}")'
-    )
 
 
 def layer_snippet(found: running.Running, layer: Layer, module: str, function: str) -> str:

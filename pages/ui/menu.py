@@ -49,7 +49,7 @@ LEVELS = Entry(
 )  # fmt: skip
 OUTLIERS = Entry(
     "outliers.py", "One outlier ruins the row", "📌", "one-outlier-ruins-the-row",
-    "Grow one weight and watch all its neighbours lose their digits.", 10,
+    "Pull one weight, and watch its neighbours collapse onto three levels.", 10,
 )  # fmt: skip
 ACTIVATIONS = Entry(
     "activations.py", "Activations have it worse", "🌆", "activations-have-it-worse",

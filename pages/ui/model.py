@@ -46,7 +46,8 @@ def calculator() -> Opened:
 
 def lesson() -> Opened:
     """Whose weights the chapters show: the calculator's, or what this visit opened."""
-    return shelf().get(st.session_state.get("opened")) or calculator()
+    found = current()
+    return calculator() if found is demo() else found
 
 
 def demo_checkpoint() -> ql.Checkpoint:

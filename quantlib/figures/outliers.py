@@ -1,4 +1,4 @@
-"""Outliers: one weight that grows, the outliers of real weights and activations, and what methods do about them."""
+"""Outliers: those of real weights and activations, and what methods do about them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,84 +8,15 @@ import plotly.graph_objects as go
 
 from quantlib.figures import palette, style
 from quantlib.figures.runs import kind_of, row_names
-from quantlib.figures.weights import fp32_bits
-from quantlib.formats.granularity import PerGroup, PerTensor
+from quantlib.formats.granularity import PerGroup
 from quantlib.formats.integers import IntegerFormat
 from quantlib.lm import Model
 from quantlib.lm.activations import Activations
 from quantlib.methods.llm_int8 import OutlierTrace
-from quantlib.methods.rtn import AbsMax, LeastSquares, Percentile, Rounded, round_to_nearest
+from quantlib.methods.rtn import AbsMax, LeastSquares, Percentile, round_to_nearest
 from quantlib.methods.smoothquant import SmoothTrace
 from quantlib.metrics import compare
 from quantlib.recipes import layer_of
-
-SIZES = tuple(np.round(np.concatenate([np.arange(0, 10, 0.5), np.arange(10, 41, 1.5)]), 1).tolist())
-WEIGHTS = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Grown:
-    """A row of weights in which one takes each of `sizes` typical sizes, rounded with one scale and with many.
-
-    row: float32 (n,); at: the place of the one that grows. results[i][k]: the i-th size in the k-th granularity.
-    """
-
-    row: np.ndarray
-    at: int
-    form: IntegerFormat
-    sizes: tuple[float, ...]
-    groups: tuple[int, ...]
-    results: tuple[tuple[Rounded, ...], ...]
-
-    def others(self, step: int, which: int) -> tuple[int, float]:
-        """Of the weights beside the grown one: how many codes they use, and their relative error."""
-        found = self.results[step][which]
-        beside = np.arange(self.row.size) != self.at
-        used = np.unique(found.codes[beside]).size
-        return used, compare(self.row[beside], found.decoded[beside]).relative
-
-
-def grow(row: np.ndarray, bits: int = 4, block: int = 16, sizes: Sequence[float] = SIZES) -> Grown:
-    """Let the middle weight of a row (n,) grow to so many times the typical size, and quantize the row each time."""
-    row, at = np.ascontiguousarray(row, np.float32), row.size // 2 + 3
-    typical = float(np.sqrt(np.mean(np.square(row, dtype=np.float64)))) or 1.0
-    form, results = IntegerFormat(bits), []
-    for size in sizes:
-        x = row.copy()
-        x[at] = np.float32(size * typical)
-        results.append(tuple(round_to_nearest(x, form, g) for g in (PerTensor(), PerGroup(block))))
-    return Grown(row, at, form, tuple(sizes), (row.size, block), tuple(results))
-
-
-def message(found: Grown, token: str) -> dict:
-    """The row as bit patterns for the component: what each weight is stored as, and the levels, at each size."""
-    codes = np.arange(found.form.lowest, found.form.highest + 1)
-    panels = []
-    for which, group in enumerate(found.groups):
-        steps = [step[which] for step in found.results]
-        levels = [
-            np.multiply.outer(np.atleast_1d(s.scales).astype(np.float32), codes.astype(np.float32)) for s in steps
-        ]
-        panels.append(
-            {
-                "group": group,
-                "bpw": steps[0].bpw,
-                "decoded": [fp32_bits(s.decoded).tolist() for s in steps],
-                "levels": [fp32_bits(part).tolist() for part in levels],
-                "used": [found.others(i, which)[0] for i in range(len(steps))],
-                "errors": [round(100 * found.others(i, which)[1], 1) for i in range(len(steps))],
-            }
-        )
-    typical = np.sqrt(np.mean(np.square(found.row, dtype=np.float64)))
-    return {
-        "token": token,
-        "weights": fp32_bits(found.row).tolist(),
-        "at": found.at,
-        "sizes": list(found.sizes),
-        "typical": int(fp32_bits(np.float32(typical))),
-        "count": codes.size,
-        "panels": panels,
-    }
 
 
 def clipping(x: np.ndarray, bits: int) -> list[dict]:

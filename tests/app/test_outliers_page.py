@@ -1,4 +1,4 @@
-"""One outlier ruins the row, in a browser: the weight grows in the hand, and its neighbours lose their levels."""
+"""One outlier ruins the row, in a browser: the largest weight is pulled, and its neighbours get their levels back."""
 
 import re
 
@@ -10,22 +10,20 @@ pytestmark = pytest.mark.browser
 
 
 def test_neighbours_collapse_and_recover(server, page, shoot, run_snippet):
-    page.goto(f"{server}/one-outlier-ruins-the-row?levels-left=all+15")
-    page.locator(".ql.grow svg").first.wait_for(timeout=240_000)
+    page.goto(f"{server}/one-outlier-ruins-the-row")
+    page.locator(".ql.pull svg").first.wait_for(timeout=240_000)
     settle_chapter(page)
-    page.get_by_text("3 or fewer, not all 15").wait_for()
-    used = [[int(n) for n in pair] for pair in re.findall(r"levels used +(\d+) and +(\d+)", run_snippet(page))]
-    (smallest, _), (largest, contained) = used[0], used[-1]
-    assert largest == 1, "at the end one scale leaves the neighbours one level"
-    assert min(smallest, contained) > 10, "without the outlier, or with scales of their own, they have most of them"
-    whole, blocks = page.locator(".ql.grow .say").all()
-    slider = page.locator(".ql.grow input")
-    slider.press("End")
-    playwright.expect(whole).to_contain_text("63 weights use 1 of 15 levels")
-    playwright.expect(whole).to_contain_text("100%")
-    playwright.expect(blocks).to_contain_text(f"{contained} of 15 levels")
-    page.wait_for_url(re.compile("size=40"))
-    slider.press("Home")
-    playwright.expect(whole).to_contain_text(f"{smallest} of 15 levels")
+    said = page.locator(".ql.pull .say").first
+    playwright.expect(said).to_contain_text("The other 63 weights use 3 of 15 levels")
+    printed = run_snippet(page)
+    assert re.search(r"one scale: \(3, 0\.93", printed)
     shoot(page, "one-outlier-ruins-the-row")
+    page.get_by_role("button", name="a scale for every 16").click()
+    playwright.expect(said).to_contain_text("12 of 15 levels")
+    page.wait_for_url(re.compile("shared=16"))
+    page.get_by_role("button", name=re.compile("one scale for all")).click()
+    page.get_by_role("slider", name="The largest weight").press("Home")
+    playwright.expect(said).to_contain_text(re.compile("1[0-5] of 15 levels"))
+    page.wait_for_url(re.compile("size=20"))
+    playwright.expect(page.get_by_text("row 252, column 239")).to_be_visible()
     playwright.expect(page.get_by_text(re.compile("channels stay in 16 bits"))).to_be_attached()

@@ -1,11 +1,10 @@
-"""A weight that grows leaves its neighbours fewer levels, blocks contain it, the pictures show what methods found."""
+"""The pictures of outliers show what methods found."""
 
 import numpy as np
 import pytest
 
 import quantlib as ql
 from quantlib.figures import outliers, super_weights
-from quantlib.figures.weights import from_fp32_bits
 from quantlib.lm import Tokenizer, activations, load
 from quantlib.methods.llm_int8 import outlier_trace
 from quantlib.methods.smoothquant import smooth_trace
@@ -21,31 +20,6 @@ def model(demo_model):
 @pytest.fixture(scope="module")
 def tokens(demo_model):
     return Tokenizer.of(ql.open_checkpoint(demo_model)).encode(TEXT)[:512]
-
-
-@pytest.fixture(scope="module")
-def grown(model):
-    return outliers.grow(model.weight("blk.0.ffn_down.weight")[0, :64])
-
-
-def test_neighbours_lose_levels_and_blocks_contain_it(grown):
-    used = [grown.others(step, 0)[0] for step in range(len(grown.sizes))]
-    assert used[0] > 10
-    assert used[-1] == 1, "at forty times all others are zero"
-    largest = len(grown.sizes) - 1
-    assert grown.others(largest, 0)[1] == 1.0
-    assert grown.others(largest, 1)[1] < 0.6
-    assert grown.others(largest, 1)[0] > 10
-
-
-def test_the_message_is_what_was_stored(grown):
-    said = outliers.message(grown, "token")
-    step = 7
-    for which, panel in enumerate(said["panels"]):
-        stored = [from_fp32_bits(bits) for bits in panel["decoded"][step]]
-        assert np.array_equal(stored, grown.results[step][which].decoded)
-        for value, group in zip(stored, np.repeat(range(len(panel["levels"][step])), panel["group"]), strict=True):
-            assert np.abs(np.array([from_fp32_bits(b) for b in panel["levels"][step][group]]) - value).min() < 1e-6
 
 
 def test_clipping_by_least_squares_never_loses(model):
