@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import address, captions, menu, running, terms, weight
+from pages.ui import address, captions, menu, puzzle, running, terms, weight
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.pull import pull
@@ -158,18 +158,7 @@ def show_puzzle(spot: weight.Spot) -> None:
             "Kept apart", pulling.APART, default=0, key="repair-apart", bind="query-params", required=True
         )
     tried = pulling.repair(row, SHARED[shared], apart)
-    solved = tried.error <= TARGET
-    with st.container(horizontal=True):
-        st.metric("Relative error", f"{tried.error:.1%}", "low enough" if solved else "too large",
-                  delta_color="normal" if solved else "inverse")  # fmt: skip
-        st.metric("Bits per weight", f"{tried.bpw:.3f}")
-        score = round(100 * (best.bpw - 4) / (tried.bpw - 4)) if solved else 0
-        st.metric("Score", f"{score} of 100")
-    st.markdown(
-        "🏁 Nobody does it with fewer bits." if score == 100
-        else "Solved. It can be done with fewer bits." if solved
-        else "Not yet: the error is still too large."
-    )  # fmt: skip
+    puzzle.scored(error=tried.error, bits=tried.bpw, target=TARGET, best=best.bpw, free=4)
     captions.receipt(
         "measured",
         "4-bit codes, FP16 scales, and for each weight kept apart 16 bits and another 16 for its place. The score is "

@@ -1,8 +1,9 @@
 // One value in several float formats, bit by bit. Flip a bit in any row: that row sets the value, the others round it.
-import { bias, changedByRounding, convert, decode, fieldsOf, kindOf, largestBits, neighbours, nine, pretty, raised, width }
+import { bias, changedByRounding, convert, decode, encode, fieldsOf, kindOf, largestBits, neighbours, nine, pretty, raised, width }
   from "./float_math.js";
 import { debounced, h, mount, role, set, sup } from "./dom.js";
 
+const LOWEST = -900, HIGHEST = 600;                  // of the slider: 10⁻⁹ to 10⁶
 const WIDE = { name: "wide", e: 8, m: 23 };           // the address and Python speak FP32 patterns
 
 export default (component) => mount(Strip, component);
@@ -39,25 +40,31 @@ class Strip {
     this.send();
   }
 
+  // The slider: a step is a hundredth of a power of ten; the sign stays.
+  drag(step) {
+    const value = 10 ** (step / 100), sign = decode(WIDE, this.wideBits()) < 0 ? -1 : 1;
+    this.choose(WIDE, encode(WIDE, sign * Number(value.toPrecision(3))));
+  }
+
   build(formats) {
     this.formats = formats;
     this.now = h("p", { class: "now", "aria-live": "polite" });
     this.presets = h("div", { class: "presets", role: "group", "aria-label": "Try a value" });
+    this.range = h("input", { type: "range", min: LOWEST, max: HIGHEST, step: 1, "aria-label": "The number", oninput: () => this.drag(Number(this.range.value)) });
     this.rows = formats.map((format, at) => new Row(this, format, at));
     const columns = 1 + Math.max(...formats.map((f) => f.e)) + Math.max(...formats.map((f) => f.m));
     this.root.style.setProperty("--columns", columns);
-    this.root.replaceChildren(h("div", { class: "top" }, this.now, this.presets), ...this.rows.map((row) => row.node));
+    this.root.replaceChildren(h("div", { class: "top" }, this.now, this.presets, this.range), ...this.rows.map((row) => row.node));
   }
 
   render() {
     const weight = this.data.weight, bits = this.wideBits(), value = decode(WIDE, bits);
-    const same = bits === weight;
-    this.now.replaceChildren(
-      h("span", { class: "label" }, this.data.label), h("strong", {}, nine(decode(WIDE, weight))),
-      same ? "" : h("span", { class: "changed" }, " now ", h("strong", {}, nine(value)),
-        `, ${change(decode(WIDE, weight), value)}`));
+    const same = bits === weight, size = Math.abs(value);
+    this.now.replaceChildren(h("strong", {}, signed(value)), h("span", { class: "label" }, same ? this.data.label : ""));
+    if (size > 0 && Number.isFinite(size)) this.range.value = Math.round(100 * Math.log10(size));
+    set(this.range, { "aria-valuetext": signed(value) });
     this.presets.replaceChildren(
-      h("button", { class: "pill", disabled: same, onclick: () => this.choose(WIDE, weight) }, "↺ the weight"),
+      h("button", { class: "pill", "aria-pressed": String(same), onclick: () => this.choose(WIDE, weight) }, "our weight"),
       ...this.data.presets.map(({ label, bits: preset }) =>
         h("button", { class: "pill", "aria-pressed": String(preset === bits), onclick: () => this.choose(WIDE, preset) }, label)));
     for (const row of this.rows) row.render(this.source, this.bits, value);
@@ -159,7 +166,7 @@ class Row {
     set(this.node, { "data-sets": sets });
     this.unfold();
     const here = decode(format, this.bits);
-    this.value.replaceChildren(nine(here));
+    this.value.replaceChildren(signed(here));
     this.note.textContent = sets ? "sets the value" : lossNote(format, this.bits, value, here);
     set(this.note, { "data-kind": sets ? "sets" : sameNumber(value, here) ? "exact" : "lost" });
     this.formula.replaceChildren(...formula(format, this.bits));
@@ -167,14 +174,10 @@ class Row {
   }
 }
 
+// Minus zero is a number of its own in every format, with a sign to flip.
+const signed = (value) => (Object.is(value, -0) ? "−0" : nine(value));
 const sameNumber = (a, b) => a === b || (Number.isNaN(a) && Number.isNaN(b));
 const largest = (f) => decode(f, largestBits(f));
-
-function change(from, to) {
-  if (!Number.isFinite(to) || from === 0 || to === 0) return "not the weight any more";
-  const ratio = to / from;
-  return Math.abs(ratio) >= 0.01 && Math.abs(ratio) < 1000 ? `${pretty(ratio, 4)} times the weight` : `${pretty(ratio, 2)} times the weight`;
-}
 
 const title = (format) => format.name.replace("_", " ");
 

@@ -1,7 +1,7 @@
 // One number in every format. Above, a stretch of the number line: marks where each format has a number, twice as far
 // apart beyond each power of two. Below, all powers of two with the tensor's weights over each format's range. Drag the
 // number on either.
-import { bias, decode, encode, kindOf, largestBits, pretty, raised } from "./float_math.js";
+import { bias, decode, encode, kindOf, largestBits, nine, pretty, raised } from "./float_math.js";
 import { clamp, linear } from "./plot.js";
 import { debounced, dragged, framed, h, mount, s, set } from "./dom.js";
 
@@ -116,13 +116,13 @@ class Line {
       this.states[i].textContent = state(f, bits, here, value, this.width < 500);
       set(this.states[i], { class: `state ${here === value ? "exact" : Number.isFinite(here) && here !== 0 ? "" : "lost"}` });
     });
-    this.say.replaceChildren("the number ", h("b", {}, pretty(value, 6)), value > 0 ? `, between 2${raised(Math.floor(power))} and 2${raised(Math.floor(power) + 1)}. ` : ". ", "Every format stores the nearest mark that it has.");
+    this.say.replaceChildren("the number ", h("b", {}, nine(value)), value > 0 ? `, between 2${raised(Math.floor(power))} and 2${raised(Math.floor(power) + 1)}. ` : ". ", "Every format stores the nearest mark that it has.");
   }
 }
 
 function state(f, bits, here, value, short) {
   const kind = kindOf(f, bits), said = pretty(here, 4);
-  if (here === value) return short ? "exact" : `${said}, exact`;
+  if (here === value) return short ? "exact" : `${nine(here)}, exact`;
   if (kind === "infinity" || kind === "nan") return `too large: ${said}`;
   if (value > decode(f, largestBits(f))) return short ? `ends: ${said}` : `too large: stays at ${said}`;
   if (here === 0) return "too small: 0";

@@ -7,10 +7,10 @@ import { debounced, dragged, framed, h, mount, role, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const H = 330, TOP = 12;
-// Both panels share the axis of values. Where columns are narrow, codes stand upright under them.
-const WIDE_ROOM = { W: 864, SQUARE: 250, GAP: 62, CODES: 20 }, NARROW_ROOM = { W: 380, SQUARE: 0, GAP: 38, CODES: 38 };
+// Both panels share the axis of values. Codes stand upright under the columns: those of eight bits have up to four characters.
+const WIDE_ROOM = { W: 864, SQUARE: 230, GAP: 56, CODES: 38 }, NARROW_ROOM = { W: 380, SQUARE: 0, GAP: 38, CODES: 38 };
 const NARROW = 560;
-const CURVE = 120, SMALLEST = 0.4, LARGEST = 1.4, POINTS = 240;         // scales tried, as shares of the covering one
+const CURVE = 150, SMALLEST = 0.4, LARGEST = 1.4, POINTS = 240, LEFT = 52;         // scales tried, as shares of the covering one
 
 export default (component) => mount(Stairs, component);
 
@@ -26,7 +26,7 @@ class Stairs {
     this.tiles = h("div", { class: "tiles", "aria-live": "polite" });
     this.formula = h("div", { class: "formula" });
     root.replaceChildren(this.controls, this.plot, this.tiles, this.formula, this.curve);
-    dragged(this.curve, (share) => this.setShare(linear(8, this.room.W - 8, SMALLEST, LARGEST)(share * this.room.W)));
+    dragged(this.curve, (share) => this.setShare(linear(LEFT, this.room.W - 8, SMALLEST, LARGEST)(share * this.room.W)));
     new ResizeObserver(() => { if (this.x && this.room !== this.roomNow()) { this.build(); this.draw(); } }).observe(root);
   }
 
@@ -40,7 +40,7 @@ class Stairs {
       this.x = data.weights.map((bits) => decode(WIDE, bits));
       this.low = Math.min(0, ...this.x); this.high = Math.max(0, ...this.x);
       this.reach = 1.12 * Math.max(-this.low, this.high) || 1;
-      this.pointed = this.x.reduce((best, value, i) => (Math.abs(value) > Math.abs(this.x[best]) ? i : best), 0);
+      this.pointed = data.ours ?? 0;
       Object.assign(this, { bits: data.bits, symmetric: data.symmetric, share: data.share / 1000 });
       this.build();
     }
@@ -75,20 +75,22 @@ class Stairs {
     set(this.plot, { viewBox: `0 0 ${W} ${H}`, "data-narrow": !SQUARE });
     set(this.curve, { viewBox: `0 0 ${W} ${CURVE}` });
     const pill = (label, act, props = {}) => h("button", { class: "pill", type: "button", onclick: act, ...props }, label);
+    this.steps = [8, 4].map((bits) => pill(bits === 8 ? "256 levels" : "now 16 levels", () => this.choose({ bits }), { class: "pill large" }));
     this.bitPills = [8, 7, 6, 5, 4, 3, 2].map((bits) => pill(bits, () => this.choose({ bits }), { "aria-label": `${bits} bits` }));
     this.kindPills = [true, false].map((symmetric) => pill(symmetric ? "symmetric" : "asymmetric", () => this.choose({ symmetric, share: 1 })));
     this.controls.replaceChildren(
-      h("div", { class: "group", role: "group", "aria-label": "Bits" }, "bits", this.bitPills),
-      h("div", { class: "group", role: "group", "aria-label": "Grid" }, this.kindPills),
-      h("div", { class: "group", role: "group", "aria-label": "Scale" }, "scale", pill("cover all", () => this.setShare(1)), pill("least error", () => this.setShare(this.best()))));
+      h("div", { class: "group", role: "group", "aria-label": "Levels" }, this.steps),
+      h("details", { class: "more" }, h("summary", {}, "more"), h("div", { class: "controls" },
+        h("div", { class: "group", role: "group", "aria-label": "Bits" }, "bits", this.bitPills),
+        h("div", { class: "group", role: "group", "aria-label": "Grid" }, this.kindPills),
+        h("div", { class: "group", role: "group", "aria-label": "Scale" }, "scale", pill("cover all", () => this.setShare(1)), pill("least error", () => this.setShare(this.best()))))));
     const step = (W - SQUARE - GAP) / this.x.length;
     this.column = (i) => SQUARE + GAP + (i + 0.5) * step;
     this.levels = s("path", { class: "level" }); this.band = s("path", { class: "band" }); this.stair = s("path", { class: "stair" });
     this.marks = this.x.map((value, i) => ({
       way: s("path", { class: "way" }), was: s("circle", { class: "was", r: 4, cx: this.column(i), cy: this.y(value) }),
       now: s("circle", { class: "now", r: 3, cx: this.column(i) }), on: s("circle", { class: "now", r: SQUARE ? 3 : 0, cx: this.across(value) }),
-      code: s("text", SQUARE ? { class: "code", x: this.column(i), y: H - 4, "text-anchor": "middle" }
-        : { class: "code", transform: `translate(${this.column(i) + 4} ${H - CODES + 6}) rotate(-90)`, "text-anchor": "end" }),
+      code: s("text", { class: "code", transform: `translate(${this.column(i) + 4} ${H - CODES + 6}) rotate(-90)`, "text-anchor": "end" }),
       hit: s("rect", { class: "hit", x: this.column(i) - step / 2, y: 0, width: step, height: H,
         onpointerenter: () => { this.pointed = i; this.draw(); } }) }));
     this.handles = [1, -1].map((side) => this.handle(side));
@@ -103,10 +105,11 @@ class Stairs {
       this.marks.flatMap(({ hit, way, was, now, on, code }) => [hit, way, was, now, on, code]), this.handles.map(({ node }) => node)].flat());
     this.errorPath = s("path", { class: "curve" });
     this.marker = s("g", { class: "marker" }, s("path", { d: `M0 14V${CURVE - 22}` }), this.dot = s("circle", { r: 5 }));
-    const x = this.shareAt = linear(SMALLEST, LARGEST, 8, W - 8);
-    this.curve.replaceChildren(...[s("path", { class: "frame", d: `M8 ${CURVE - 22}H${W - 8}` }),
+    const x = this.shareAt = linear(SMALLEST, LARGEST, LEFT, W - 8);
+    this.errorAxis = s("g", { class: "grid" });
+    this.curve.replaceChildren(...[this.errorAxis, s("path", { class: "frame", d: `M${LEFT} ${CURVE - 22}H${W - 8}` }),
       [0.4, 0.6, 0.8, 1, 1.2, 1.4].map((at) => s("text", { x: x(at), y: CURVE - 6, "text-anchor": at === SMALLEST ? "start" : at === LARGEST ? "end" : "middle" }, at === 1 ? "covers all" : `${pretty(100 * at)} %`)),
-      s("text", { x: 8, y: 12 }, "typical error of the row, for every scale"), this.errorPath, this.marker].flat());
+      s("text", { x: LEFT, y: 12 }, "relative error of these weights, for every scale"), this.errorPath, this.marker].flat());
   }
 
   // The outermost level, to take hold of. On a symmetric grid both move together; on the other, both ends in proportion.
@@ -150,6 +153,7 @@ class Stairs {
     const { W, SQUARE, GAP, CODES } = this.room;
     const { scale, zero } = this.grid(), [low, high] = this.range, { codes, stored } = this.at({ scale, zero });
     const values = Array.from({ length: high - low + 1 }, (_, i) => scale * (low + i - zero));
+    this.steps.forEach((node, i) => set(node, { "aria-pressed": String([8, 4][i] === this.bits) }));
     this.bitPills.forEach((node, i) => set(node, { "aria-pressed": String(8 - i === this.bits) }));
     this.kindPills.forEach((node, i) => set(node, { "aria-pressed": String((i === 0) === this.symmetric) }));
     const dense = Math.abs(this.y(scale) - this.y(0)) < 3.2;
@@ -185,8 +189,9 @@ class Stairs {
   renderError(scale, zero, codes, stored) {
     const error = squaredError(this.x, stored), power = squaredError(this.x, this.x.map(() => 0));
     const tried = this.sweep(), size = (e) => Math.sqrt(e / power || 0);
-    const most = Math.min(3 * size(Math.min(...tried.map((t) => t.error))), size(Math.max(...tried.map((t) => t.error)))) || 1;
-    const up = linear(0, most, CURVE - 24, 24), y = (e) => Math.max(22, up(size(e)));
+    const most = size(Math.max(...tried.map((t) => t.error))) || 1;
+    const up = linear(0, most, CURVE - 24, 24), y = (e) => up(size(e));
+    this.errorAxis.replaceChildren(...ticks(0, 100 * most, 3).flatMap((at) => [s("path", { d: `M${LEFT} ${up(at / 100).toFixed(1)}H${W - 8}` }), s("text", { x: LEFT - 6, y: up(at / 100) + 4, "text-anchor": "end" }, `${pretty(at, 3)} %`)]));
     set(this.errorPath, { d: tried.map((t, i) => `${i ? "L" : "M"}${this.shareAt(t.share).toFixed(1)} ${y(t.error).toFixed(1)}`).join("") });
     set(this.marker, { transform: `translate(${this.shareAt(this.share).toFixed(1)} 0)` });
     set(this.dot, { cy: y(error) });
@@ -194,13 +199,13 @@ class Stairs {
     const beyond = this.x.filter((value) => value > top + scale / 2 || value < bottom - scale / 2).length;
     const tile = (value, name, kind) => h("div", {}, kind ? h("b", {}, role(kind, value)) : h("b", {}, value), h("span", {}, name));
     this.tiles.replaceChildren(tile(pretty(scale, 4), "scale s", "scale"), ...(this.symmetric ? [] : [tile(zero, "zero point z", "zero-point")]),
-      tile(`${pretty(100 * Math.sqrt(error / power), 3)} %`, "typical error of the row", "error"),
-      tile(error ? `${pretty(10 * Math.log10(power / error), 3)} dB` : "∞", "signal to noise"), tile(`${new Set(codes).size} of ${this.range[1] - this.range[0] + 1}`, "levels in use"),
+      tile(`${pretty(100 * Math.sqrt(error / power), 3)} %`, "relative error", "error"),
+      tile(`${new Set(codes).size} of ${this.range[1] - this.range[0] + 1}`, "levels in use"),
       tile(beyond, "weights beyond the last level"));
     const i = this.pointed, q = role("code", pretty(codes[i])), d = role("scale", pretty(scale, 5)), z = role("zero-point", pretty(zero));
     this.formula.replaceChildren(
       h("div", {}, role("code", "q"), " = round(w / ", role("scale", "s"), ")", ...(this.symmetric ? [] : [" + ", role("zero-point", "z")]), "\u2003 ŵ = ", role("scale", "s"), " · ", ...(this.symmetric ? [role("code", "q")] : ["(", role("code", "q"), " − ", role("zero-point", "z"), ")"])),
       h("div", {}, q, ` = round(${pretty(this.x[i], 5)} / `, d, ")", ...(this.symmetric ? [] : [" + ", z.cloneNode(true)]), "\u2003 ŵ = ", d.cloneNode(true), " · ", ...(this.symmetric ? [q.cloneNode(true)] : ["(", q.cloneNode(true), " − ", z, ")"])),
-      h("div", {}, "ŵ = ", h("b", {}, pretty(stored[i], 5)), ", ", role("error", `error ${pretty(stored[i] - this.x[i], 3)}`), h("small", {}, `weight ${i} of the row; point at another`)));
+      h("div", {}, "ŵ = ", h("b", {}, pretty(stored[i], 5)), ", ", role("error", `error ${pretty(stored[i] - this.x[i], 3)}`), h("small", {}, `weight ${this.data.first + i} of the row; point at another`)));
   }
 }

@@ -1,12 +1,12 @@
-// Four zooms into a tensor: all of it, a tile, a neighbourhood, the numbers. Frames show where the next one looks; drag
-// a frame, or move it with the arrow keys.
+// Four zooms into a tensor: all of it, a tile beside its error, a neighbourhood, the numbers. Frames show where the next
+// one looks; drag a frame, or move it with the arrow keys.
 import { decode, pretty } from "./float_math.js";
 import { clamp, colours, paint } from "./plot.js";
 import { debounced, dragged, framed, h, mount, role, s, set, unpacked } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
 const NEAR = 32, FEW = 8;    // weights of a side in the third and the fourth zoom
-const VIEWS = ["weights", "stored", "error"];
+const VIEWS = ["weights", "stored", "error"];  // of the neighbourhood and the numbers
 
 export default (component) => mount(Zooms, component);
 
@@ -22,7 +22,7 @@ class Zooms {
     this.draw = framed(() => this.render());
     this.pills = VIEWS.map((view) => h("button", { class: "pill", type: "button", onclick: () => { this.view = view; this.draw(); } }, view === "stored" ? "as stored" : view));
     this.panes = [new Pane(this, "the whole tensor", (row, column) => this.moveTile(row, column)), new Pane(this, "a tile", (row, column) => this.move("near", row, column)),
-      new Pane(this, "a neighbourhood", (row, column) => this.move("few", row, column))];
+      new Pane(this, "the error of the tile", (row, column) => this.move("near", row, column)), new Pane(this, "a neighbourhood", (row, column) => this.move("few", row, column))];
     this.table = h("table", { class: "cells" });
     this.say = h("p", { class: "keyline", "aria-live": "polite" });
     root.replaceChildren(h("div", { class: "controls" }, h("div", { class: "group", role: "group", "aria-label": "Show" }, "show", this.pills), this.legend = h("span", { class: "legend" })),
@@ -69,8 +69,8 @@ class Zooms {
     this.send();
   }
 
-  bytes(row, column, rows, columns) {
-    const from = this[this.view], limit = this.view === "error" ? this.errorLimit : this.limit, out = new Uint8Array(rows * columns);
+  bytes(row, column, rows, columns, view = this.view) {
+    const from = this[view], limit = view === "error" ? this.errorLimit : this.limit, out = new Uint8Array(rows * columns);
     for (let r = 0; r < rows; r += 1) for (let c = 0; c < columns; c += 1) {
       out[r * columns + c] = clamp(Math.round(127 + (127 * (from[(row + r) * this.columns + column + c] ?? 0)) / limit), 0, 254);
     }
@@ -84,9 +84,11 @@ class Zooms {
     this.legend.replaceChildren(`−${pretty(limit, 2)} `, h("i", {}), ` ${pretty(limit, 2)}`);
     const nr = Math.min(NEAR, this.rows), nc = Math.min(NEAR, this.columns), fr = Math.min(FEW, nr), fc = Math.min(FEW, nc);
     this.panes[0].render(this.overview, r0, c0, table, { rows, columns, ...this.tile, height: this.rows, width: this.columns }, `${rows} × ${columns}, the weights; each dot the largest under it`);
-    this.panes[1].render(this.bytes(0, 0, this.rows, this.columns), this.rows, this.columns, table, { rows: this.rows, columns: this.columns, ...this.near, height: nr, width: nc }, `${this.rows} × ${this.columns}, a dot for each`);
+    const frame = { rows: this.rows, columns: this.columns, ...this.near, height: nr, width: nc };
+    this.panes[1].render(this.bytes(0, 0, this.rows, this.columns, "weights"), this.rows, this.columns, table, frame, `${this.rows} × ${this.columns} weights, a dot for each`);
+    this.panes[2].render(this.bytes(0, 0, this.rows, this.columns, "error"), this.rows, this.columns, table, frame, `their errors in ${data.format}; the colours end at ${pretty(this.errorLimit, 2)}`);
     const { row, column } = this.near;
-    this.panes[2].render(this.bytes(row, column, nr, nc), nr, nc, table, { rows: nr, columns: nc, ...this.few, height: fr, width: fc }, `${nr} × ${nc}`);
+    this.panes[3].render(this.bytes(row, column, nr, nc), nr, nc, table, { rows: nr, columns: nc, ...this.few, height: fr, width: fc }, `${nr} × ${nc}, ${this.view === "stored" ? "as stored" : this.view}`);
     const top = row + this.few.row, left = column + this.few.column, cells = this.bytes(top, left, fr, fc);
     this.table.replaceChildren(...Array.from({ length: fr }, (_, r) => h("tr", {}, Array.from({ length: fc }, (_, c) => {
       const at = (top + r) * this.columns + left + c, [red, green, blue] = table[cells[r * fc + c]];
@@ -96,7 +98,7 @@ class Zooms {
     this.caption.textContent = `${fr} × ${fc} numbers, in thousandths`;
     let sum = 0, power = 0;
     this.error.forEach((e, i) => { sum += e * e; power += this.weights[i] ** 2; });
-    this.say.replaceChildren(h("span", {}, `tile at row ${data.row}, column ${data.column}: typical error `, role("error", `${pretty(100 * Math.sqrt(sum / power || 0), 3)} %`), ` in ${data.format}`), h("span", {}, "drag a frame, or focus it and use the arrow keys"));
+    this.say.replaceChildren(h("span", {}, `tile at row ${data.row}, column ${data.column}: relative error `, role("error", `${pretty(100 * Math.sqrt(sum / power || 0), 3)} %`), ` in ${data.format}`), h("span", {}, "drag a frame, or focus it and use the arrow keys"));
   }
 }
 

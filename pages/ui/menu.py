@@ -41,11 +41,11 @@ class Entry:
 HOME = Entry("home.py", "Start here", "🔬", "", "One model from fewer and fewer bits, until its sums turn wrong.", 3)
 FLOAT = Entry(
     "float.py", "What a float stores", "🎚️", "what-a-float-stores",
-    "Flip the bits of a real weight, and see what each format keeps of it.", 8,
+    "Drag a number, flip its bits, and see what each format keeps of it.", 8,
 )  # fmt: skip
 LEVELS = Entry(
     "levels.py", "256 levels, then 16", "🪜", "256-levels-then-16",
-    "Take hold of the scale, and see why eight bits are easy and four are not.", 9,
+    "Take hold of the scale, and see why eight bits are easy and four are not, in numbers and in a picture.", 9,
 )  # fmt: skip
 OUTLIERS = Entry(
     "outliers.py", "One outlier ruins the row", "📌", "one-outlier-ruins-the-row",

@@ -83,6 +83,57 @@ def _gap(fmt, x: np.ndarray) -> np.ndarray:
     return np.where(power > highest, np.float32(np.inf), gap)
 
 
+def digits(fmt) -> float:
+    """Decimal digits that the fraction is worth: (fraction bits + 1) · log10 2."""
+    return (fmt.fraction_bits + 1) * float(np.log10(2))
+
+
+def powers_of_ten(fmt) -> float:
+    """From the smallest number above zero to the largest, in powers of ten."""
+    return float(np.log10(float(fmt.max)) - np.log10(float(fmt.smallest_subnormal)))
+
+
+def narrowest(value: float, formats: Sequence, tolerance: float = 0.01):
+    """Of formats, the widest first, the one with the fewest bits that stores a value within a share of it.
+
+    Of equally many bits the nearer one. None where no format does.
+    """
+    x = np.float32(value)
+    good = [(fmt.bits, abs(float(fmt.decode(fmt.encode(x))) - float(x)), fmt) for fmt in formats]
+    good = [g for g in good if np.isfinite(g[1]) and g[1] <= tolerance * abs(float(x))]
+    return min(good, key=lambda g: g[:2])[2] if good else None
+
+
+def kept_in_words(value: float, fmt) -> str:
+    """What a format makes of a value, in a sentence."""
+    x = np.float32(value)
+    back, name = float(fmt.decode(fmt.encode(x))), fmt.name.replace("_", " ")
+    off = abs(back - float(x)) / abs(float(x)) if x else 0.0
+    if not np.isfinite(back):
+        return f"Too large for {name}: it becomes {back:g}."
+    return f"{name} stores {back:.7g}, {'exactly' if off == 0 else f'{off:.2%} off'}."
+
+
+def conclusions(found: Sequence[Kept], formats: Sequence) -> list[str]:
+    """What a tensor's weights (`kept`, two formats) and the formats' declarations say, the widest format first."""
+    wide = formats[0]
+    one, other = sorted(found, key=lambda k: k.relative)
+    ratio = other.relative / one.relative if one.relative else float("inf")
+    compared = (
+        f"For these weights {one.name} is {ratio:.2g} times as exact as {other.name}: its error is "
+        f"{one.relative:.2g} of a weight, against {other.relative:.2g}."
+        if np.isfinite(ratio)
+        else f"{one.name} keeps these weights exactly; {other.name} errs by {other.relative:.2g} of a weight."
+    )
+    ends = ", ".join(f"{fmt.name.replace('_', ' ')} at {float(fmt.max):,.5g}" for fmt in formats[1:])
+    return [
+        f"{wide.name} spends {wide.exponent_bits} bits on the exponent, which gives about {powers_of_ten(wide):.0f} "
+        f"powers of ten, and {wide.fraction_bits} on the fraction, which gives about {digits(wide):.0f} digits.",
+        compared,
+        f"Every format ends somewhere: {ends}. What is larger becomes infinity, NaN, or the largest number.",
+    ]
+
+
 def line_message(
     counted: Exponents,
     formats: Sequence,

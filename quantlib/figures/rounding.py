@@ -29,9 +29,14 @@ def sampled_rows(tensor: Rows, most: int = MOST) -> np.ndarray:
     return np.concatenate([tensor.rows(int(at), int(at) + 1).reshape(1, -1) for at in picked])
 
 
-def row_message(x: np.ndarray, token: str, bits: int, symmetric: bool, share: int) -> dict:
-    """A row x (n,) as bit patterns for the staircase; `share`: thousandths of the scale that covers all of it."""
+def row_message(
+    x: np.ndarray, token: str, bits: int, symmetric: bool, share: int, first: int = 0, ours: int = 0
+) -> dict:
+    """Weights x (n,) of a row, from place `first` on, for the staircase. share: thousandths of the scale that covers
+    all of them; ours: the one pointed at."""
     return {
+        "first": first,
+        "ours": ours,
         "token": token,
         "weights": fp32_bits(x).tolist(),
         "bits": bits,
@@ -80,33 +85,83 @@ def by_bits(x: np.ndarray) -> list[Rounding]:
     return [rounding(x, IntegerFormat(b), g) for g in (PerTensor(), PerChannel(), finest) for b in range(8, 1, -1)]
 
 
+GRIDS = {
+    "symmetric, one level unused": IntegerFormat(4),
+    "symmetric, all levels": IntegerFormat(4, restricted=False),
+    "asymmetric": IntegerFormat(4, symmetric=False),
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A way to place levels on every row: how many there are, the relative error over all rows, the rows it wins."""
+
+    name: str
+    levels: int
+    relative: float
+    wins: int
+
+
 @dataclass(frozen=True)
 class Contest:
-    """Symmetric against asymmetric grids, channel by channel: in how many each has the smaller error."""
+    """Grids of one count of bits against each other, row by row."""
 
-    bits: int
     rows: int
-    symmetric: int
-    asymmetric: int
-    symmetric_relative: float
-    asymmetric_relative: float
+    grids: tuple[Grid, ...]
 
     @property
     def winner(self) -> str:
-        """The grid with the smaller error over all rows."""
-        return "symmetric" if self.symmetric_relative <= self.asymmetric_relative else "asymmetric"
+        return min(self.grids, key=lambda grid: grid.relative).name
+
+    def of(self, name: str) -> Grid:
+        return next(grid for grid in self.grids if grid.name == name)
+
+    @property
+    def conclusion(self) -> str:
+        """How much of what a zero point seems to buy is one more level, in a sentence."""
+        fewer, equal, zero = self.grids
+        gain, level = fewer.relative - zero.relative, fewer.relative - equal.relative
+        if gain <= 0:
+            return "A zero point buys nothing on these rows."
+        return (
+            f"The asymmetric grid beats the usual symmetric one, {zero.relative:.2%} to {fewer.relative:.2%}. "
+            f"But the usual one leaves a code unused. With all {equal.levels} levels the symmetric grid comes to "
+            f"{equal.relative:.2%}: {min(1.0, max(0.0, level / gain)):.0%} of the difference was the missing level."
+        )
 
 
-def contest(x: np.ndarray, bits: int) -> Contest:
-    """Round each row of x (rows, n) on both grids, each with the scale that just covers the row."""
-    errors, relative = [], []
-    for symmetric in (True, False):
-        found = round_to_nearest(x, IntegerFormat(bits, symmetric=symmetric), PerChannel())
-        errors.append(np.square(x - found.decoded, dtype=np.float64).sum(-1))  # (rows,)
-        relative.append(compare(x, found.decoded).relative)
+def contest(x: np.ndarray) -> Contest:
+    """Round each row of x (rows, n) on every one of GRIDS, each with the scale that just covers the row."""
+    found = [round_to_nearest(x, form, PerChannel()) for form in GRIDS.values()]
+    errors = np.stack([np.square(x - f.decoded, dtype=np.float64).sum(-1) for f in found])  # (grids, rows)
+    alone = (errors == errors.min(0)).sum(0) == 1
+    wins = [int((alone & (errors.argmin(0) == i)).sum()) for i in range(len(found))]
+    grids = zip(GRIDS, GRIDS.values(), found, wins, strict=True)
     return Contest(
-        bits, len(x), int((errors[0] < errors[1]).sum()), int((errors[1] < errors[0]).sum()), relative[0], relative[1]
+        len(x),
+        tuple(Grid(name, f.highest - f.lowest + 1, compare(x, r.decoded).relative, w) for name, f, r, w in grids),
     )
+
+
+def conclusions(found: Sequence[Rounding]) -> list[str]:
+    """What `by_bits` shows of a tensor, in three sentences."""
+    lines = {s: {r.bits: r for r in found if r.sharing == s} for s in dict.fromkeys(r.sharing for r in found)}
+    row, finest = list(lines.values())[1], list(lines.values())[-1]
+    many = [row[b].relative / row[b + 1].relative for b in range(4, 8) if row[b + 1].relative]
+    step = float(np.exp(np.mean(np.log(many)))) if many and min(many) > 0 else 1.0
+    change = "lowers" if finest[4].relative < row[4].relative else "does not lower"
+    return [
+        f"256 levels with one scale a row leave a relative error of {row[8].relative:.2%}; "
+        f"16 leave {row[4].relative:.1%}.",
+        f"From 8 bits down to 4, every bit less makes the error {step:.2g} times as large.",
+        f"At 4 bits, sharing a scale {finest[4].sharing} instead of per row {change} the error: {row[4].relative:.1%} "
+        f"becomes {finest[4].relative:.1%}, for {finest[4].bpw - row[4].bpw:.2g} bits more a weight.",
+    ]
+
+
+def choices(x: np.ndarray) -> list[Rounding]:
+    """Every count of bits with every sharing, for who looks for the fewest bits that are good enough."""
+    return [rounding(x, IntegerFormat(b), g) for b in range(2, 9) for g in granularities(x.shape[-1])]
 
 
 def decibel_figure(found: Sequence[Rounding], theme: str = "light") -> go.Figure:
@@ -140,13 +195,46 @@ def sharing_html(found: Iterable[Rounding]) -> str:
     rows = "".join(
         f"<tr><th scope='row'>{r.sharing}</th><td>{r.scales:,}</td><td>{r.bpw:.4g}</td>"
         f"<td class='bar'><span style='width:{100 * r.relative / most:.1f}%'></span></td>"
-        f"<td>{r.relative:.2%}</td><td>{r.sqnr:.1f} dB</td></tr>"
+        f"<td>{r.relative:.2%}</td></tr>"
         for r in found
     )
     return (
         '<table class="measured"><thead><tr><th>one scale</th><th>scales</th><th>bits per weight</th>'
-        f"<th class='bar'>typical error</th><th></th><th>signal to noise</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<th class='bar'>relative error</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
     )
+
+
+def contest_html(found: Contest) -> str:
+    """Every grid's error over all rows, and the rows in which it alone is best."""
+    most = max(grid.relative for grid in found.grids) or 1.0
+    rows = "".join(
+        f"<tr><th scope='row'>{grid.name}</th><td>{grid.levels}</td>"
+        f"<td class='bar'><span style='width:{100 * grid.relative / most:.1f}%'></span></td>"
+        f"<td>{grid.relative:.2%}</td><td>{grid.wins:,}</td></tr>"
+        for grid in found.grids
+    )
+    return (
+        '<table class="measured"><thead><tr><th>grid</th><th>levels</th><th class="bar">relative error</th><th></th>'
+        f"<th>best in rows</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def grids_html(row: np.ndarray) -> str:
+    """The levels that each of GRIDS gives a row (n,), over the range of its weights."""
+    low, high = min(0.0, float(row.min())), max(0.0, float(row.max()))
+    reach = 1.15 * max(-low, high) or 1.0
+
+    def at(value: float) -> str:
+        return f"{50 + 50 * value / reach:.2f}%"
+
+    rows = []
+    for name, form in GRIDS.items():
+        scale, zero = form.scale_and_zero(np.float32(low), np.float32(high))
+        levels = [float(form.value(np.int32(q), scale, zero)) for q in range(form.lowest, form.highest + 1)]
+        marks = "".join(f"<i style='left:{at(v)}'></i>" for v in levels)
+        span = f"<u style='left:{at(low)};right:{100 - float(at(high)[:-1]):.2f}%'></u>"
+        rows.append(f"<div><span>{name}</span><b>{span}<s></s>{marks}</b></div>")
+    return f'<div class="grids">{"".join(rows)}<p>bar: from the smallest to the largest weight of the row</p></div>'
 
 
 def to_csv(found: Iterable[Rounding]) -> str:

@@ -81,3 +81,35 @@ def test_bit_patterns_survive_the_way_to_the_browser_and_back(bits):
     x = weights.from_fp32_bits(bits)
     assert int(weights.fp32_bits(np.atleast_1d(x))[0]) == bits
     assert weights.parse_bits(f"{bits:08x}") == bits
+
+
+def test_range_and_digits_follow_from_the_declaration():
+    wide, half = FORMATS["FP32"], FORMATS["FP16"]
+    assert floats.powers_of_ten(wide) == pytest.approx(83.4, abs=0.1) and floats.digits(wide) == pytest.approx(
+        7.2, abs=0.1
+    )
+    assert floats.powers_of_ten(half) == pytest.approx(np.log10(65504 * 2**24), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [(70000.0, "BF16"), (448.0, "FP8_E4M3"), (3.0, "FP4_E2M1"), (2e-9, "BF16"), (0.1, "FP16")]
+)
+def test_the_narrowest_format_keeps_a_value_and_no_narrower_one_does(value, name):
+    offered = [FORMATS[n] for n in ("FP32", "BF16", "FP16", "FP8_E4M3", "FP4_E2M1")]
+    best = floats.narrowest(value, offered)
+    assert best.name == name
+    assert floats.kept_in_words(value, best).endswith(".")
+    assert floats.narrowest(1e38, [FORMATS["FP16"]]) is None
+
+
+def test_conclusions_compare_what_was_measured():
+    x = np.random.default_rng(2).normal(0, 0.05, 4096).astype(np.float32)
+    found = floats.kept(x, [FORMATS["BF16"], FORMATS["FP16"]])
+    said = floats.conclusions(found, [FORMATS[n] for n in ("FP32", "BF16", "FP16", "FP8_E4M3")])
+    assert (
+        "For these weights FP16 is" in said[1]
+        and "448" in said[2]
+        and "65,504" in said[2].replace("6.55e+04", "65,504")
+    )
+    exact = floats.kept(x.astype(np.float16).astype(np.float32), [FORMATS["BF16"], FORMATS["FP16"]])
+    assert "FP16 keeps these weights exactly" in floats.conclusions(exact, [FORMATS["FP32"]])[1]

@@ -1,5 +1,7 @@
 """Pictures of rounding: what they say is what round-to-nearest does, and afar no outlier is lost."""
 
+import re
+
 import javascript
 import numpy as np
 import pytest
@@ -35,8 +37,29 @@ def test_a_bit_is_worth_six_decibels_while_levels_are_many():
 
 
 def test_lopsided_rows_are_won_by_the_grid_with_a_zero_point():
-    found = rounding.contest(np.abs(X), 4)
-    assert (found.winner, found.asymmetric, found.symmetric) == ("asymmetric", 24, 0)
+    found = rounding.contest(np.abs(X))
+    assert (found.winner, found.of("asymmetric").wins) == ("asymmetric", 24)
+    assert [grid.levels for grid in found.grids] == [15, 16, 16]
+
+
+def test_a_missing_level_is_told_from_a_zero_point():
+    even = np.concatenate([X, -X], axis=1)  # as far down as up: a zero point can buy nothing but the unused code
+    found = rounding.contest(even)
+    fewer, equal, zero = (grid.relative for grid in found.grids)
+    assert equal < fewer and abs(zero - equal) < 0.25 * (fewer - equal)
+    share = float(re.search(r"(\d+)% of the difference", found.conclusion)[1])
+    assert share == pytest.approx(100 * min(1, (fewer - equal) / (fewer - zero)), abs=1)
+    assert rounding.contest_html(found).count("<tr><th scope") == 3
+    assert rounding.grids_html(X[0]).count("<i ") == 15 + 16 + 16
+
+
+def test_conclusions_are_of_the_figures():
+    found = rounding.by_bits(X)
+    said = rounding.conclusions(found)
+    row = {r.bits: r for r in found if r.sharing == "per channel"}
+    assert f"{row[8].relative:.2%}" in said[0] and f"{row[4].relative:.1%}" in said[0]
+    assert 1.9 < float(re.search(r"error ([\d.]+) times", said[1])[1]) < 2.3
+    assert "lowers" in said[2]
 
 
 def test_an_outlier_is_seen_from_afar():
