@@ -48,11 +48,13 @@ def about(spot: weight.Spot) -> tuple[str, str, Tensor]:
 
 
 def show_bits() -> weight.Spot:
-    with st.container(horizontal=True, vertical_alignment="center"):
+    words, choice = st.columns([5, 1.25], vertical_alignment="center")
+    with words:
         terms.say(
             "**0.1 cannot be stored.** A float is a sign (S), an exponent (E) that picks two neighbouring powers of "
             "two, and a fraction (F) that picks a place between them. **Drag the number, or press a bit.**"
         )
+    with choice:
         spot = weight.another()
     show_strip(spot)
     return spot

@@ -50,12 +50,14 @@ def about(spot: weight.Spot) -> tuple[str, str, Tensor]:
 
 
 def show_hand() -> weight.Spot:
-    with st.container(horizontal=True, vertical_alignment="center"):
+    words, choice = st.columns([5, 1.25], vertical_alignment="center")
+    with words:
         terms.say(
             "An integer has no exponent, so its **levels** are evenly spaced. All that can be chosen is how far apart "
             "they are: the **scale**. With 256 levels nothing seems to be lost. **Press “now 16 levels”, then take the "
             "highest level and pull.**"
         )
+    with choice:
         spot = weight.another()
     show_stairs(spot)
     return spot

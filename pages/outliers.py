@@ -8,15 +8,10 @@ from pages.ui.charts import chart
 from pages.ui.pull import pull
 from quantlib import Tensor
 from quantlib.figures import outliers, pulling, super_weights
-from quantlib.figures.layer import Layer
-from quantlib.lm import activations, generate
-from quantlib.methods.llm_int8 import THRESHOLDS, outlier_trace
+from quantlib.lm import generate
 from quantlib.methods.rtn import round_to_nearest
-from quantlib.methods.smoothquant import ALPHAS, smooth_trace
 
-KINDS = ("attn_q", "attn_output", "ffn_gate", "ffn_down")
 WIDE_ROWS = 256
-TOKENS = 512  # of a layer's inputs, for methods that are tried at many settings
 PROMPT = "Once upon a time there was an old king who"
 TARGET = 0.10  # relative error that the puzzle asks for
 SHARED = {f"every {g}" if g else "the row": g for g in pulling.SHARING}
@@ -32,28 +27,25 @@ def main() -> None:
         with page.step("Outliers are real"):
             running.show_note(found)
             show_real(found)
-        with page.step("LLM.int8(): keep the few apart"):
-            layer = running.layer_picker(found, "matrix", "blk.3.attn_q.weight")
-            show_split(found, layer)
-        with page.step("SmoothQuant: move the difficulty"):
-            show_smooth(found, layer)
         with page.step("Super weights"):
             show_super(found)
         with page.step("Puzzle: repair the row"):
             show_puzzle(spot)
         page.in_short(
             *concluded(spot.token, spot),
-            question="A scale for every 16 weights repairs the row, and costs a bit for each of them. Can scales be "
-            "stored in fewer bits?",
+            question="These were weights, which stay as they are. The numbers that flow through a model change with "
+            "every text. Do they have outliers, too?",
         )
 
 
 def show_pull() -> weight.Spot:
-    with st.container(horizontal=True, vertical_alignment="center"):
+    words, choice = st.columns([5, 1.25], vertical_alignment="center")
+    with words:
         terms.say(
             "Weights that share a **scale** share its levels. These are real weights, true to scale, and the largest "
             "decides how far apart the levels are. **Pull it down**, and watch the others get their levels back."
         )
+    with choice:
         spot = weight.another()
     show_stretch(spot)
     return spot
@@ -69,7 +61,7 @@ def show_stretch(spot: weight.Spot) -> None:
     pull(
         key="pulled",
         message=pulling.message(
-            found, spot.token, "outlier", address.whole(said["size"], 20, 1250, 1000),
+            found, spot.token, "outlier", address.whole(said["size"], 20, 1100, 1000),
             group if group in offered else found.weights.size,
         ),
         on_change=lambda: keep(spot.token),
@@ -173,91 +165,19 @@ def cheapest(token: str, _spot: weight.Spot) -> pulling.Repair | None:
 
 @st.fragment
 def show_real(found: running.Running) -> None:
-    st.markdown("**Weights.** The largest of each matrix, in units of its own typical weight.")
     rows = weight_map(found.identity, found)
+    least, most = (pick(row["largest"] for row in rows) for pick in (min, max))
+    terms.say(
+        "The largest weight of each matrix of a language model, in units of its own typical weight (its root mean "
+        f"square): from **{least:.1f}** times in the most even matrix to **{most:.0f}** times."
+    )
     chart("weight_map", outliers.weight_map_figure, rows, about=(found.identity,))
-    st.markdown(
-        "**Activations** are worse, and their outliers keep to a few channels, whatever the text. Each cell is an "
-        "input channel of one kind of matrix; the stronger its colour, the larger the largest value that came through."
-    )
-    kind = st.segmented_control("Read by", KINDS, default="ffn_down", key="kind", bind="query-params", required=True)
-    captions.glossed(kind)
-    seen = watched(found.identity, found)
-    chart("channels", outliers.channel_figure, seen, kind, about=(found.identity, kind))
-    listed = ", ".join(map(str, seen.outliers().tolist())) or "none"
-    captions.receipt(
-        "measured",
-        f"on {seen.tokens:,} tokens. Channels that meet LLM.int8()'s criterion for outliers (6 or more in a quarter of "
-        f"the layers and 6% of the places): {listed}. In models of billions of weights they are far larger.",
-    )
-    captions.data(lambda: outliers.outlier_csv(seen), "activations.csv")
-
-
-@st.cache_resource(show_spinner="Letting the model read …", max_entries=2)
-def watched(identity: str, _found: running.Running):
-    tokens = _found.tokenizer.encode(running.calibration_text())
-    return activations(_found.model, tokens[:1024], 256, _found.tokenizer.bos)
+    captions.receipt("measured", "all matrices inside the layers, every weight")
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
 def weight_map(identity: str, _found: running.Running) -> list[dict]:
     return outliers.weight_map(_found.model)
-
-
-@st.fragment
-def show_split(found: running.Running, layer: Layer) -> None:
-    st.markdown(
-        "With 8 bits for weights **and** activations, one large channel sets the scale of a whole token. LLM.int8() "
-        "takes channels in which a value reaches a threshold out of the product, computes them in 16 bits, and adds "
-        "them back. How many channels must that be?"
-    )
-    threshold = st.select_slider(
-        "Threshold", [t for t in THRESHOLDS if t], value=6.0, key="threshold", bind="query-params"
-    )
-    trace = split(found.identity, layer.name, layer)
-    at = trace.thresholds.tolist().index(threshold)
-    st.markdown(
-        f"At {threshold:g}, **{len(trace.columns[at])} of {len(trace.magnitudes)}** channels stay in 16 bits, and the "
-        f"error of the output is **{trace.errors[at]:.2%}** instead of {trace.errors[0]:.2%} with everything in 8."
-    )
-    chart("split", outliers.threshold_figure, trace, threshold, about=(found.identity, layer.name, threshold))
-    captions.receipt(
-        "measured",
-        f"on {len(layer.x[:TOKENS]):,} tokens; 6 is the paper's threshold, found on models with much larger outliers",
-    )
-    captions.show_python(layer_snippet(found, layer, "llm_int8", "outlier_trace"), outlier_trace)
-
-
-@st.cache_resource(show_spinner="Trying thresholds …", max_entries=128)
-def split(identity: str, name: str, _layer: Layer):
-    return outlier_trace(_layer.x[:TOKENS], _layer.weight)
-
-
-@st.fragment
-def show_smooth(found: running.Running, layer: Layer) -> None:
-    st.markdown(
-        "SmoothQuant divides each channel of the activations by **s** and multiplies the column of the weights by it, "
-        "with s = max|x|**ᵅ** ÷ max|w|**¹⁻ᵅ**. The product stays the same. At α = 0 only the weights become even, at 1 "
-        "only the activations; between, both can live with 8 bits."
-    )
-    alpha = st.select_slider("α", ALPHAS, value=0.5, key="smoothing", bind="query-params")
-    trace = smoothed(found.identity, layer.name, layer)
-    at = ALPHAS.index(alpha)
-    about = (found.identity, layer.name, at)
-    chart("smooth", outliers.smooth_figure, trace, at, about=about)
-    chart("errors", outliers.smooth_error_figure, trace, at, about=about)
-    best = trace.winner
-    captions.receipt(
-        "measured",
-        f"W8A8, a scale for each token and each output. At this α the output's error is {trace.errors[at]:.2%}, best "
-        f"at α = {trace.alphas[best]:.2f} with {trace.errors[best]:.2%}, without smoothing {trace.untouched[2]:.2%}.",
-    )
-    captions.show_python(layer_snippet(found, layer, "smoothquant", "smooth_trace"), smooth_trace)
-
-
-@st.cache_resource(show_spinner="Trying every alpha …", max_entries=128)
-def smoothed(identity: str, name: str, _layer: Layer):
-    return smooth_trace(_layer.x[:TOKENS], _layer.weight)
 
 
 @st.fragment
@@ -282,9 +202,8 @@ def show_super(found: running.Running) -> None:
     )
     top = rows[0]
     st.markdown(
-        f"With all weights the perplexity is {base:.3f}; without a weight of ordinary size {typical:.3f}; without the "
-        f"worst of these **{top.perplexity:.3f}**. One weight of {found.weights:,}: not nonsense here, for small "
-        "models spread their work, but far more than its share."
+        f"With all weights the perplexity is {base:.3f}. One weight of {found.weights:,} taken out raises it by "
+        f"**{top.perplexity - base:.3f}**; an ordinary weight changes it by {typical - base:+.4f}."
     )
     left, right = st.columns(2)
     for column, title, text in (
@@ -313,16 +232,6 @@ def written(identity: str, taken: tuple[str, int, int] | None, _found: running.R
     changed = _found.model if taken is None else super_weights.without(_found.model, *taken)
     tokens = list(generate(changed, _found.tokenizer.encode(PROMPT), 40))
     return _found.tokenizer.decode(tokens)
-
-
-def layer_snippet(found: running.Running, layer: Layer, module: str, function: str) -> str:
-    return (
-        "import quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
-        "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n"
-        f"from quantlib.methods.{module} import {function}\n\n"
-        + running.python_of(found, layer)
-        + f"print({function}(layer.x[:{TOKENS}], layer.weight).errors)"
-    )
 
 
 main()

@@ -31,9 +31,8 @@ class Journey {
       return stop;
     });
     this.root.replaceChildren(h("div", { class: brief ? "box brief" : "box" },
-      h("div", { class: "ours" }, h("span", {}, "Our weight"), h("b", {}, shown)),
+      h("div", { class: "ours", title: place }, h("span", {}, "Our weight"), h("b", {}, shown)),
       brief ? null : h("div", { class: "line" }, this.track(last), h("div", { class: "stops" }, this.stops)), this.words));
-    this.place = place;
     this.say(current);
   }
 
@@ -53,6 +52,6 @@ class Journey {
   say(i) {
     const station = this.data.stations[i];
     this.stops.forEach((stop, k) => stop.toggleAttribute("data-said", k === i));
-    this.words.replaceChildren(this.data.brief ? "" : `${this.place[0].toUpperCase()}${this.place.slice(1)}. `, station ? station.words : "Every chapter tells what becomes of it.");
+    this.words.replaceChildren(station ? station.words : "Every chapter tells what becomes of it.");
   }
 }

@@ -6,7 +6,7 @@ import { debounced, framed, h, mount, role, s, set } from "./dom.js";
 import { covering, roundRow, squaredError } from "./grid_math.js";
 
 const WIDE = { e: 8, m: 23 }, BITS = 4, HIGHEST = 7;
-const H = 372, TOP = 14, FOOT = 22;
+const H = 336, TOP = 14, FOOT = 22;
 
 export default (component) => mount(Pull, component);
 
@@ -36,7 +36,7 @@ class Pull {
     this.plot = s("svg", { role: "img" });
     this.say = h("p", { class: "say", "aria-live": "polite" });
     this.controls = h("div", { class: "controls" });
-    root.replaceChildren(this.controls, this.plot, this.say);
+    root.replaceChildren(this.controls, this.say, this.plot);
     new ResizeObserver(() => { if (this.data && this.width !== this.widthNow()) { this.build(); this.draw(); } }).observe(root);
   }
 
@@ -54,13 +54,13 @@ class Pull {
     this.draw();
   }
 
-  go(share) { this.share = clamp(share, 0.02, 1.25); this.draw(); this.send(); }
+  go(share) { this.share = clamp(share, 0.02, 1.1); this.draw(); this.send(); }
   choose(group) { this.group = group; this.draw(); this.send(); }
   get clips() { return this.data.mode === "clip"; }
 
   build() {
     const { data } = this, width = this.width = this.widthNow(), left = this.left = width > 500 ? 46 : 34, n = this.x.length;
-    const side = Math.sign(this.size) || 1, most = 1.3 * Math.abs(this.size), least = 1.25 * Math.max(...this.x.map((w, i) => (i === data.at ? 0 : Math.abs(w))));
+    const side = Math.sign(this.size) || 1, most = 1.16 * Math.abs(this.size), least = 1.25 * Math.max(...this.x.map((w, i) => (i === data.at ? 0 : Math.abs(w))));
     const [low, high] = side > 0 ? [-Math.max(least, 0.1 * most), most] : [-most, Math.max(least, 0.1 * most)];
     this.y = linear(low, high, H - FOOT, TOP); this.value = linear(H - FOOT, TOP, low, high);
     this.span = [low, high];
@@ -80,7 +80,7 @@ class Pull {
       event.preventDefault();
       this.go(this.share + by);
     };
-    this.handle = s("g", { class: "handle own-keys", role: "slider", tabindex: 0, "aria-label": this.clips ? "End of the grid" : "The largest weight", "aria-valuemin": 2, "aria-valuemax": 125, onkeydown: key },
+    this.handle = s("g", { class: "handle own-keys", role: "slider", tabindex: 0, "aria-label": this.clips ? "End of the grid" : "The largest weight", "aria-valuemin": 2, "aria-valuemax": 110, onkeydown: key },
       ...(this.clips ? [s("path", { d: `M${left} 0H${width}` }), s("rect", { class: "grip", x: width - 58, y: -10, width: 46, height: 20, rx: 10 }), s("path", { class: "arrows", d: `M${width - 39} -3l4 -4l4 4M${width - 39} 3l4 4l4 -4` })]
         : [s("circle", { class: "grip", r: 13, cx: this.column(data.at) }), s("path", { class: "arrows", d: `M${this.column(data.at) - 4} -3l4 -4l4 4M${this.column(data.at) - 4} 3l4 4l4 -4` })]));
     this.hint = s("text", { class: "hint", x: this.column(data.at) + (data.at > 0.6 * n ? -22 : 22), "text-anchor": data.at > 0.6 * n ? "end" : "start" }, this.clips ? "" : "pull it");

@@ -11,7 +11,7 @@ MOST_PIXELS = 40_000_000
 
 
 def grey(data: bytes) -> bytes:
-    """A picture that somebody brought, PNG or JPEG, as grey values, a byte each, row by row, cut to the gallery's shape.
+    """A PNG or JPEG picture as grey values, a byte each, row by row, cut to the gallery's shape.
 
     Raises FormatError, in a sentence, where it is none or too large.
     """

@@ -1,4 +1,4 @@
-"""Outliers: those of real weights and activations, and what methods do about them."""
+"""Outliers of real weights and activations, and what clipping them costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,7 @@ from quantlib.formats.granularity import PerGroup
 from quantlib.formats.integers import IntegerFormat
 from quantlib.lm import Model
 from quantlib.lm.activations import Activations
-from quantlib.methods.llm_int8 import OutlierTrace
 from quantlib.methods.rtn import AbsMax, LeastSquares, Percentile, round_to_nearest
-from quantlib.methods.smoothquant import SmoothTrace
 from quantlib.metrics import compare
 from quantlib.recipes import layer_of
 
@@ -101,90 +99,3 @@ def outlier_csv(seen: Activations) -> str:
     lines = ["matrix,channel,largest"]
     lines += [f"{name},{i},{x:.6g}" for name, ranges in seen.inputs.items() for i, x in enumerate(ranges.reach)]
     return "\n".join(lines) + "\n"
-
-
-def threshold_figure(trace: OutlierTrace, chosen: float, theme: str = "light") -> go.Figure:
-    """LLM.int8()'s output error and its share of 16-bit channels, by threshold."""
-    tried = slice(1, None)  # the first is none at all
-    figure = go.Figure()
-    figure.add_bar(
-        x=[f"{t:g}" for t in trace.thresholds[tried]], y=trace.shares[tried], name="channels kept in 16 bits",
-        marker={"color": palette.ROLES["exponent"].colour(theme), "opacity": 0.45, "line": {"width": 0}}, yaxis="y2",
-        hovertemplate="threshold %{x}: %{y:.1%} of the channels<extra></extra>",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=[f"{t:g}" for t in trace.thresholds[tried]], y=trace.errors[tried], name="error of the output",
-        mode="lines+markers", line={"color": palette.ROLES["error"].colour(theme), "width": 2.5},
-        hovertemplate="threshold %{x}: error %{y:.2%}<extra></extra>",
-    )  # fmt: skip
-    at = [i for i, t in enumerate(trace.thresholds) if t == chosen and t]
-    figure.add_scatter(
-        x=[f"{trace.thresholds[i]:g}" for i in at], y=trace.errors[at], mode="markers", hoverinfo="skip",
-        showlegend=False,
-        marker={"symbol": "circle-open", "size": 16, "color": palette.INK[theme], "line": {"width": 2}},
-    )  # fmt: skip
-    muted = palette.MUTED[theme]
-    figure.add_hline(
-        y=trace.errors[0], line={"color": muted, "dash": "dash", "width": 1.5},
-        annotation={"text": "all in 8 bits", "font": {"color": muted}, "xanchor": "right"},
-    )  # fmt: skip
-    style.apply(figure, theme, height=330)
-    figure.update_layout(
-        yaxis2={
-            "overlaying": "y",
-            "side": "right",
-            "tickformat": ".0%",
-            "showgrid": False,
-            "rangemode": "tozero",
-            "tickmode": "auto",
-            "nticks": 5,
-        },
-        margin={"r": 52},
-    )
-    figure.update_xaxes(title="threshold that |x| must reach", type="category")
-    figure.update_yaxes(
-        title="error, share of the output", tickformat=".2%", rangemode="tozero", selector={"side": None}
-    )
-    return figure
-
-
-def smooth_figure(trace: SmoothTrace, step: int, theme: str = "light") -> go.Figure:
-    """The largest value of every channel, of activations and of weights, sorted, before and at one alpha."""
-    figure = go.Figure()
-    scales = {"activations": (trace.untouched[0], trace.activations[step], "exponent"),
-              "weights": (trace.untouched[1], trace.weights[step], "code")}  # fmt: skip
-    for name, (before, after, role) in scales.items():
-        colour = palette.ROLES[role].colour(theme)
-        for values, dash, words in ((before, "dot", f"{name}, before"), (after, "solid", name)):
-            figure.add_scatter(
-                y=np.sort(values)[::-1] / np.median(values), mode="lines", name=words,
-                line={"color": colour, "dash": dash, "width": 2},
-                hovertemplate=words + ": %{y:.1f} times the median channel<extra></extra>",
-            )  # fmt: skip
-    style.apply(figure, theme, height=320)
-    figure.update_xaxes(title="channels, the largest first", type="log")
-    figure.update_yaxes(title="largest value, in medians", rangemode="tozero")
-    return figure
-
-
-def smooth_error_figure(trace: SmoothTrace, step: int, theme: str = "light") -> go.Figure:
-    """W8A8's output error by alpha; dashed: without smoothing."""
-    ink, muted = palette.INK[theme], palette.MUTED[theme]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=trace.alphas, y=trace.errors, mode="lines+markers", showlegend=False,
-        line={"color": palette.ROLES["error"].colour(theme), "width": 2.5},
-        hovertemplate="α = %{x:.2f}: %{y:.2%}<extra></extra>",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=[trace.alphas[step]], y=[trace.errors[step]], mode="markers", hoverinfo="skip", showlegend=False,
-        marker={"symbol": "circle-open", "size": 16, "color": ink, "line": {"width": 2}},
-    )  # fmt: skip
-    figure.add_hline(
-        y=trace.untouched[2], line={"color": muted, "dash": "dash", "width": 1.5},
-        annotation={"text": "without smoothing", "font": {"color": muted}, "xanchor": "right"},
-    )  # fmt: skip
-    style.apply(figure, theme, height=260)
-    figure.update_xaxes(title="α: how much moves to the weights")
-    figure.update_yaxes(title="error of the output", tickformat=".1%", rangemode="tozero")
-    return figure

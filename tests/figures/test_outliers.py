@@ -6,8 +6,6 @@ import pytest
 import quantlib as ql
 from quantlib.figures import outliers, super_weights
 from quantlib.lm import Tokenizer, activations, load
-from quantlib.methods.llm_int8 import outlier_trace
-from quantlib.methods.smoothquant import smooth_trace
 
 TEXT = "The ferry left in the morning, and nobody on the pier knew when it would be back again. " * 40
 
@@ -37,20 +35,6 @@ def test_every_matrix_and_channel_is_on_the_maps(model, tokens):
     channels = outliers.channel_figure(seen, "ffn_down", "dark")
     assert np.shape(channels.data[0].z) == (model.shape.layers, model.weight("blk.0.ffn_down.weight").shape[1])
     assert outliers.outlier_csv(seen).count("\n") > 1000
-
-
-def test_method_figures_ring_the_choice(model):
-    x = np.random.default_rng(1).normal(size=(64, 256)).astype(np.float32)
-    x[:, 5] *= 30
-    w = model.weight("blk.0.attn_q.weight")
-    split = outlier_trace(x, w)
-    assert split.columns[5].tolist() == [5]
-    assert split.errors[5] < split.errors[0] / 2
-    assert len(outliers.threshold_figure(split, 6.0).data) == 3
-    smooth = smooth_trace(x, w)
-    assert smooth.errors.min() < smooth.untouched[2]
-    assert len(outliers.smooth_figure(smooth, 10).data) == 4
-    assert len(outliers.smooth_error_figure(smooth, 10).data) == 2
 
 
 def test_without_a_weight_only_that_weight_is_gone(model, tokens):
