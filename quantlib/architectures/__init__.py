@@ -39,7 +39,7 @@ from quantlib.architectures.families.qwen_next import (
     QWEN3_NEXT,
 )
 from quantlib.architectures.families.qwen_vl import QWEN2_5_VL, QWEN2_VL, QWEN3_VL, QWEN3_VL_MOE
-from quantlib.architectures.families.t5 import MT5, T5
+from quantlib.architectures.families.t5 import MT5, T5, T5_ENCODER, UMT5, UMT5_ENCODER
 
 KNOWN = (
     LLAMA,
@@ -101,7 +101,10 @@ KNOWN = (
     NOMIC_BERT,
     MODERN_BERT,
     T5,
+    T5_ENCODER,
     MT5,
+    UMT5,
+    UMT5_ENCODER,
 )
 ARCHITECTURES = {architecture.model_type: architecture for architecture in reversed(KNOWN)}
 PLAIN = LLAMA  # whose names of tensors a file without a config.json is taken to have

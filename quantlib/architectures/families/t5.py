@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from quantlib.architectures.config import Config, count, number
@@ -105,3 +107,58 @@ MT5 = replace(
     classes=("MT5ForConditionalGeneration",),
     defaults={**T5.defaults, "layers": 8, "heads": 6, "ffn": 1024, "vocab": 250_112},
 )
+UMT5 = replace(MT5, title="UMT5", model_type="umt5", classes=("UMT5ForConditionalGeneration", "UMT5Model"))
+
+
+def _biased(architecture: Architecture) -> tuple[Weight, ...]:
+    """The weights where every layer has a table of distances of its own, and not the first for all."""
+    return tuple(
+        replace(weight, layers=_decoding if weight.gguf.startswith("dec") else None)
+        if "attn_rel_b" in weight.gguf
+        else weight
+        for weight in architecture.weights
+    )
+
+
+def _encoder(architecture: Architecture, name: str) -> Architecture:
+    """The half that reads, which image models take to understand a prompt."""
+    return replace(
+        architecture,
+        name="t5encoder",
+        title=f"{architecture.title} encoder",
+        classes=(name,),
+        weights=tuple(w for w in architecture.weights if w.gguf == "token_embd" or w.gguf.startswith("enc.")),
+        keys=tuple(key for key in architecture.keys if "decoder" not in key.name),
+    )
+
+
+UMT5 = replace(UMT5, weights=_biased(UMT5))
+T5_ENCODER, UMT5_ENCODER = _encoder(T5, "T5EncoderModel"), _encoder(UMT5, "UMT5EncoderModel")
+
+
+EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
+OWN = "encoder.block.{}.layer.0.SelfAttention"
+TABLE, SECOND_TABLE = (f"{OWN.format(layer)}.relative_attention_bias.weight" for layer in (0, 1))
+
+
+def encoder_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object] | None:
+    """What the config.json of an encoder with tensors of these shapes would say; None where it is none."""
+    query, bias = shapes.get(f"{OWN.format(0)}.q.weight"), shapes.get(TABLE)
+    output = shapes.get("encoder.block.0.layer.1.DenseReluDense.wo.weight")
+    embedding = next((shapes[name] for name in EMBEDDINGS if name in shapes), None)
+    writes = "decoder.final_layer_norm.weight" in shapes
+    if writes or any(shape is None or len(shape) != 2 for shape in (query, bias, output, embedding)):
+        return None
+    architecture = UMT5_ENCODER if SECOND_TABLE in shapes else T5_ENCODER
+    buckets, heads = bias
+    return {
+        "model_type": architecture.model_type,
+        "architectures": list(architecture.classes),
+        "vocab_size": embedding[0],
+        "d_model": embedding[1],
+        "d_kv": query[0] // max(1, heads),
+        "d_ff": output[1],
+        "num_heads": heads,
+        "relative_attention_num_buckets": buckets,
+        "num_layers": len({m[1] for n in shapes if (m := re.match(r"encoder\.block\.(\d+)\.", n, re.ASCII))}),
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantlib.architectures import PLAIN, Architecture, by_config
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
-from quantlib.checkpoints.convert import diffusion
+from quantlib.checkpoints.convert import diffusion, text_encoder
 from quantlib.checkpoints.convert.config import read_config, text_values
 from quantlib.checkpoints.convert.general import count_weights, general_metadata
 from quantlib.checkpoints.convert.hyperparameters import metadata_of
@@ -32,7 +32,7 @@ def converted(checkpoint: Checkpoint) -> Checkpoint:
         return _of_folder(checkpoint)
     if (why := checkpoint.metadata.get("undecoded")) is not None:
         raise fault(checkpoint.source, f"cannot be converted: {why}; start from the original checkpoint.")
-    return _bare(checkpoint)
+    return text_encoder.converted(checkpoint) or _bare(checkpoint)
 
 
 def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
@@ -95,7 +95,7 @@ def _bare(checkpoint: Checkpoint) -> Checkpoint:
         if name in tensors:
             raise fault(checkpoint.source, f"holds two tensors that GGUF calls {shown(name)}.")
         tensors[name] = replace(tensor, name=name)
-    warning = (
+    warning = text_encoder.note_of(checkpoint) or (
         "There is no config.json beside the file, so the GGUF file will lack what llama.cpp needs to load it: put "
         "config.json and tokenizer.json there, or take it as a container of tensors."
     )

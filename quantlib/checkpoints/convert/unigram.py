@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,14 +65,18 @@ def read_unigram(folder: Path, size: int, config: dict[str, object], realigned: 
     """
     path = next((folder / name for name in MODELS if (folder / name).is_file()), None)
     if path is not None:
-        found = _of_sentencepiece(path, size, folder / "added_tokens.json", realigned)
+        added = folder / "added_tokens.json"
+        stated = read_json(added) if added.is_file() and not realigned else {}
+        found = of_sentencepiece(path, model_bytes(path), size, stated, realigned)
         return _aligned(found) if realigned else found
     path = folder / "tokenizer.json"
     return _of_json(path, read_json(path), size, config) if path.is_file() else None
 
 
-def _of_sentencepiece(path: Path, size: int, added: Path, realigned: bool) -> Unigram:
-    data = model_bytes(path)
+def of_sentencepiece(
+    path: Path, data: bytes, size: int, stated: Mapping[str, object], realigned: bool = False
+) -> Unigram:
+    """A SentencePiece model, padded to `size` tokens. path: the file that it is from; stated: added tokens and ids."""
     settings = {3: 1, 4: 1, 2: b""}  # of the normalizer: dummy prefix, extra spaces removed, its map of characters
     for number, wire, value in fields(path, data):
         if (number, wire) == (2, BYTES):
@@ -85,10 +90,11 @@ def _of_sentencepiece(path: Path, size: int, added: Path, realigned: bool) -> Un
     tokens, scores, types = [f"[PAD{i}]" for i in range(count)], [-10000.0] * count, [UNUSED] * count
     for number, (text, score, kind) in enumerate(listed[:count]):
         tokens[number], scores[number], types[number] = text, score, NORMAL if kind == USER_DEFINED else kind
-    stated = read_json(added) if added.is_file() and not realigned else {}
     for text, number in stated.items():
         if type(number) is not int or number < 0:
-            raise fault(added, f"gives {shown(text)} an id that is no non-negative integer.")
+            raise fault(
+                path.with_name("added_tokens.json"), f"gives {shown(text)} an id that is no non-negative integer."
+            )
         if number < count:
             tokens[number], scores[number], types[number] = text, -1000.0, USER_DEFINED
     charsmap = settings[2] if isinstance(settings[2], bytes) else b""
