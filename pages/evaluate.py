@@ -24,7 +24,7 @@ def main() -> None:
     st.title("Evaluate", anchor=False)
     st.markdown(
         "Both models read the same text. Perplexity says how surprised each is; **KL divergence** and **changed top "
-        "tokens** say how often and how far the second thinks otherwise than the first, which an average can hide."
+        "tokens** say how often and how far the second differs from the first, which an average can hide."
     )
     st.text(f"Original: {model.plain(opened.name)}")
     if image_family(opened.checkpoint) is not None:
@@ -38,11 +38,11 @@ def main() -> None:
     texts = measuring.text_choice("evaluation", shipped(), "Text")
     left, right = st.columns([1, 3])
     context = left.selectbox("Tokens a window", CONTEXTS, index=1, key="window", bind="query-params")
-    prompt = right.text_input("Let both go on from", "Once upon a time there was an old king who", max_chars=300)
+    prompt = right.text_input("Let both continue from", "Once upon a time there was an old king who", max_chars=300)
     about = f"{opened.identity}/{about}/{lm.digest_of_texts(texts)}/{context}/{prompt}"
     job = jobview.job_of(JOB)
     if job is not None and job.done and job.about != about:
-        st.caption("Below stands the last measurement; you have changed what to measure since.")
+        st.caption("Below is the last measurement; you have changed what to measure since.")
     if st.button("Measure", type="primary", disabled=other is None or not texts or (job is not None and not job.done)):
         work = partial(
             measuring.evaluate, checkpoint=opened.checkpoint, other=other, texts=texts, context=context, prompt=prompt
@@ -111,7 +111,7 @@ def show_result(found: Evaluation) -> None:
         ],
         hide_index=True,
     )  # fmt: skip
-    captions.receipt("measured", "the places of the largest divergence; p: the probability of how the text goes on")
+    captions.receipt("measured", "the places of the largest divergence; p: the probability of what comes next")
 
 
 def show_commands(opened: Opened, other: ql.Checkpoint | ql.Plan | None, context: int) -> None:

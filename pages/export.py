@@ -86,8 +86,8 @@ def show_outcome(job: Job) -> None:
         st.dataframe(rows, hide_index=True)
     captions.receipt(
         "measured",
-        "the error of each stored matrix against the one that it stands for, as a share of a typical weight; where "
-        "scales were folded, against the scaled matrix",
+        "the relative error of each stored matrix against the original; where scales were folded, against the scaled "
+        "matrix",
     )
 
 

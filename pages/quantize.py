@@ -232,8 +232,8 @@ def show_outcome(job: Job) -> None:
     left.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️", width="stretch")
     right.button("Look at it on every page", on_click=look_at_result, args=(job,), icon="🔎", width="stretch")
     st.markdown(
-        "**What each tensor lost**: the root mean square of what changed, as a share of a typical weight. "
-        "Each bit less doubles it, which is 6 dB of SQNR."
+        "**What each tensor lost**: the relative error, which is the root mean square of ŵ − w over that of w. "
+        "Each bit less about doubles it, which is 6 dB of signal to noise."
     )
     drawing.draw(runs.error_map(result.tensors), key="error-map")
     captions.receipt("measured", "on every weight of this run, decoded from the bytes in the file")

@@ -49,7 +49,7 @@ def show_comparison(opened: Opened) -> None:
     """This checkpoint and another one that was opened, tensor by tensor."""
     others = [o for o in [model.demo(), *shelf().of(visits.current())] if o is not opened]
     st.markdown(
-        "How another checkpoint differs from this one: formats, sizes, and how far its weights lie from these. "
+        "How another checkpoint differs from this one: formats, sizes, and how far its weights are from these. "
         "Two quantizations of one model, or a quantized file and its original."
     )
     if not others:

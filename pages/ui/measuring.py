@@ -123,7 +123,7 @@ def evaluate(
         base = lm.baseline(first, some, step(job, at, at + share / 2, f"The original reads {name}"))
         found[name] = lm.compare(second, base, step(job, at + share / 2, at + share, f"The other reads {name}"))
         at += share
-    job.show(0.95, "Both go on with the sentence")
+    job.show(0.95, "Both continue the sentence")
     ids = tokenizer.encode(prompt)
     written = tuple(
         tokenizer.decode(list(lm.generate(used, ids, NEW_TOKENS, lm.TEMPERATURE, lm.SEED, tokenizer.eos)))

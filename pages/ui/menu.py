@@ -61,7 +61,7 @@ SUPER_BLOCK = Entry(
 )  # fmt: skip
 CODEBOOKS = Entry(
     "codebooks.py", "Codebooks", "📖", "codebooks",
-    "Levels need not lie evenly, and eight weights can share one code.", 9,
+    "Levels need not be evenly spaced, and eight weights can share one code.", 9,
 )  # fmt: skip
 NAMES = Entry(
     "names.py", "What the name says", "🏷️", "what-the-name-says",

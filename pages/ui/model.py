@@ -84,7 +84,7 @@ def readable(checkpoint: ql.Checkpoint, matrices_only: bool = True) -> list[str]
     tensors = checkpoint.tensors.items()
     names = [n for n, t in tensors if t.decodable and t.size and (len(t.shape) == 2 or not matrices_only)]
     if not names:
-        st.info("This checkpoint holds no matrix whose values can be read here; open another one.", icon="📏")
+        st.info("This checkpoint has no matrix whose values can be read here; open another one.", icon="📏")
         st.stop()
     return names
 

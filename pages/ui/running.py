@@ -34,7 +34,7 @@ def running() -> Running:
         return _demo()
     try:
         if opened.checkpoint.origin:
-            raise ql.CheckpointError("The opened model lies on the hub, and its weights are not fetched to be run.")
+            raise ql.CheckpointError("The opened model is on the hub, and its weights are not fetched to be run.")
         check_runnable(opened.checkpoint)
         return replace(_loaded(opened.identity, opened.checkpoint), checkpoint=opened.checkpoint)
     except ql.QuantlibError as error:

@@ -54,7 +54,7 @@ def show_distribution(opened: Opened, chosen: ql.Tensor) -> None:
     bad = f"; {found.not_finite:,} values are not finite" if found.not_finite else ""
     captions.receipt(
         "measured",
-        f"{scope}; root mean square {found.rms:.4g}; {found.outliers.size:,} weights lie beyond "
+        f"{scope}; root mean square {found.rms:.4g}; {found.outliers.size:,} weights are beyond "
         f"{tensor.OUTLIER:g} times that (triangles){bad}",
     )
 

@@ -57,7 +57,7 @@ def error_map(results: Sequence[TensorResult]) -> str:
 
     def cell(r: TensorResult) -> Cell:
         percent = f"{100 * r.loss.relative:.2g}%"
-        words = f"{r.name}, {r.target}: error {percent} of a typical weight, {r.loss.sqnr:.1f} dB"
+        words = f"{r.name}, {r.target}: relative error {percent}, {r.loss.sqnr:.1f} dB"
         return Cell(percent, words, r.loss.relative / worst)
 
     return _map(matrices, cell, "error", "Relative error by layer")
