@@ -87,7 +87,7 @@ def show_edge() -> None:
     captions.receipt(
         "stored",
         "the calculator, the same 2,000 sums of each kind for every recipe. An answer is right if all its digits are. "
-        "The interval is Wilson's, at 95 %. “Falls” means that the intervals of both recipes lie apart",
+        "The interval is Wilson's, at 95 %. “Falls” means that the intervals of both recipes do not overlap",
     )
     captions.show_python(
         "from quantlib.figures import edge\nfrom quantlib.lm.answering import STORED, Answers\n\n"

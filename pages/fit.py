@@ -188,7 +188,7 @@ def show_frontier(needs: list, machine, advice: fit.Advice) -> None:
         "published",
         f"{QUALITY_SOURCE}. Where a recipe was measured with and without an importance matrix, without. "
         "Another model loses other amounts; the order is much the same. Diamonds, where they are shown: the demo "
-        "model, from a stored sweep of this project. They lie lower because so small a model predicts vaguely, and "
+        "model, from a stored sweep of this project. They are lower because so small a model predicts vaguely, and "
         "vague predictions move less.",
     )
 

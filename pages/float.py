@@ -178,11 +178,11 @@ def nearer(bf16: floats.Kept, fp16: floats.Kept) -> str:
 def told(tensor: Tensor, bf16: floats.Kept, fp16: floats.Kept) -> str:
     """The answer, in this tensor's numbers."""
     share = fp16.finer / max(1, fp16.count)
-    holds = " This file already holds BF16, so BF16 has nothing left to lose." if tensor.format == "BF16" else ""
+    holds = " This file is already in BF16, so BF16 has nothing left to lose." if tensor.format == "BF16" else ""
     lost = fp16.vanished + fp16.overflowed
     needs = f"{lost:,} of these weights need it" if lost else "none of these weights needs it"
     return (
-        f"For {share:.2%} of these weights FP16's next number is nearer, for it has three more fraction bits. Stored "
+        f"For {share:.2%} of these weights FP16's next number is nearer: it has three more fraction bits. Stored "
         f"as FP16, {fp16.changed:,} of {fp16.count:,} weights change, by {fp16.relative:.2g} of themselves (RMS). "
         f"Stored as BF16, {bf16.changed:,} change, by {bf16.relative:.2g}.{holds} What BF16 has instead is FP32's "
         f"range, and {needs}."

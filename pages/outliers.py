@@ -101,7 +101,7 @@ def concluded(token: str, _spot: weight.Spot) -> list[str]:
 @st.fragment
 def show_clipping(spot: weight.Spot) -> None:
     terms.say(
-        "The grid need not reach the largest weight. What lies beyond its end is **clipped** to the last level: one "
+        "The grid need not reach the largest weight. What is beyond its end is **clipped** to the last level: one "
         "large error, and smaller steps for all others. **Pull the end of the grid down.**"
     )
     found = pulling.stretch(row_of(spot), spot.column)
@@ -168,8 +168,8 @@ def show_real(found: running.Running) -> None:
     rows = weight_map(found.identity, found)
     least, most = (pick(row["largest"] for row in rows) for pick in (min, max))
     terms.say(
-        "The largest weight of each matrix of a language model, in units of its own typical weight (its root mean "
-        f"square): from **{least:.1f}** times in the most even matrix to **{most:.0f}** times."
+        "The largest weight of each matrix of a language model, in units of the matrix's root mean square: "
+        f"from **{least:.1f}** times in the most even matrix to **{most:.0f}** times."
     )
     chart("weight_map", outliers.weight_map_figure, rows, about=(found.identity,))
     captions.receipt("measured", "all matrices inside the layers, every weight")

@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("pages", "quantlib/figures")
 FEWEST = 5  # words that make a text
 VALUE = "7"  # stands for what a page fills in
-NO_PROSE = re.compile(r"import |print\(|</|<svg|<div|<path|^\s*[<{]|--[a-z]|\w\(\w*\)\.|=\w+\(|\bvar\(|^\W*$|svg|px;|viewBox")
+NO_PROSE = re.compile(  # code, markup, style
+    r"import |print\(|</|<svg|<div|<path|^\s*[<{]|--[a-z]|\w\(\w*\)\.|=\w+\(|\bvar\(|^\W*$|svg|px;|viewBox"
+)
 MARKUP = re.compile(r"[*`]|:small\[|:gray\[|:\w+-badge\[|\]\([^)]*\)|\[(?=\w)")
 SENTENCE = re.compile(r"(?<=[.!?])[\"”)]?\s+(?=[\"“(]?[A-Z0-9])|\n+")
 

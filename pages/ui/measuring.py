@@ -47,7 +47,7 @@ def text_choice(key: str, shipped: Mapping[str, str], label: str) -> Mapping[str
     if own == "shipped":
         return shipped
     held = st.session_state.get(f"{key}-text")
-    token = uploader(f"{key}-bring", "text", "Bring a text", "UTF-8, some thousand words, at most 4 MB")
+    token = uploader(f"{key}-bring", "text", "Bring a text", "UTF-8, a few thousand words, at most 4 MB")
     if token:
         held = st.session_state[f"{key}-text"] = read_text(token)
     if held:

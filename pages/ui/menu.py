@@ -45,7 +45,7 @@ FLOAT = Entry(
 )  # fmt: skip
 LEVELS = Entry(
     "levels.py", "256 levels, then 16", "🪜", "256-levels-then-16",
-    "Take hold of the scale, and see why eight bits are easy and four are not, in numbers and in a picture.", 9,
+    "Pull the scale, and see why eight bits are easy and four are not, in numbers and in a picture.", 9,
 )  # fmt: skip
 OUTLIERS = Entry(
     "outliers.py", "One outlier ruins the row", "📌", "one-outlier-ruins-the-row",

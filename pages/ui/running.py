@@ -38,7 +38,7 @@ def running() -> Running:
         check_runnable(opened.checkpoint)
         return replace(_loaded(opened.identity, opened.checkpoint), checkpoint=opened.checkpoint)
     except ql.QuantlibError as error:
-        return replace(_demo(), note=f"The demo model stands in. {error}")
+        return replace(_demo(), note=f"The demo model is shown instead. {error}")
 
 
 def python_of(found: Running, layer: Layer) -> str:

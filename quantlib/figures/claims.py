@@ -57,7 +57,7 @@ class Said:
 ACCOUNT = (
     Said("A 70B model in FP32 takes 280 GB.", "true", ("home", "claims"), "seventy"),
     Said("FP32 covers about 80 powers of ten with about 7 digits.", "true", ("float",)),
-    Said("BF16 is preferable for weights because its range holds outliers.",
+    Said("BF16 is preferable for weights because its range covers outliers.",
          "half: weights seldom need the range; training does", ("float", "claims"), "range"),
     Said("Scales can be symmetric or asymmetric, per tensor or per channel.", "true", ("levels",)),
     Said("Errors of INT4 accumulate through the layers.", "shown by measurement", ("levels", "cost")),
