@@ -105,7 +105,7 @@ def _plain(word: str) -> str:
 
 
 @cache
-def _pattern() -> re.Pattern:
+def _pattern() -> re.Pattern[str]:
     words = sorted(_by_word(), key=len, reverse=True)
     return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, words))})s?(?![\w-])", re.IGNORECASE)
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from math import isinf, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from quantlib import architectures as _architectures
 from quantlib import formats as _formats
 from quantlib.checkpoints import Checkpoint, MetadataValue
+from quantlib.formats.format import Format as _Format
 from quantlib.inspection import Statistics, TensorComparison
 from quantlib.jobs import Measured, Plan, Progress, RunResult
 from quantlib.metrics import Loss
@@ -22,6 +23,8 @@ from quantlib.recipes.labels import Label
 if TYPE_CHECKING:  # running a model is not loaded for the sake of other tables
     from quantlib.exports import Exported
     from quantlib.lm.contest import Contest
+
+Row = dict[str, Any]  # of a table: a value for each column
 
 LONG = 12  # longer metadata arrays are shown by their length
 
@@ -51,7 +54,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def formats() -> list[dict]:
+def formats() -> list[Row]:
     """A row for each format of the catalogue.
 
     values, nbytes: the weights of a block and its size. fields: what a block stores, name × count. levels: how many
@@ -73,7 +76,7 @@ def formats() -> list[dict]:
     ]
 
 
-def architectures() -> list[dict]:
+def architectures() -> list[Row]:
     """A row for each architecture of transformers that is known, by the model_type of its config.json.
 
     runs: whether it is computed here, for perplexity, importance matrices and all that needs them. folds: whether
@@ -100,7 +103,7 @@ def architectures_in_words() -> tuple[str, str]:
     return ", ".join(dict.fromkeys(run)), ", ".join(dict.fromkeys(converted))
 
 
-def _levels(form: _formats.Format) -> str:
+def _levels(form: _Format) -> str:
     """How many codes a format has: of a float, its bit patterns."""
     codes = [field for field in form.layout.fields if field.role == "code"]
     if not codes:
@@ -109,13 +112,13 @@ def _levels(form: _formats.Format) -> str:
     return f"{2 ** codes[0].width:,}" + (f" for {together}" if together > 1 else "")
 
 
-def _importance(form: _formats.Format) -> str:
-    if getattr(form, "requires_importance", False):
+def _importance(form: _Format) -> str:
+    if form.requires_importance:
         return "needed"
-    return "used" if getattr(form, "uses_importance", False) else ""
+    return "used" if form.uses_importance else ""
 
 
-def checkpoint(ckpt: Checkpoint) -> dict:
+def checkpoint(ckpt: Checkpoint) -> Row:
     """What a checkpoint is: kind, architecture, counts, sizes and metadata."""
     weights = sum(prod(t.shape) for t in ckpt.tensors.values())
     nbytes = sum(t.nbytes for t in ckpt.tensors.values())
@@ -131,7 +134,7 @@ def checkpoint(ckpt: Checkpoint) -> dict:
     }
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     value = value.value if isinstance(value, MetadataValue) else value
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
@@ -146,7 +149,7 @@ def _plain(value):
     return str(value)
 
 
-def tensors(ckpt: Checkpoint) -> list[dict]:
+def tensors(ckpt: Checkpoint) -> list[Row]:
     """A row for each tensor, in the file's order."""
     return [
         {
@@ -160,7 +163,7 @@ def tensors(ckpt: Checkpoint) -> list[dict]:
     ]
 
 
-def metadata(ckpt: Checkpoint, most: int = 400) -> list[dict]:
+def metadata(ckpt: Checkpoint, most: int = 400) -> list[Row]:
     """A row for each metadata key: its type, and its value as text of at most `most` characters."""
     rows = []
     for key, value in ckpt.metadata.items():
@@ -173,7 +176,7 @@ def metadata(ckpt: Checkpoint, most: int = 400) -> list[dict]:
     return rows
 
 
-def _metadata_row(key: str, kind: str, value, most: int) -> dict:
+def _metadata_row(key: str, kind: str, value: Any, most: int) -> Row:
     if isinstance(value, str):
         text = value
     elif hasattr(value, "__len__") and not isinstance(value, Mapping) and len(value) > LONG:
@@ -186,7 +189,7 @@ def _metadata_row(key: str, kind: str, value, most: int) -> dict:
 TOKEN_TYPES = {1: "normal", 2: "unknown", 3: "control", 4: "user defined", 5: "unused", 6: "byte"}
 
 
-def vocabulary(ckpt: Checkpoint, start: int = 0, count: int = 1000, contains: str = "") -> list[dict]:
+def vocabulary(ckpt: Checkpoint, start: int = 0, count: int = 1000, contains: str = "") -> list[Row]:
     """A row for each of `count` tokens of a checkpoint as GGUF stores it, from number `start` on.
 
     contains: only tokens with this text in them. Nothing where the metadata holds no tokens.
@@ -207,7 +210,7 @@ def vocabulary(ckpt: Checkpoint, start: int = 0, count: int = 1000, contains: st
     ]
 
 
-def statistics(found: Statistics) -> dict:
+def statistics(found: Statistics) -> Row:
     """Statistics of one tensor."""
     return {
         "name": found.name,
@@ -228,7 +231,7 @@ def statistics(found: Statistics) -> dict:
     }
 
 
-def comparison(row: TensorComparison) -> dict:
+def comparison(row: TensorComparison) -> Row:
     """One tensor in two checkpoints."""
     measures = loss(row.loss) if row.loss else dict.fromkeys(loss(Loss()))
     shape = row.shape or row.other_shape
@@ -244,7 +247,7 @@ def comparison(row: TensorComparison) -> dict:
     }
 
 
-def plan(plan: Plan) -> dict:
+def plan(plan: Plan) -> Row:
     """A plan: its tensors with formats, sizes and reasons, and the size of the file."""
     return {
         "recipe": plan.recipe.name,
@@ -269,7 +272,7 @@ def plan(plan: Plan) -> dict:
     }
 
 
-def label(label: Label) -> dict:
+def label(label: Label) -> Row:
     """A model's name, read: its parts in order, the recipe, weights and bits that it names, and what it leaves open."""
     return {
         "name": label.text,
@@ -282,7 +285,7 @@ def label(label: Label) -> dict:
     }
 
 
-def progress(progress: Progress) -> dict:
+def progress(progress: Progress) -> Row:
     """How far a run is."""
     left = progress.seconds_left
     return {
@@ -300,7 +303,7 @@ def progress(progress: Progress) -> dict:
     }
 
 
-def measured(rows: Sequence[Measured]) -> list[dict]:
+def measured(rows: Sequence[Measured]) -> list[Row]:
     """What each format would cost each tensor, as measured for a budget."""
     return [
         {
@@ -315,7 +318,7 @@ def measured(rows: Sequence[Measured]) -> list[dict]:
     ]
 
 
-def result(result: RunResult) -> dict:
+def result(result: RunResult) -> Row:
     """A finished run: the file, the time, and the loss of each tensor (replacing the plan's `tensors`)."""
     return {
         "path": str(result.path),
@@ -330,7 +333,7 @@ def result(result: RunResult) -> dict:
     }
 
 
-def exported(result: "Exported") -> dict:
+def exported(result: "Exported") -> Row:
     """A finished export: the folder, the time, and the loss of each matrix."""
     return {
         "path": str(result.path),
@@ -346,7 +349,7 @@ def exported(result: "Exported") -> dict:
     }
 
 
-def loss(loss: Loss) -> dict:
+def loss(loss: Loss) -> Row:
     """The measures of a loss; sqnr is None where nothing was lost."""
     return {
         "rmse": loss.rmse,
@@ -357,7 +360,7 @@ def loss(loss: Loss) -> dict:
     }
 
 
-def as_csv(rows: list[dict]) -> str:
+def as_csv(rows: list[Row]) -> str:
     """Rows as comma-separated values under their names; nothing where there is none, and no cell starts a formula."""
     if not rows:
         return ""
@@ -369,14 +372,14 @@ def as_csv(rows: list[dict]) -> str:
     return out.getvalue()
 
 
-def _csv_cell(value):
+def _csv_cell(value: object) -> object:
     if value is None or isinstance(value, int | float):
         return value
     text = _cell(value)
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text  # names come from files, and sheets compute
 
 
-def methods(found: "Contest") -> list[dict]:
+def methods(found: "Contest") -> list[Row]:
     """A row for each method that a comparison measured."""
     return [
         {
@@ -394,7 +397,7 @@ def methods(found: "Contest") -> list[dict]:
     ]
 
 
-def as_markdown(rows: list[dict]) -> str:
+def as_markdown(rows: list[Row]) -> str:
     """Rows as a Markdown table; numbers to the right."""
     columns = list(rows[0])
     right = [all(isinstance(row[c], int | float | type(None)) for row in rows) for c in columns]
@@ -403,7 +406,7 @@ def as_markdown(rows: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def as_text(rows: list[dict]) -> str:
+def as_text(rows: list[Row]) -> str:
     """Rows as aligned columns; numbers to the right."""
     if not rows:
         return "(nothing)"
@@ -420,7 +423,7 @@ def as_text(rows: list[dict]) -> str:
     )
 
 
-def _cell(value) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from quantlib.architectures.rope import Rope
 
@@ -100,7 +100,7 @@ class Config:
     pooling: int | None = None
     name_or_path: str | None = None
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in self.found:
             raise AttributeError(name)
         return self.found[name]
@@ -121,8 +121,8 @@ class Config:
         return self.kv_heads or self.heads
 
     @property
-    def sizes(self) -> Mapping[str, int | None]:
-        """The sizes by which weights are declared."""
+    def sizes(self) -> Mapping[str, Any]:
+        """The sizes by which weights are declared; None where this model has no such thing."""
         q, kv = self.heads * self.head_width, self.groups * self.head_width
         return MappingProxyType(
             {

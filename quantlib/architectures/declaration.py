@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -191,7 +191,7 @@ class Architecture:
         """Whether its feed-forward parts are mixtures of experts."""
         return any("_exps" in weight.gguf for weight in self.weights)
 
-    def sizes_of(self, config: Config) -> Mapping[str, int | None]:
+    def sizes_of(self, config: Config) -> Mapping[str, Any]:
         """The sizes by which its weights are declared."""
         return {**config.sizes, **(self.sizes(config) if self.sizes else {})}
 

@@ -51,7 +51,7 @@ class Family:
     careful: tuple[str, ...] = ()
 
     def tells(self, names: Collection[str]) -> bool:
-        return any(group <= names for group in self.told_by)
+        return any(group <= set(names) for group in self.told_by)
 
     def keeps(self, name: str) -> bool:
         """Whether no recipe touches this tensor."""

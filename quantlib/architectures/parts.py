@@ -93,9 +93,11 @@ def scaling_keys(config: Config) -> tuple[Key, ...]:
             "yarn_beta_fast": ("float32", rope.beta_fast),
             "yarn_beta_slow": ("float32", rope.beta_slow),
         }
-    return tuple(
-        Key(f"rope.scaling.{name}", kind, lambda config, value=value: value) for name, (kind, value) in values.items()
-    )
+    return tuple(_constant(f"rope.scaling.{name}", kind, value) for name, (kind, value) in values.items())
+
+
+def _constant(name: str, kind: str, value: object) -> Key:
+    return Key(name, kind, lambda config: value)
 
 
 # What makes the inputs of a kind of matrix, where norms and matrices follow each other as in Llama.
@@ -170,7 +172,9 @@ def multiplied(key: str, attribute: str) -> Key:
     return Key(key, "float32", lambda config: getattr(config, attribute) or None)
 
 
-def usual(layers: int, width: int, heads: int, ffn: int, vocab: int, context: int, **more: object) -> dict[str, object]:
+def usual(
+    layers: int, width: int, heads: int, ffn: int | None, vocab: int, context: int, **more: object
+) -> dict[str, object]:
     """What transformers fills in of a decoder's sizes."""
     sizes = {"layers": layers, "width": width, "heads": heads, "ffn": ffn, "vocab": vocab, "context": context}
     return {**sizes, "rms_eps": 1e-6, **more}

@@ -129,7 +129,7 @@ def pre_tokenizer_name(tokenizer: dict[str, object]) -> str | None:
     name = _NAMES.get(steps) if steps is not None else None
     model = tokenizer.get("model")
     ignore_merges = isinstance(model, dict) and model.get("ignore_merges") is True
-    return name if ignore_merges else WITHOUT_IGNORE_MERGES.get(name, name)
+    return name if ignore_merges or name is None else WITHOUT_IGNORE_MERGES.get(name, name)
 
 
 def _steps(value: object) -> tuple[str, ...] | None:

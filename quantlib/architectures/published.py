@@ -1,6 +1,7 @@
 """Sizes of models that people know. Source: each model's published config.json."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class Sizes:
     post_norm: bool = False
 
 
-_LLAMA_3 = {"head_dim": 128, "kv_heads": 8, "vocabulary": 128_256}
-_QWEN_2 = {"architecture": "qwen2", "qkv_bias": True, "context": 32_768}
-_QWEN_3 = {"head_dim": 128, "vocabulary": 151_936, "context": 40_960, "head_norm": True}
-_GEMMA_3 = {
+_LLAMA_3: dict[str, Any] = {"head_dim": 128, "kv_heads": 8, "vocabulary": 128_256}
+_QWEN_2: dict[str, Any] = {"architecture": "qwen2", "qkv_bias": True, "context": 32_768}
+_QWEN_3: dict[str, Any] = {"head_dim": 128, "vocabulary": 151_936, "context": 40_960, "head_norm": True}
+_GEMMA_3: dict[str, Any] = {
     "architecture": "gemma3", "head_dim": 256, "vocabulary": 262_208, "context": 131_072, "tied": True,
     "head_norm": True, "post_norm": True, "window": 1024, "full_every": 6,
 }  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +30,43 @@ def shown(text: object) -> str:
 def fault(path: Path, what: str) -> CheckpointError:
     """The error of one file: its name, then what is wrong with it."""
     return CheckpointError(f"{shown(path.name)} {what}")
+
+
+class StoredFile(Protocol):
+    """A file that a checkpoint is read from, on this machine or on the hub."""
+
+    path: Path
+    size: int
+    stamp: tuple[int, int]
+
+    @property
+    def known(self) -> int:
+        """How many bytes from the start on can be parsed."""
+
+    @property
+    def buffer(self) -> mmap.mmap | bytes:
+        """The bytes themselves, for parsers that work in place."""
+
+    def bytes(self, start: int, stop: int) -> np.ndarray:
+        """A read-only view of the bytes start..stop, uint8 (stop - start,)."""
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The bytes start..stop, read into memory: uint8 (stop - start,), read-only."""
+
+    def changed(self) -> bool:
+        """Whether the file under this path is another one by now."""
+
+    def download(self) -> None:
+        """Makes the whole file local."""
+
+    def unmap(self) -> None:
+        """Lets the parsed bytes go."""
+
+    def forget(self) -> None:
+        """Lets go of what was read so far."""
+
+    def close(self) -> None:
+        """Lets the file go."""
 
 
 class MappedFile:
@@ -86,7 +124,7 @@ class MappedFile:
         """
         self._check_open()
         out = np.empty(stop - start, np.uint8)
-        at, view = 0, memoryview(out)
+        at, view = 0, out.data
         while at < len(out):
             try:
                 count = _read_into(self._descriptor, view[at:], start + at)
@@ -184,23 +222,25 @@ class Tensor:
     def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start..stop decoded to float32 (stop - start, n); CheckpointError where the format is not known yet."""
         start, stop = self._range(start, stop)
-        self._check_decodable()
+        self.decoder()
         if start == stop or self.n == 0:
             return np.empty((stop - start, self.n), dtype=np.float32)
         return self.decoded(self.read(start, stop))
 
     def decoded(self, raw: np.ndarray) -> np.ndarray:
         """Stored bytes of rows, uint8 (rows, row_bytes), as float32 (rows, n); CheckpointError as of rows()."""
-        self._check_decodable()
+        decode = self.decoder()
         if not len(raw) or self.n == 0:
             return np.empty((len(raw), self.n), dtype=np.float32)
-        return self.decode(raw).reshape(len(raw), self.n)
+        return decode(raw).reshape(len(raw), self.n)
 
-    def _check_decodable(self) -> None:
+    def decoder(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What makes float32 of stored bytes; CheckpointError where the format is not known yet."""
         if self.decode is None:
             raise CheckpointError(
                 f"{self.format} cannot be decoded yet, so the values of {shown(self.name)} are out of reach."
             )
+        return self.decode
 
 
 @dataclass(frozen=True)
@@ -211,7 +251,7 @@ class MetadataValue:
     """
 
     type: str
-    value: object
+    value: Any
 
     def __str__(self) -> str:
         return str(self.value)
@@ -228,11 +268,11 @@ class Checkpoint:
 
     source: Path
     kind: str
-    metadata: Mapping[str, object]
+    metadata: Mapping[str, Any]
     architecture: str | None
     tensors: Mapping[str, Tensor]
     warnings: tuple[str, ...] = ()
-    files: tuple[MappedFile, ...] = field(default=(), repr=False)
+    files: tuple[StoredFile, ...] = field(default=(), repr=False)
     origin: str = ""
 
     def __post_init__(self) -> None:
@@ -266,7 +306,7 @@ class Checkpoint:
             return None
         return self.source if self.source.is_dir() else self.source.parent
 
-    def value(self, key: str, default: object = None) -> object:
+    def value(self, key: str, default: object = None) -> Any:
         """The plain value of a metadata key."""
         found = self.metadata.get(key, default)
         return found.value if isinstance(found, MetadataValue) else found
@@ -297,7 +337,7 @@ class Checkpoint:
 
 
 def mapped_tensor(
-    file: MappedFile,
+    file: StoredFile,
     name: str,
     shape: tuple[int, ...],
     format: str,
@@ -309,10 +349,10 @@ def mapped_tensor(
     nrows = math.prod(shape[:-1])
     if nrows and nbytes % nrows:
         # Rows of half-byte dtypes that do not end on a byte: the file is valid, but a row has no address.
-        def read(start: int, stop: int) -> np.ndarray:
+        def refuse(start: int, stop: int) -> np.ndarray:
             raise fault(file.path, f"stores {shown(name)} with rows that do not end on a whole byte.")
 
-        return Tensor(name, shape, format, nbytes, read, None, file.path.name, offset)
+        return Tensor(name, shape, format, nbytes, refuse, None, file.path.name, offset)
     row_bytes = nbytes // nrows if nrows else 0
 
     def read(start: int, stop: int) -> np.ndarray:

@@ -11,13 +11,22 @@ import math
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
-from quantlib.checkpoints.base import Checkpoint, MappedFile, MetadataValue, Tensor, fault, mapped_tensor, shown
+from quantlib.checkpoints.base import (
+    Checkpoint,
+    MappedFile,
+    MetadataValue,
+    StoredFile,
+    Tensor,
+    fault,
+    mapped_tensor,
+    shown,
+)
 from quantlib.checkpoints.codecs import codec
 from quantlib.checkpoints.gguf_types import (
     ARRAY,
@@ -55,11 +64,13 @@ def open_gguf(path: Path) -> Checkpoint:
 class HeaderContinues(Exception):
     """The header goes on beyond the bytes of the file that are known: `needed` bytes, at least."""
 
-    def __init__(self, needed: int):
+    def __init__(self, needed: int) -> None:
         self.needed = needed
 
 
-def checkpoint_of_parts(path: Path, metadata, tensors, files) -> Checkpoint:
+def checkpoint_of_parts(
+    path: Path, metadata: Mapping[str, MetadataValue], tensors: Mapping[str, Tensor], files: tuple[StoredFile, ...]
+) -> Checkpoint:
     """The checkpoint of what open_parts() found."""
     architecture = metadata.get("general.architecture")
     name = architecture.value if architecture and isinstance(architecture.value, str) else None
@@ -68,20 +79,22 @@ def checkpoint_of_parts(path: Path, metadata, tensors, files) -> Checkpoint:
 
 def open_parts(
     path: Path,
-    open_file: Callable[[Path], MappedFile] = MappedFile,
-    further: Callable[[MappedFile, HeaderContinues], None] | None = None,
-) -> tuple[dict[str, MetadataValue], dict[str, Tensor], tuple[MappedFile, ...]]:
+    open_file: Callable[[Path], StoredFile] = MappedFile,
+    further: Callable[[StoredFile, HeaderContinues], None] | None = None,
+) -> tuple[dict[str, MetadataValue], dict[str, Tensor], tuple[StoredFile, ...]]:
     """Metadata of the first file, tensors of all: a split file names its parts by number, beside each other.
 
     open_file: opens each part. further: makes more of a file known, of which only the start is.
     """
-    files: list[MappedFile] = []
+    files: list[StoredFile] = []
 
     def read() -> tuple[dict[str, MetadataValue], dict[str, Tensor]]:
         while True:
             try:
                 return _Reader(files[-1]).read()
             except HeaderContinues as error:
+                if further is None:
+                    raise
                 further(files[-1], error)
 
     try:
@@ -128,13 +141,13 @@ def _whole(metadata: dict[str, MetadataValue], key: str) -> int | None:
     return value if type(value) is int else None
 
 
-class Strings(Sequence):
+class Strings(Sequence[str]):
     """A GGUF array of strings, left in the file: its length is known, its strings are found when one is asked for.
 
     Bytes that are no UTF-8 are shown as U+FFFD; `encoded` keeps the array's bytes exactly as they are stored.
     """
 
-    def __init__(self, file: MappedFile, start: int, stop: int, count: int):
+    def __init__(self, file: StoredFile, start: int, stop: int, count: int):
         self._file, self._start, self._stop, self._count = file, start, stop, count
         self._starts: np.ndarray | None = None
 
@@ -164,7 +177,7 @@ class Strings(Sequence):
     def __getitem__(self, index: int) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         data, starts = self.encoded, self._at()
         if isinstance(index, slice):
             return [self._text(data, at) for at in starts[index].tolist()]
@@ -191,7 +204,7 @@ def _said(what: _What) -> str:
 class _Reader:
     """A cursor over a GGUF header; every read is bounded by the file."""
 
-    def __init__(self, file: MappedFile):
+    def __init__(self, file: StoredFile):
         self.file, self.path, self.data, self.size, self.at = file, file.path, file.buffer, file.size, 0
         self.known = file.known
         self.strings = 0
@@ -371,7 +384,9 @@ class _Reader:
         return tuple(reversed(ne)), kind, offset, weights // values * block_bytes
 
     @staticmethod
-    def _with_sizes(infos: dict[str, tuple[tuple[int, ...], int, int, int]], size: int) -> dict:
+    def _with_sizes(
+        infos: dict[str, tuple[tuple[int, ...], int, int, int]], size: int
+    ) -> dict[str, tuple[tuple[int, ...], int, int, int]]:
         """The same, where a type is not known with the bytes up to the next tensor: as many as it can have."""
         if all(nbytes != UNKNOWN for _, _, _, nbytes in infos.values()):
             return infos

@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -89,13 +89,15 @@ def gguf_layout(metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[s
     Raises CheckpointError for what GGUF cannot hold: an unknown format, rows that do not fill whole blocks, a name
     beyond 63 bytes, more than 4 dimensions, a value that does not fit its type.
     """
-    tensors = tuple(TensorInfo(name, tuple(shape), format) for name, shape, format in tensors)
+    infos = tuple(TensorInfo(name, tuple(shape), format) for name, shape, format in tensors)
     alignment = int(metadata["general.alignment"].value) if "general.alignment" in metadata else DEFAULT_ALIGNMENT
-    parts = [struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(metadata))]
+    parts = [struct.pack("<4sIQQ", b"GGUF", 3, len(infos), len(metadata))]
     for key, value in metadata.items():
         parts += [_string(key), encode_value(key, value)]
-    offsets, at, names, limits = [], 0, set(), limits_of(metadata)
-    for info in tensors:
+    offsets: list[int] = []
+    names: set[str] = set()
+    at, limits = 0, limits_of(metadata)
+    for info in infos:
         if info.name in names:
             raise CheckpointError(f"GGUF cannot hold two tensors with the name {shown(info.name)}.")
         names.add(info.name)
@@ -103,7 +105,7 @@ def gguf_layout(metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[s
         parts.append(_encode_info(info, at, limits))
         at += _padded(info.nbytes, alignment)
     header = b"".join(parts)
-    return Layout(header + bytes(-len(header) % alignment), alignment, tensors, tuple(offsets))
+    return Layout(header + bytes(-len(header) % alignment), alignment, infos, tuple(offsets))
 
 
 def gguf_size(metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[str, tuple[int, ...], str]]) -> int:
@@ -134,7 +136,7 @@ class GGUFWriter:
 
     def write(self, data: bytes | memoryview | np.ndarray) -> None:
         """The next bytes of the current tensor; CheckpointError when they are more than it still takes."""
-        view = memoryview(np.ascontiguousarray(data)).cast("B") if isinstance(data, np.ndarray) else memoryview(data)
+        view = np.ascontiguousarray(data).data.cast("B") if isinstance(data, np.ndarray) else memoryview(data)
         info = self.current
         left = info.nbytes - self._written if info else 0
         if view.nbytes > left:
@@ -192,7 +194,7 @@ def encode_value(key: str, value: MetadataValue) -> bytes:
         raise CheckpointError(f"GGUF cannot store the metadata value {shown(key)} as {value.type}: {error}.") from None
 
 
-def _encode(type_name: str, value: object) -> bytes:
+def _encode(type_name: str, value: Any) -> bytes:
     if type_name == "string":
         return _string(value)
     return struct.pack("<" + _STRUCT[type_name], value)

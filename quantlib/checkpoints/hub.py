@@ -120,9 +120,9 @@ class Repository:
 
     @cached_property
     def _headers(self) -> dict[str, str]:
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub import utils
 
-        return build_hf_headers(token=self._token, library_name="quantlib")
+        return utils.build_hf_headers(token=self._token, library_name="quantlib")
 
     def _range(self, name: str, start: int, stop: int) -> bytearray:
         from huggingface_hub.utils import get_session, hf_raise_for_status

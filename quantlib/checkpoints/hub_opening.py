@@ -6,7 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from quantlib.checkpoints.base import Checkpoint, fault, shown
+from quantlib.checkpoints.base import Checkpoint, StoredFile, fault, shown
 from quantlib.checkpoints.gguf_file import HeaderContinues, checkpoint_of_parts, open_parts
 from quantlib.checkpoints.hub import SMALL, Address, Repository, Terms
 from quantlib.checkpoints.hub_file import HubFile
@@ -70,8 +70,9 @@ def _open_gguf(repository: Repository, name: str) -> Checkpoint:
     return checkpoint_of_parts(path, *open_parts(path, file, _further))
 
 
-def _further(file: HubFile, error: HeaderContinues) -> None:
-    file.know(max(4 * file.known, error.needed))
+def _further(file: StoredFile, error: HeaderContinues) -> None:
+    if isinstance(file, HubFile):
+        file.know(max(4 * file.known, error.needed))
 
 
 def _open_safetensors(repository: Repository) -> Checkpoint:

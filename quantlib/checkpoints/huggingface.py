@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, shown
+from quantlib.checkpoints.base import Checkpoint, MappedFile, StoredFile, Tensor, fault, shown
 from quantlib.checkpoints.prequantized import decoded, with_scales_beside
 from quantlib.checkpoints.recognizing import recognize_folder
 from quantlib.checkpoints.safetensors_file import MAX_TENSORS, read_header
@@ -89,7 +89,7 @@ def checkpoint_of_shards(
     folder: Path,
     names: list[str],
     weight_map: dict[str, str] | None,
-    open_file: Callable[[Path], MappedFile] = MappedFile,
+    open_file: Callable[[Path], StoredFile] = MappedFile,
     source: Path | None = None,
 ) -> Checkpoint:
     """The checkpoint of a folder's config.json and its safetensors files, which open_file opens by their paths."""
@@ -118,10 +118,10 @@ def checkpoint_of_shards(
 
 
 def tensors_of_shards(
-    folder: Path, names: list[str], open_file: Callable[[Path], MappedFile] = MappedFile
-) -> tuple[list[MappedFile], dict[str, Tensor]]:
+    folder: Path, names: list[str], open_file: Callable[[Path], StoredFile] = MappedFile
+) -> tuple[list[StoredFile], dict[str, Tensor]]:
     """The opened files of these names, and their tensors; no name may come twice."""
-    files: list[MappedFile] = []
+    files: list[StoredFile] = []
     tensors: dict[str, Tensor] = {}
     try:
         for name in names:

@@ -170,7 +170,8 @@ def _read_dat(path: Path) -> ImportanceMatrix:
         calls, size = number(), number()
         values = np.frombuffer(take(4 * size), np.float32)
         entries[name] = (values / np.float32(calls) if calls > 0 else values).reshape(1, -1)
-    chunks, datasets = 0, ()
+    chunks = 0
+    datasets: tuple[str, ...] = ()
     if at < len(data):
         chunks = number()
         if at < len(data):

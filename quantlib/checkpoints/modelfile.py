@@ -7,6 +7,7 @@ repeated; for all others Ollama goes by the one inside the GGUF file. Source: Ol
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from quantlib.checkpoints.base import MetadataValue
 
@@ -82,6 +83,6 @@ def _quotable(text: str) -> bool:
     return 0 < len(text) <= MAX_STOP and text.isprintable() and '"' not in text and "\\" not in text
 
 
-def _value(metadata: Mapping[str, MetadataValue], key: str) -> object:
+def _value(metadata: Mapping[str, MetadataValue], key: str) -> Any:
     found = metadata.get(key)
     return found.value if isinstance(found, MetadataValue) else None

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from quantlib.checkpoints.base import Checkpoint, MappedFile, Tensor, fault, mapped_tensor, shown
+from quantlib.checkpoints.base import Checkpoint, MappedFile, StoredFile, Tensor, fault, mapped_tensor, shown
 from quantlib.checkpoints.codecs import codec
 from quantlib.checkpoints.untrusted import decode_text
 
@@ -57,7 +59,7 @@ def open_safetensors(path: Path) -> Checkpoint:
     return Checkpoint(path, "safetensors", strings, None, tensors, files=(file,))
 
 
-def read_header(file: MappedFile, most: int = MAX_TENSORS) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_header(file: StoredFile, most: int = MAX_TENSORS) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file in the order of its header, and the strings of its __metadata__.
 
     most: as many tensors as the file may have, beside those of the other shards.
@@ -90,7 +92,7 @@ def read_header(file: MappedFile, most: int = MAX_TENSORS) -> tuple[dict[str, Te
     return tensors, strings or {}
 
 
-def header_length(file: MappedFile) -> int:
+def header_length(file: StoredFile) -> int:
     """Bytes of the JSON header, as the first eight bytes say; CheckpointError where that cannot be."""
     if file.size < 8:
         raise fault(
@@ -112,11 +114,12 @@ def header_length(file: MappedFile) -> int:
 class _Header:
     """A cursor over the header's bytes, which are parsed in place."""
 
-    def __init__(self, file: MappedFile, start: int, end: int):
+    def __init__(self, file: StoredFile, start: int, end: int):
         self.path, self.data, self.at, self.end = file.path, file.buffer, start, end
 
     def _skip(self) -> bytes:
-        self.at = _SPACE.match(self.data, self.at, self.end).end()
+        space = _SPACE.match(self.data, self.at, self.end)
+        self.at = space.end() if space else self.at
         return self.data[self.at : min(self.at + 1, self.end)]
 
     def expect(self, char: bytes, otherwise: str, name: str | None = None) -> None:
@@ -147,7 +150,7 @@ class _Header:
             ) from None
         return value
 
-    def names(self):
+    def names(self) -> Iterator[str]:
         """The keys of the object whose brace has been passed; the caller takes each value before the next key."""
         if self._skip() == b"}":
             self.at += 1
@@ -229,7 +232,7 @@ def _agreeing(
     return dtype, shape, start, stop
 
 
-def _as_json(path: Path, name: str, text: bytes) -> tuple[object, object, object]:
+def _as_json(path: Path, name: str, text: bytes) -> tuple[Any, Any, Any]:
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         if len(dict(items)) != len(items):
             raise fault(path, f"has a key twice in the description of {shown(name)}.")

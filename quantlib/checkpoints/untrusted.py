@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, overload
 
 from quantlib.checkpoints.base import MappedFile, fault, shown
 from quantlib.errors import CheckpointError
@@ -22,19 +25,18 @@ def decode_text(path: Path, data: bytes, what: str) -> str:
         raise fault(path, f"holds {what} that is not valid UTF-8 (at its byte {error.start}).") from None
 
 
-def _unique(path: Path):
+def _unique(path: Path) -> Callable[[list[tuple[str, object]]], dict[str, object]]:
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         out = dict(items)
         if len(out) != len(items):
-            seen: set[str] = set()
-            twice = next(key for key, _ in items if key in seen or seen.add(key))
+            twice = next(key for key, count in Counter(key for key, _ in items).items() if count > 1)
             raise fault(path, f"has the JSON key {shown(twice)} twice in one object.")
         return out
 
     return pairs
 
 
-def parse_json(path: Path, data: bytes, what: str = "text") -> object:
+def parse_json(path: Path, data: bytes, what: str = "text") -> Any:
     """The value of a JSON text: duplicate keys, deep nesting, numbers out of reach and lone surrogates are refused."""
     text = decode_text(path, data, what)
     # Every container and every element becomes a Python object of up to 100 bytes: both are counted beforehand.
@@ -60,7 +62,7 @@ def parse_json(path: Path, data: bytes, what: str = "text") -> object:
     return value
 
 
-def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, object]:
+def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, Any]:
     """The JSON object in a file, or a CheckpointError."""
     file = MappedFile(path)
     try:
@@ -87,7 +89,7 @@ def read_bytes_if_there(path: Path, limit: int = MAX_JSON) -> bytes | None:
         file.close()
 
 
-def read_json_if_there(path: Path) -> dict[str, object] | None:
+def read_json_if_there(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file, None where there is no such file."""
     return read_json(path) if path.exists() else None
 
@@ -97,9 +99,9 @@ def _kind(value: object) -> str:
 
 
 class Fields:
-    """The values of one JSON object, each checked for type and range when it is taken."""
+    """The values of one JSON object, each checked for type and range when it is taken by the name of a JSON type."""
 
-    def __init__(self, path: Path, values: dict[str, object], what: str = ""):
+    def __init__(self, path: Path, values: dict[str, object], what: str = "") -> None:
         self.path, self.values, self.what = path, values, what
 
     def _wrong(self, key: str, value: object, wanted: str) -> CheckpointError:
@@ -109,7 +111,13 @@ class Fields:
         said = said or f"a JSON {'object' if isinstance(value, dict) else 'array'}"
         return fault(self.path, f"says {self.what}{shown(key)} is {said}, where {wanted} belongs.")
 
-    def int(self, key: str, low: int, high: int, default: int | None = None) -> int | None:
+    @overload
+    def integer(self, key: str, low: int, high: int, default: int) -> int: ...
+
+    @overload
+    def integer(self, key: str, low: int, high: int, default: None = None) -> int | None: ...
+
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int | None:
         """An integer from low to high; the default where the key is absent or null."""
         value = self.values.get(key)
         if value is None:
@@ -118,17 +126,31 @@ class Fields:
             raise self._wrong(key, value, f"an integer from {low:,} to {high:,}")
         return value
 
-    def float(self, key: str, low: float, high: float, default: float | None = None) -> float | None:
+    @overload
+    def number(self, key: str, low: float, high: float, default: float) -> float: ...
+
+    @overload
+    def number(self, key: str, low: float, high: float, default: None = None) -> float | None: ...
+
+    def number(self, key: str, low: float, high: float, default: float | None = None) -> float | None:
         """A finite number from low to high; the default where the key is absent or null."""
         value = self.values.get(key)
         if value is None:
             return default
         # The range is tested before the conversion: an integer too large for a float would overflow there.
-        if type(value) not in (int, float) or not low <= value <= high or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, value, f"a number from {low:g} to {high:g}")
+        if not low <= value <= high or not math.isfinite(value):
             raise self._wrong(key, value, f"a number from {low:g} to {high:g}")
         return float(value)
 
-    def bool(self, key: str, default: bool | None = None) -> bool | None:
+    @overload
+    def boolean(self, key: str, default: bool) -> bool: ...
+
+    @overload
+    def boolean(self, key: str, default: None = None) -> bool | None: ...
+
+    def boolean(self, key: str, default: bool | None = None) -> bool | None:
         """A boolean; the default where the key is absent or null."""
         value = self.values.get(key)
         if value is None:
@@ -137,7 +159,13 @@ class Fields:
             raise self._wrong(key, value, "true or false")
         return value
 
-    def str(self, key: str, default: str | None = None, limit: int = 2**20) -> str | None:
+    @overload
+    def string(self, key: str, default: str, limit: int = 2**20) -> str: ...
+
+    @overload
+    def string(self, key: str, default: None = None, limit: int = 2**20) -> str | None: ...
+
+    def string(self, key: str, default: str | None = None, limit: int = 2**20) -> str | None:
         """A string; the default where the key is absent or null."""
         value = self.values.get(key)
         if value is None:
@@ -146,7 +174,7 @@ class Fields:
             raise self._wrong(key, value, f"a string of at most {limit:,} characters")
         return value
 
-    def object(self, key: str) -> dict[str, object]:
+    def mapping(self, key: str) -> dict[str, Any]:
         """An object; an empty one where the key is absent or null."""
         value = self.values.get(key)
         if value is None:
@@ -155,7 +183,7 @@ class Fields:
             raise self._wrong(key, value, "an object")
         return value
 
-    def list(self, key: str) -> list[object]:
+    def array(self, key: str) -> list[Any]:
         """An array; an empty one where the key is absent or null."""
         value = self.values.get(key)
         if value is None:

@@ -21,7 +21,7 @@ KINDS = {"NF4": "nf4", "FP4_BNB": "fp4"}  # our names of the tables, and theirs
 
 def four_bits(stored: Blockwise, dtype: str) -> Stored:
     """The tensors of a weight. dtype: of the weight before, as torch spells it ("bfloat16")."""
-    nested = isinstance(stored.scales, NestedScales)
+    scales = stored.scales
     state: dict[str, object] = {
         "quant_type": KINDS[stored.format.name],
         "blocksize": stored.format.block,
@@ -30,13 +30,13 @@ def four_bits(stored: Blockwise, dtype: str) -> Stored:
     }
     tensors = {
         "weight": stored.packed.reshape(-1, 1),
-        "weight.absmax": stored.scales.codes if nested else stored.scales,
+        "weight.absmax": scales.codes if isinstance(scales, NestedScales) else scales,
         "weight.quant_map": stored.format.entries,
     }
-    if nested:
+    if isinstance(scales, NestedScales):
         state |= {"nested_blocksize": NESTED_BLOCK, "nested_dtype": "float32"}
-        state |= {"nested_offset": float(stored.scales.offset)}
-        tensors |= {"weight.nested_absmax": stored.scales.absmax, "weight.nested_quant_map": DYNAMIC8.entries}
+        state |= {"nested_offset": float(scales.offset)}
+        tensors |= {"weight.nested_absmax": scales.absmax, "weight.nested_quant_map": DYNAMIC8.entries}
     text = np.frombuffer(json.dumps(state).encode(), np.uint8)
     tensors[f"weight.quant_state.bitsandbytes__{KINDS[stored.format.name]}"] = text
     return Stored(tensors, stored.decode())

@@ -5,6 +5,7 @@ GGUF orders the rows of some matrices in its own way, so rows go back.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class CalibratedScheme(Kind):
     """
 
     methods: Callable[[Model, np.dtype], tuple[Method, Mapping[str, Method]]]
-    store: Callable[[object, np.ndarray, np.ndarray, np.dtype], Stored]
+    store: Callable[[Any, np.ndarray, np.ndarray, np.dtype], Stored]
     folds: bool
 
 

@@ -15,8 +15,9 @@ from quantlib.formats.granularity import PerChannel
 from quantlib.formats.integers import IntegerFormat
 from quantlib.lm.model import Model
 from quantlib.methods.awq import ALPHAS, Affine, AffineGroups, awq
-from quantlib.methods.catalogue import Chosen, Method, gptq_groups
+from quantlib.methods.catalogue import Chosen, Method, gptq_groups, needed
 from quantlib.methods.gptq import Gptq, Settings
+from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.hessian import Gram
 from quantlib.methods.rtn import Rounded, round_to_nearest
 from quantlib.methods.smoothquant import smoothing_scales
@@ -32,9 +33,11 @@ def _gptq_methods(model: Model, dtype: np.dtype) -> Methods:
 
 
 def _gptq_store(result: Gptq, rows: np.ndarray, divisor: np.ndarray, dtype: np.dtype) -> Stored:
-    offset = result.grids.form.offset  # the layout has no sign
+    grids = result.grids
+    offset = grids.form.offset if isinstance(grids, IntegerGrids) else 0  # the layout has no sign
     parts = (result.codes + offset, result.scales, result.zeros + offset)
-    return gptq_layout.gptq(*(part[rows] for part in parts), result.g_idx, BITS)
+    codes, scales, zeros = (part[rows] for part in parts)
+    return gptq_layout.gptq(codes, scales, zeros, result.g_idx, BITS)
 
 
 def _awq_methods(model: Model, dtype: np.dtype) -> Methods:
@@ -51,9 +54,9 @@ def _awq(unclipped: int = 0, folds: bool = True) -> Method:
     """unclipped: how many of the first matrices are left so. folds: whether scales are searched for."""
     grid = AffineGroups(BITS, GROUP)
 
-    def choose(weights: Sequence[np.ndarray], gram: Gram) -> Sequence[Chosen]:
+    def choose(weights: Sequence[np.ndarray], gram: Gram | None) -> Sequence[Chosen]:
         clip = [at >= unclipped for at in range(len(weights))]
-        done = awq(weights, gram, grid, clip, alphas=ALPHAS if folds else (0.0,))
+        done = awq(weights, needed(gram), grid, clip, alphas=ALPHAS if folds else (0.0,))
         pairs = zip(done.dequantized(), done.stored, strict=True)
         return [Chosen(w, grid.bpw, Scaled(codes, done.scales) if folds else codes) for w, codes in pairs]
 
@@ -69,12 +72,12 @@ def _smooth_methods(model: Model, dtype: np.dtype) -> Methods:
     """Inputs that a norm makes are smoothed; the others, behind a product, are not."""
     form = IntegerFormat(8, restricted=False, scale_format=SCALE_FORMATS[dtype])
 
-    def smoothed(weights: Sequence[np.ndarray], gram: Gram) -> Sequence[Chosen]:
-        s = smoothing_scales(gram.largest, weights, ALPHA)
+    def smoothed(weights: Sequence[np.ndarray], gram: Gram | None) -> Sequence[Chosen]:
+        s = smoothing_scales(needed(gram).largest, weights, ALPHA)
         done = [round_to_nearest(w * s, form, PerChannel()) for w in weights]
         return [Chosen(r.decoded / s, r.bpw, Scaled(r, s)) for r in done]
 
-    def plain(weights: Sequence[np.ndarray], gram: Gram) -> Sequence[Chosen]:
+    def plain(weights: Sequence[np.ndarray], gram: Gram | None) -> Sequence[Chosen]:
         done = [round_to_nearest(w, form, PerChannel()) for w in weights]
         return [Chosen(r.decoded, r.bpw, r) for r in done]
 

@@ -86,7 +86,9 @@ def mxfp4(weight: np.ndarray) -> Stored:
     return Stored({"weight_packed": packed, "weight_scale": scales}, decoded)
 
 
-def config(format: str, weights: Mapping[str, object], activations: Mapping[str, object] | None = None) -> dict:
+def config(
+    format: str, weights: Mapping[str, object], activations: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """The `quantization_config` of a layout. weights, activations: what is said of their numbers."""
     usual = {"symmetric": True, "dynamic": False}
     group = {

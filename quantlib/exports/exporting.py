@@ -12,7 +12,7 @@ from quantlib.errors import Cancelled, MethodError
 from quantlib.exports.folder import SHARD_BYTES, ShardWriter, new_folder, write_beside
 from quantlib.exports.folding import Folding
 from quantlib.exports.linears import Linear, linears_of, stored
-from quantlib.exports.schemes import Kind
+from quantlib.exports.schemes import Kind, Scheme
 from quantlib.exports.stored import Stored
 from quantlib.metrics import Loss, compare
 
@@ -123,6 +123,8 @@ def export(
 
 
 def _packed(linear: Linear, scheme: Kind) -> Packed:
+    if not isinstance(scheme, Scheme):
+        raise MethodError(f"{scheme.name} chooses codes on a text: prepare it first.")
     weight = linear.weight()
     return Packed.of(weight, scheme.store(weight, linear.dtype))
 

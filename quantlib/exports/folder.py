@@ -50,7 +50,7 @@ class ShardWriter:
         if count == 1:
             os.replace(self._temporary(0), self.folder / "model.safetensors")
             return
-        weight_map = {}
+        weight_map: dict[str, str] = {}
         for at, names in enumerate(self._shards):
             file = f"model-{at + 1:05d}-of-{count:05d}.safetensors"
             os.replace(self._temporary(at), self.folder / file)

@@ -94,7 +94,9 @@ FP8 = Scheme(
 )
 
 
-def _small_floats(name: str, summary: str, group: int, store: Callable, strategy: str, scale: str) -> Scheme:
+def _small_floats(
+    name: str, summary: str, group: int, store: Callable[[np.ndarray], Stored], strategy: str, scale: str
+) -> Scheme:
     """FP4 with a scale of some type for each group, as compressed-tensors packs it."""
     weights = {"num_bits": 4, "type": "float", "strategy": strategy}
     return Scheme(

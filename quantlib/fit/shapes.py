@@ -107,7 +107,7 @@ def _hollow(name: str, shape: tuple[int, ...], model: str) -> Tensor:
     for dimension in shape[:-1]:
         rows *= dimension
 
-    def read(start: int, stop: int):
+    def read(start: int, stop: int) -> np.ndarray:
         raise CheckpointError(f"Only the shape of {model} is known here, not its weights: open its files to read them.")
 
     return Tensor(name, shape, format.name, rows * format.row_bytes(shape[-1]), read)

@@ -9,17 +9,15 @@ from quantlib.errors import FormatError
 from quantlib.formats.blocks import ACTIVATIONS, BLOCKS, EFFORTS, BlockFormat, Formula, Trace
 from quantlib.formats.codebooks import CODEBOOKS, Blockwise, CodebookFormat, NestedScales, quantize_blockwise
 from quantlib.formats.floats import FLOATS, FloatFormat, FloatParts
+from quantlib.formats.format import Format
 from quantlib.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from quantlib.formats.integers import INTEGERS, IntegerFormat
 from quantlib.formats.layout import Field, Layout, Owner
 from quantlib.numba_runtime.cache_folder import delete_stale
 from quantlib.numba_runtime.start import start
 
-Format = FloatFormat | IntegerFormat | CodebookFormat | BlockFormat
-
-FORMATS: Mapping[str, Format] = MappingProxyType(
-    {form.name: form for form in (*FLOATS, *INTEGERS, *CODEBOOKS, *BLOCKS, *ACTIVATIONS)}
-)
+_ALL: tuple[Format, ...] = (*FLOATS, *INTEGERS, *CODEBOOKS, *BLOCKS, *ACTIVATIONS)
+FORMATS: Mapping[str, Format] = MappingProxyType({form.name: form for form in _ALL})
 _SPELLINGS = {  # of ggml and of safetensors
     "F32": "FP32",
     "F16": "FP16",
@@ -43,6 +41,15 @@ def get(name: str) -> Format:
     return form
 
 
+def block_format(name: str) -> BlockFormat:
+    """The block format of that name, spelled in any case. Raises FormatError where it is none of ggml's blocks."""
+    form = get(name)
+    if not isinstance(form, BlockFormat):
+        names = ", ".join(block.name for block in BLOCKS)
+        raise FormatError(f"{form.name} is not a block format of GGUF: choose one of {names}.")
+    return form
+
+
 def by_ggml_type(ggml_type: int) -> Format | None:
     """The format with that ggml type id, None where the catalogue has none."""
     return _BY_TYPE.get(ggml_type)
@@ -55,7 +62,7 @@ def warm_up(names: Iterable[str] | None = None) -> None:
     """
     delete_stale(start())
     for form in FORMATS.values() if names is None else [get(name) for name in names]:
-        if form.kind == "block":
+        if isinstance(form, BlockFormat) and form.kind == "block":
             x = np.linspace(-1, 1, form.values, dtype=np.float32)
             form.dequantize(form.quantize(x, importance=np.ones_like(x)))
             if not form.requires_importance:
@@ -82,6 +89,7 @@ __all__ = [
     "PerGroup",
     "PerTensor",
     "Trace",
+    "block_format",
     "by_ggml_type",
     "get",
     "quantize_blockwise",

@@ -30,6 +30,7 @@ class CodebookFormat:
     table: tuple[float, ...]
     block: int
     kind = "codebook"
+    uses_importance = requires_importance = False
     ggml_type = None
 
     def __post_init__(self) -> None:
@@ -259,7 +260,7 @@ def dynamic_table() -> tuple[float, ...]:
     """
     parts = [np.float32(10.0 ** (i - 6)) * _middles(2**i) for i in range(7)]
     positive = np.concatenate(parts)
-    return tuple(np.sort(np.concatenate([-positive, positive, np.float32([0, 1])])).tolist())
+    return tuple(np.sort(np.concatenate([-positive, positive, np.array([0, 1], np.float32)])).tolist())
 
 
 def _middles(parts: int) -> np.ndarray:

@@ -49,11 +49,12 @@ class FloatFormat:
     subnormals: bool = True
     padding: int = 0
     kind = "float"
+    uses_importance = requires_importance = False
 
     @property
     def bits(self) -> int:
         """Bits of a number."""
-        return self.signed + self.exponent_bits + self.fraction_bits
+        return int(self.signed) + self.exponent_bits + self.fraction_bits
 
     @property
     def values(self) -> int:
@@ -301,7 +302,7 @@ class FloatFormat:
     def _at(self, place: int) -> int:
         return -place | self._sign_bit if place < 0 else place
 
-    def _split(self, bits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _split(self, bits: np.ndarray | int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         bits = np.asarray(bits).astype(np.int64)
         exponent = (bits >> self.fraction_bits) & ((1 << self.exponent_bits) - 1)
         sign = np.where(bits & self._sign_bit, 1, 0)

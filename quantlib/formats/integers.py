@@ -32,6 +32,7 @@ class IntegerFormat:
     scale_format: FloatFormat = FP16
     group: int = 128
     kind = "integer"
+    uses_importance = requires_importance = False
     ggml_type = None
 
     def __post_init__(self) -> None:
@@ -96,7 +97,9 @@ class IntegerFormat:
         """Where the scale, the zero point and the codes of a stored group lie."""
         at = self.scale_format.nbytes
         codes = self.overhead + self.bits * np.arange(self.group)[:, None] + np.arange(self.bits)
-        scale = Field("d", word(0, 1, at), "scale", "The group's scale, a float.", self.scale_format.dtype.name)
+        scale = Field(
+            "d", word(0, 1, at), "scale", "The group's scale, a float.", np.dtype(self.scale_format.dtype).name
+        )
         zero = Field("z", word(at, 1, 1), "zero-point", "The zero point: the code that means 0.")
         q = Field(
             "q", codes, "code", f"One code for each weight, plus {self.offset}." if self.offset else "One code each."
@@ -141,7 +144,7 @@ class IntegerFormat:
 
     def value(self, q: np.ndarray, scale: np.ndarray, zero: np.ndarray | int = 0) -> np.ndarray:
         """x̂ = scale · (q − zero): whole numbers (...) -> float32 (...)."""
-        return np.float32(scale) * np.float32(np.int32(q) - zero)
+        return np.asarray(np.float32(scale) * np.float32(np.int32(q) - zero))
 
     def pack(self, codes: Mapping[str, np.ndarray]) -> np.ndarray:
         """Bytes of stored groups: {"d": (..., 1), "z": (..., 1), "q": (..., group)} -> uint8 (..., nbytes)."""
@@ -153,8 +156,8 @@ class IntegerFormat:
 
     def decode(self, codes: Mapping[str, np.ndarray]) -> np.ndarray:
         """x̂ = d · (q − offset or z): {field: (..., count)} -> float32 (..., group)."""
-        zero = self.offset if self.symmetric else np.int32(codes["z"])
-        return self.value(codes["q"], np.float32(codes["d"]), zero)
+        zero = self.offset if self.symmetric else codes["z"].astype(np.int32)
+        return self.value(codes["q"], np.asarray(codes["d"], np.float32), zero)
 
     def row_bytes(self, n: int) -> int:
         """Bytes of a row of n weights; FormatError where n is not a multiple of `group`."""

@@ -192,7 +192,7 @@ class Layout:
                     return [*kept, (again[0][0], again[-1][1], "and so on"), *lines[stop:]]
         return lines
 
-    def _spell_byte(self, byte: int) -> tuple[tuple, str]:
+    def _spell_byte(self, byte: int) -> tuple[tuple[object, ...], str]:
         """The kind of a byte, and what it holds in words."""
         bits = self.owner_map[8 * byte : 8 * byte + 8]
         starts = [0, *(bit for bit in range(1, 8) if (bits[bit, :2] != bits[bit - 1, :2]).any()), 8]

@@ -4,9 +4,10 @@ import numpy as np
 
 from quantlib.errors import FormatError
 from quantlib.formats.finite import check_finite
+from quantlib.formats.format import Rows
 
 
-def check_row(form, n: int) -> None:
+def check_row(form: Rows, n: int) -> None:
     """A row must be a whole number of the format's units."""
     if n % form.values:
         raise FormatError(
@@ -27,7 +28,7 @@ def as_float32(x: np.ndarray) -> np.ndarray:
         return np.require(x, np.float32, ["C", "A"])
 
 
-def check_rows(form, x: np.ndarray, finite: bool = True) -> np.ndarray:
+def check_rows(form: Rows, x: np.ndarray, finite: bool = True) -> np.ndarray:
     """x as float32 rows that blocks divide, and with `finite` without NaN and infinity."""
     x = as_float32(x)
     check_row(form, x.shape[-1])
@@ -51,7 +52,7 @@ def check_importance(importance: np.ndarray, n: int) -> np.ndarray:
     return importance
 
 
-def check_stored_rows(form, data: np.ndarray, n: int | None) -> tuple[np.ndarray, int]:
+def check_stored_rows(form: Rows, data: np.ndarray, n: int | None) -> tuple[np.ndarray, int]:
     """data as contiguous uint8 rows of the format, and how many weights a row has."""
     data = np.asarray(data)
     if data.dtype != np.uint8 or data.ndim == 0:

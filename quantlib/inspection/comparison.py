@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
@@ -63,20 +63,22 @@ def total_loss(rows: Iterable[TensorComparison]) -> Loss:
 
 
 def _compared(name: str, a: Tensor | None, b: Tensor | None, executor: Executor | None) -> TensorComparison:
-    sides = [(tuple(t.shape), t.format, t.nbytes) if t else (None, None, None) for t in (a, b)]
-    about = (name, *(value for pair in zip(*sides, strict=True) for value in pair))
+    shapes, formats, sizes = zip(
+        *((tuple(t.shape), t.format, t.nbytes) if t else (None,) * 3 for t in (a, b)), strict=True
+    )
+    about = TensorComparison(name, *shapes, *formats, *sizes)
     if a is None or b is None:
-        return TensorComparison(*about, note="only in the first" if b is None else "only in the other")
+        return replace(about, note="only in the first" if b is None else "only in the other")
     if _without_ones(a.shape) != _without_ones(b.shape):
-        return TensorComparison(*about, note="shapes differ")
+        return replace(about, note="shapes differ")
     unknown = next((t.format for t in (a, b) if not t.decodable), None)
     if unknown:
-        return TensorComparison(*about, note=f"{unknown} cannot be decoded yet")
+        return replace(about, note=f"{unknown} cannot be decoded yet")
     parts = over_chunks(a, lambda start, stop: compare(a.rows(start, stop), b.rows(start, stop)), executor)
     loss = sum(parts, Loss())
     if not isfinite(loss.squared_error):
-        return TensorComparison(*about, note="holds values that are not finite")
-    return TensorComparison(*about, loss, "the same values" if not loss.squared_error else "")
+        return replace(about, note="holds values that are not finite")
+    return replace(about, loss=loss, note="the same values" if not loss.squared_error else "")
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -36,7 +36,9 @@ class Statistics:
     @property
     def peak(self) -> float | None:
         """The largest magnitude in units of the root mean square: how far the outliers reach."""
-        return max(abs(self.smallest), abs(self.largest)) / self.rms if self.rms else None
+        if not self.rms or self.smallest is None or self.largest is None:
+            return None
+        return max(abs(self.smallest), abs(self.largest)) / self.rms
 
 
 def statistics(tensor: Tensor, executor: Executor | None = None) -> Statistics:

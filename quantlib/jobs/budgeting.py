@@ -101,7 +101,7 @@ def _capacity(
     if budget.nbytes is not None:
         return budget.nbytes - gguf_size(metadata, infos) + sum(found[0].nbytes for found in options.values())
     weights = sum(prod(info.shape) for info in infos)
-    return int(budget.bpw * weights / 8) - sum(info.nbytes for info in infos if info.name in kept)
+    return int((budget.bpw or 0) * weights / 8) - sum(info.nbytes for info in infos if info.name in kept)
 
 
 def _as_in(
@@ -118,12 +118,10 @@ def _as_in(
     except RecipeError:
         return None
     by_format = {name: {option.format: option for option in found} for name, found in options.items()}
-    chosen = {
-        name: by_format[name].get(choice.format)
-        for (name, _, _), choice in zip(tensors, choices, strict=True)
-        if name in options
-    }
-    return None if None in chosen.values() else chosen
+    wanted = {name: choice.format for (name, _, _), choice in zip(tensors, choices, strict=True) if name in options}
+    if any(format not in by_format[name] for name, format in wanted.items()):
+        return None
+    return {name: by_format[name][format] for name, format in wanted.items()}
 
 
 def _cost(choice: Mapping[str, Option]) -> float:

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib import formats
 from quantlib.checkpoints import ImportanceMatrix, Tensor
+from quantlib.formats import Format, get
 from quantlib.recipes import Overrides, Recipe, Role, needs_importance, role_of
+
+if TYPE_CHECKING:
+    from quantlib.jobs.planning import PlannedTensor
 
 MOST = 3  # names that a sentence lists
 OUTSIDE = (Role.OUTPUT, Role.EMBEDDING)  # an importance matrix usually leaves them out
@@ -72,24 +76,24 @@ class Coverage:
         )
 
 
-def lacking_of(recipe: Recipe, planned: Iterable) -> tuple[str, ...]:
+def lacking_of(recipe: Recipe, planned: Iterable["PlannedTensor"]) -> tuple[str, ...]:
     """Names of the planned tensors whose format cannot be, or is not to be, chosen without importance."""
     return tuple(
         t.name
         for t in planned
         if t.importance is None
         and not t.copied
-        and (needs_importance(recipe, t.name, t.target) or _asks(t.target, "requires_importance"))
+        and (needs_importance(recipe, t.name, t.target) or _form(t).requires_importance)
     )
 
 
-def weighable(planned: Iterable, given: ImportanceMatrix | None) -> tuple[str, ...]:
+def weighable(planned: Iterable["PlannedTensor"], given: ImportanceMatrix | None) -> tuple[str, ...]:
     """Names of the planned tensors that importance could weigh; the embedding and the output where it has entries."""
     known = given.entries if given else {}
     return tuple(
         t.name
         for t in planned
-        if not t.copied and _asks(t.target, "uses_importance") and (role_of(t.name) not in OUTSIDE or t.name in known)
+        if not t.copied and _form(t).uses_importance and (role_of(t.name) not in OUTSIDE or t.name in known)
     )
 
 
@@ -108,8 +112,8 @@ def _filled(values: np.ndarray) -> np.ndarray:
     return values if used.all() else np.where(used, values, np.float32(1))
 
 
-def _asks(name: str, what: str) -> bool:
-    return name in formats.FORMATS and getattr(formats.get(name), what, False)
+def _form(planned: "PlannedTensor") -> Format:
+    return get(planned.target)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from quantlib.metrics import Loss
 
@@ -48,7 +49,7 @@ def outlier(name: str, target: str, loss: Loss) -> Outlier | None:
     return Outlier(name, target, loss.relative, TYPICAL[target])
 
 
-def outliers(results: Iterable) -> tuple[Outlier, ...]:
+def outliers(results: Iterable[Any]) -> tuple[Outlier, ...]:
     """Those among a run's results (.name, .target, .loss)."""
     found = (outlier(r.name, r.target, r.loss) for r in results)
     return tuple(o for o in found if o is not None)

@@ -22,7 +22,7 @@ from quantlib.metrics import Loss
 try:
     import fcntl
 except ImportError:  # no locks of this kind on Windows: two runs to one file are then not told apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module's place, empty
 
 LONGEST = 200  # bytes of a file name that are kept in the names beside it
 
@@ -109,7 +109,7 @@ class Journal:
         """Note that the next tensor's bytes are in the partial file."""
         self._append({"crcs": written.crcs, "loss": asdict(written.loss)})
 
-    def _append(self, entry: dict) -> None:
+    def _append(self, entry: dict[str, object]) -> None:
         line = json.dumps(entry).encode() + b"\n"
         if os.write(self._descriptor, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

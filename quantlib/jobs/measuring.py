@@ -107,20 +107,24 @@ def _measured(
     weight = sensitivity[tensor.name]
     samples = [(tensor.rows(start, stop), _of_row(importance, tensor, start)) for start, stop in _places(tensor)]
     as_it_is = Measured(tensor.name, tensor.format, tensor.nbytes, 0.0, weight)
-    rows = [as_it_is] if getattr(formats.FORMATS.get(tensor.format), "ggml_type", None) is not None else []
+    rows = [as_it_is] if _of_ggml(tensor.format) else []
     for name in candidates:
         form = formats.get(name)
-        unsteered = importance is None and (name in NEED_IMPORTANCE or getattr(form, "requires_importance", False))
+        unsteered = importance is None and (name in NEED_IMPORTANCE or form.requires_importance)
         if name == tensor.format or unsteered or tensor.n % form.values:
             continue
         try:
-            lost = sum(np.array(_sums(form, x, i, effort)) for x, i in samples)
+            lost = sum((np.array(_sums(form, x, i, effort)) for x, i in samples), start=np.zeros(2))
         except ScaleError:
             continue  # weights beyond what this format can store
         error = sqrt(lost[0] / lost[1]) if lost[1] else 0.0
         nbytes = prod(tensor.shape[:-1]) * form.row_bytes(tensor.n)
         rows.append(Measured(tensor.name, name, nbytes, error, weight))
     return rows
+
+
+def _of_ggml(name: str) -> bool:
+    return name in formats.FORMATS and formats.FORMATS[name].ggml_type is not None
 
 
 def _places(tensor: Tensor) -> list[tuple[int, int]]:
@@ -137,7 +141,7 @@ def _of_row(importance: np.ndarray | None, tensor: Tensor, row: int) -> np.ndarr
     return None if importance is None else importance[row * len(importance) // tensor.nrows]
 
 
-def _sums(form, x: np.ndarray, importance: np.ndarray | None, effort: str) -> tuple[float, float]:
+def _sums(form: formats.Format, x: np.ndarray, importance: np.ndarray | None, effort: str) -> tuple[float, float]:
     """Sums of squared errors and of squares, weighted."""
     xhat = form.dequantize(form.quantize(x, importance, effort))
     error = np.square(x.astype(np.float64) - xhat).sum(axis=0)  # (n,)

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -34,7 +34,7 @@ class Source:
         path = opened.files[0].path if opened.origin and opened.kind == "gguf" else opened.source
         return cls(str(path.absolute()), stamp(plan.checkpoint), {t.name: t.tensor for t in plan.tensors})
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., "Source"], tuple[object, ...]]:
         return _reopened, (self.path, self.stamp)
 
 
@@ -105,7 +105,7 @@ def quantize_piece(piece: Piece) -> Quantized:
         data = np.ascontiguousarray(raw).reshape(-1)
     else:
         data, loss = _encoded(piece, tensor.decoded(raw))
-    return Quantized(data, zlib.crc32(data), loss)
+    return Quantized(data, zlib.crc32(data.data), loss)
 
 
 def _loss_of_a_copy(piece: Piece, tensor: Tensor, raw: np.ndarray) -> Loss:

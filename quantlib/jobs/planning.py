@@ -161,7 +161,7 @@ def plan(
         if pure:
             raise RecipeError(f"{recipe.name} mixes formats, and pure asks for one: choose between them.")
         measured = measure(checkpoint, imatrix, effort=effort) if measured is None else measured
-        choices = budget_choices(about, recipe, measured, view.metadata, model, important, overrides)
+        choices: Sequence[Choice] = budget_choices(about, recipe, measured, view.metadata, model, important, overrides)
         recipe = budget_recipe(recipe, choices)
     else:
         choices = decide(about, recipe, model, pure=pure, important=important, overrides=overrides)

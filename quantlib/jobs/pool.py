@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from quantlib.errors import JobError
 from quantlib.numba_runtime.start import start
@@ -72,9 +72,9 @@ def scheduler_pool(address: str) -> Iterator[Executor]:
         client.close()
 
 
-def in_order(executor: Executor, work: Callable[..., Result], calls: Iterable[tuple]) -> Iterator[Result]:
+def in_order(executor: Executor, work: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
     """work(*call) of each call, in order, with no more of them under way than keep the workers busy."""
-    waiting: deque[Future] = deque()
+    waiting: deque[Future[Result]] = deque()
     limit = window_of(executor)
     try:
         for call in calls:

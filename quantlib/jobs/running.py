@@ -106,7 +106,15 @@ def check_target(plan: Plan, out: Path, overwrite: bool = False) -> None:
 class _Run:
     """One run, from the journal of an earlier one, if there is any, to the renamed file."""
 
-    def __init__(self, plan: Plan, out: Path, progress, cancel, executor: Executor, journal: Journal):
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        progress: Callable[[Progress], None] | None,
+        cancel: Callable[[], bool] | None,
+        executor: Executor,
+        journal: Journal,
+    ):
         self.journal = journal
         self.plan, self.out, self.executor = plan, out, executor
         self.progress, self.cancel = progress, cancel

@@ -1,8 +1,10 @@
 """Verifying a written file: read it as anyone would, and compare it with the plan and with what was sent to disk."""
 
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +14,11 @@ from quantlib.jobs.pieces import ranges
 from quantlib.jobs.planning import Plan
 from quantlib.jobs.pool import in_order, shared_pool
 
+if TYPE_CHECKING:
+    from quantlib.jobs.running import TensorResult
 
-def verify(path: Path, plan: Plan, results, executor: Executor) -> None:
+
+def verify(path: Path, plan: Plan, results: Sequence["TensorResult"], executor: Executor) -> None:
     """Raise JobError unless the file has the planned size, tensors, shapes and formats, and each tensor's bytes."""
     if path.stat().st_size != plan.nbytes:
         raise JobError(f"The file came out as {path.stat().st_size:,} bytes instead of {plan.nbytes:,}; run again.")
@@ -40,10 +45,10 @@ def _check(tensor: Tensor, start: int, stop: int, crc: int) -> None:
 
 
 def _crc(tensor: Tensor, start: int, stop: int) -> int:
-    return zlib.crc32(np.ascontiguousarray(tensor.raw(start, stop)))
+    return zlib.crc32(np.ascontiguousarray(tensor.raw(start, stop)).data)
 
 
-def _stripped(shape) -> tuple[int, ...]:
+def _stripped(shape: Sequence[int]) -> tuple[int, ...]:
     """GGUF stores no leading dimensions of one row."""
     shape = tuple(shape)
     while len(shape) > 1 and shape[0] == 1:

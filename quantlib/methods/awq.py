@@ -171,8 +171,10 @@ def awq(
     )
     scaled = [w * search.scales for w in weights]
     wanted = [clip] * len(weights) if isinstance(clip, bool) else list(clip)
-    products = _diagonal_blocks(gram, grid.group) / _outer(search.scales, grid.group) if any(wanted) else None
-    clips = tuple(search_clip(w, products, grid) if yes else None for w, yes in zip(scaled, wanted, strict=True))
+    clips: tuple[ClipSearch | None, ...] = (None,) * len(weights)
+    if any(wanted):
+        products = _diagonal_blocks(gram, grid.group) / _outer(search.scales, grid.group)
+        clips = tuple(search_clip(w, products, grid) if yes else None for w, yes in zip(scaled, wanted, strict=True))
     clipped = [w if c is None else clamp(w, c.limits) for w, c in zip(scaled, clips, strict=True)]
     return Awq(grid, tuple(grid.round(w) for w in clipped), search, clips)
 
@@ -227,12 +229,12 @@ def search_clip(weight: np.ndarray, products: np.ndarray, grid: AffineGroups) ->
     """
     groups = grid.split(weight)  # (outputs, groups, group)
     largest = np.abs(groups).max(-1)
-    errors = []
+    tried = []
     for share in CLIPS:
         miss = grid.split(grid.round(clamp(weight, largest * F32(share))).decode()) - groups
         part = np.matmul(miss.transpose(1, 0, 2), products).transpose(1, 0, 2)  # (outputs, groups, group)
-        errors.append((part * miss).sum(-1))
-    errors = np.stack(errors)
+        tried.append((part * miss).sum(-1))
+    errors = np.stack(tried)
     shares = np.array(CLIPS, F32)
     return ClipSearch(shares, errors, largest * shares[errors.argmin(0)])
 

@@ -7,7 +7,15 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.errors import MethodError
-from quantlib.formats import BlockFormat, IntegerFormat, PerChannel, PerGroup, quantize_blockwise
+from quantlib.formats import (
+    BlockFormat,
+    CodebookFormat,
+    IntegerFormat,
+    PerChannel,
+    PerGroup,
+    block_format,
+    quantize_blockwise,
+)
 from quantlib.methods.awq import ALPHAS, AffineGroups, awq
 from quantlib.methods.gptq import Settings, gptq
 from quantlib.methods.grids import IntegerGrids
@@ -68,10 +76,10 @@ def block(name: str, important: bool = False, effort: str = "standard") -> Metho
     """A ggml block format, encoded as llama-quantize does, or with best effort; with importance from the calibration
     text if so.
     """
-    form = _block_format(name)
+    form = block_format(name)
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
-        data = form.quantize(weight, gram.mean_squares if important else None, effort)
+        data = form.quantize(weight, needed(gram).mean_squares if important else None, effort)
         return Chosen(form.dequantize(data), form.bpw, data)
 
     label = name + " + imatrix" * important + f", {effort} effort" * (effort != "standard")
@@ -81,6 +89,8 @@ def block(name: str, important: bool = False, effort: str = "standard") -> Metho
 def codebook(name: str = "NF4") -> Method:
     """A codebook format as bitsandbytes stores it, blocks running over the flattened tensor."""
     form = formats.get(name)
+    if not isinstance(form, CodebookFormat):
+        raise MethodError(f"{name} has no codebook; choose NF4, FP4_BNB or DYNAMIC8.")
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
         done = quantize_blockwise(weight, form)
@@ -105,7 +115,7 @@ def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how
     form = IntegerFormat(bits, symmetric=symmetric, restricted=False)
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
-        done = gptq(weight, gram.hessian, IntegerGrids(form, group or weight.shape[1]), how)
+        done = gptq(weight, needed(gram).hessian, IntegerGrids(form, group or weight.shape[1]), how)
         return Chosen(done.dequantized(), AffineGroups(bits, group or weight.shape[1]).bpw, done)
 
     order = ", act-order" if how.act_order else ""
@@ -115,10 +125,10 @@ def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how
 
 def gptq_block(name: str, how: Settings = ACT_ORDER) -> Method:
     """GPTQ's codes on the grids of a block format: a GGUF file's own blocks, filled better."""
-    form = _block_format(name)
+    form = block_format(name)
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
-        done = gptq_blocks(weight, gram, form, how)
+        done = gptq_blocks(weight, needed(gram), form, how)
         return Chosen(form.dequantize(done.data), form.bpw, done)
 
     return Method(f"{name} + GPTQ", "GPTQ in blocks", _bits(form), True, _each(choose))
@@ -129,7 +139,7 @@ def activation_aware(bits: int, group: int = 128, alphas: Sequence[float] = ALPH
     grid = AffineGroups(bits, group)
 
     def choose(weights: Sequence[np.ndarray], gram: Gram | None) -> Sequence[Chosen]:
-        done = awq(weights, gram, grid, alphas=alphas)
+        done = awq(weights, needed(gram), grid, alphas=alphas)
         return [Chosen(decoded, grid.bpw, done) for decoded in done.dequantized()]
 
     unscaled = activation_aware(bits, group, (0.0,)) if len(alphas) > 1 else None
@@ -150,7 +160,7 @@ def compared(bits: int, group: int = 64) -> Iterator[Method]:
     yield gptq_groups(bits, group)
     yield gptq_groups(bits, group, how=Settings(act_order=True))
     if bits in K_QUANTS:
-        form = formats.get(K_QUANTS[bits])
+        form = block_format(K_QUANTS[bits])
         yield block(form.name)
         if form.uses_importance:
             yield block(form.name, important=True)
@@ -163,11 +173,11 @@ def _each(choose: Callable[[np.ndarray, Gram | None], Chosen]) -> Choose:
     return lambda weights, gram: [choose(weight, gram) for weight in weights]
 
 
-def _block_format(name: str) -> BlockFormat:
-    form = formats.get(name)
-    if not isinstance(form, BlockFormat):
-        raise MethodError(f"{name} is not a block format of GGUF.")
-    return form
+def needed(gram: Gram | None) -> Gram:
+    """The sums over a text that a calibrated method works on; MethodError where nothing was calibrated."""
+    if gram is None:
+        raise MethodError("This method chooses codes by the inputs of a layer: calibrate on a text first.")
+    return gram
 
 
 def _bits(form: BlockFormat) -> int:

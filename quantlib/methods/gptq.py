@@ -146,7 +146,12 @@ def choose_all(grids: Grids, w: np.ndarray) -> Grid:
     return Grid(*(np.concatenate([getattr(g, part) for g in chosen], 1) for part in ("scale", "zero", "minimum")))
 
 
-def _columns(w, factor: Factor, grids: Grids, settings: Settings, static: Grid | None, reference: bool):
+Rounded = Callable[[np.ndarray, np.ndarray, np.ndarray, Grid, Grids], tuple[np.ndarray, np.ndarray]]
+
+
+def _columns(
+    w: np.ndarray, factor: Factor, grids: Grids, settings: Settings, static: Grid | None, reference: bool
+) -> tuple[np.ndarray, np.ndarray, Grid, np.ndarray]:
     """Round the columns w (outputs, inputs) in their order: codes, errors, the grid, and each place's entry of it."""
     outputs, inputs = w.shape
     per_group = grids.group // grids.step
@@ -169,7 +174,9 @@ def _columns(w, factor: Factor, grids: Grids, settings: Settings, static: Grid |
     return codes, errors, grid, steps
 
 
-def round_block(w: np.ndarray, upper: np.ndarray, steps: np.ndarray, grid: Grid, grids: Grids):
+def round_block(
+    w: np.ndarray, upper: np.ndarray, steps: np.ndarray, grid: Grid, grids: Grids
+) -> tuple[np.ndarray, np.ndarray]:
     """Round the columns of a block one by one and push each one's error to those on its right.
 
     w (outputs, columns); upper: this block of U (columns, columns); steps (columns,): each column's entry of the grid.
@@ -184,10 +191,12 @@ def round_block(w: np.ndarray, upper: np.ndarray, steps: np.ndarray, grid: Grid,
     return codes, errors
 
 
-def _compiled() -> Callable:
+def _compiled() -> Rounded:
     from quantlib.methods import kernels  # compiled code is loaded when it is first needed
 
-    def rounded(w, upper, steps, grid: Grid, grids: Grids):
+    def rounded(
+        w: np.ndarray, upper: np.ndarray, steps: np.ndarray, grid: Grid, grids: Grids
+    ) -> tuple[np.ndarray, np.ndarray]:
         codes, errors = np.empty(w.shape, np.int16), np.empty(w.shape, np.float32)
         numbers = grid.scale, grid.zero, grid.minimum
         kernels.round_block(w, upper, steps, *numbers, grids.lowest, grids.highest, codes, errors)

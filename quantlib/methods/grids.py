@@ -22,10 +22,17 @@ class Grid:
 class Grids(Protocol):
     """Chooses the grid of `group` columns that follow each other; every `step` of them share its numbers."""
 
-    group: int
-    step: int
-    lowest: int
-    highest: int
+    @property
+    def group(self) -> int: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def lowest(self) -> int: ...
+
+    @property
+    def highest(self) -> int: ...
 
     def choose(self, columns: np.ndarray, first: int) -> Grid:
         """The grid for columns float32 (outputs, group) of a weight, the first of which is column `first`."""

@@ -95,14 +95,14 @@ def hqq(weight: np.ndarray, grid: AffineGroups = GROUPS_OF_64, schedule: Schedul
     scale = _half(scale)[..., None]
     steps = groups / scale
     zero = _half(-low[..., None] / scale)
-    zeros, errors = [zero], [_error(steps, zero, top, schedule.p)]
+    tried, missed = [zero], [_error(steps, zero, top, schedule.p)]
     for beta in schedule.betas:
         codes = np.clip(np.rint(steps + zero), 0, top)
         kept = shrink(steps - (codes - zero), beta, schedule.p)
         zero = _half((codes - (steps - kept)).mean(-1, keepdims=True))
-        zeros.append(zero)
-        errors.append(_error(steps, zero, top, schedule.p))
-    zeros, errors = np.stack(zeros)[..., 0], np.stack(errors)  # (steps + 1, outputs, groups)
+        tried.append(zero)
+        missed.append(_error(steps, zero, top, schedule.p))
+    zeros, errors = np.stack(tried)[..., 0], np.stack(missed)  # (steps + 1, outputs, groups)
     winner = errors.argmin(0)
     best = np.take_along_axis(zeros, winner[None], 0)[0]
     codes = np.clip(np.rint(steps + best[..., None]), 0, top).astype(np.uint8)

@@ -45,11 +45,14 @@ class ImportanceChange:
             raise MethodError(f"{len(self.importance):,} channels cannot be put into {bins} bins.")
         parts = np.array_split(np.argsort(self.importance, kind="stable"), bins)
         squares = [np.square(self.x - y, dtype=np.float64).mean(0) for y in (self.plain, self.important)]
-        return tuple(np.array([v[part].mean() for part in parts]) for v in (self.importance.astype(float), *squares))
+        counted, plain, important = (
+            np.array([v[part].mean() for part in parts]) for v in (self.importance.astype(float), *squares)
+        )
+        return counted, plain, important
 
     def _errors(self, weights: np.ndarray) -> tuple[float, float]:
-        errors = (np.square(self.x - y, dtype=np.float64) * weights for y in (self.plain, self.important))
-        return tuple(float(e.sum()) for e in errors)
+        plain, important = (np.square(self.x - y, dtype=np.float64) * weights for y in (self.plain, self.important))
+        return float(plain.sum()), float(important.sum())
 
 
 def importance_change(x: np.ndarray, form: BlockFormat, importance: np.ndarray) -> ImportanceChange:
@@ -72,6 +75,5 @@ def importance_change(x: np.ndarray, form: BlockFormat, importance: np.ndarray) 
         weights = [form.layout.element(field.name, weight) for weight in range(form.values)]
         target = own if field.role in CODES else shared
         target |= differs[:, weights]
-    return ImportanceChange(
-        form, x, importance, *(form.dequantize(data) for data in stored), own.reshape(x.shape), shared.reshape(x.shape)
-    )
+    plain, important = (form.dequantize(data) for data in stored)
+    return ImportanceChange(form, x, importance, plain, important, own.reshape(x.shape), shared.reshape(x.shape))

@@ -48,7 +48,8 @@ class BlockGrids:
         scales = next(f for f in form.layout.fields if f.role in ("scale", "sub-scale"))
         self.step = form.values // scales.count
         signed = field.stored.kind == "i"
-        self.lowest, self.highest = (-127, 127) if signed else (0, 2**field.width - 1)
+        self.lowest: int = -127 if signed else 0
+        self.highest: int = 127 if signed else 2**field.width - 1
         self.chosen: dict[int, dict[str, np.ndarray]] = {}
 
     def choose(self, columns: np.ndarray, first: int) -> Grid:

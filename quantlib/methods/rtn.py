@@ -170,7 +170,9 @@ def candidates(groups: np.ndarray, form: IntegerFormat, scale: ScaleChoice) -> C
     return Candidates(scales, zeros, errors, errors.argmin(0))
 
 
-def _tried(groups: np.ndarray, form: IntegerFormat, power: float, low, high) -> tuple[np.ndarray, ...]:
+def _tried(
+    groups: np.ndarray, form: IntegerFormat, power: float, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """The grid that covers a range, and the error of rounding to it: scale, zero, error, (...) each."""
     scale, zero = form.scale_and_zero(low, high)
     error = np.abs(groups - form.value(form.encode(groups, scale, zero), scale, zero), dtype=np.float64)

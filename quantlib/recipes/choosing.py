@@ -43,7 +43,7 @@ class TensorRule:
     role: Role | None = None
     layers: tuple[tuple[int, int], ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_storable(self.format)
         try:
             re.compile(self.pattern or "")
@@ -78,7 +78,7 @@ class Overrides:
     rules: tuple[TensorRule, ...] = ()
     leave_output: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in filter(None, (self.output, self.embedding)):
             check_storable(name)
 
@@ -150,7 +150,7 @@ def needs_importance(recipe: Recipe, name: str, format: str) -> bool:
     return format in recipe.needs_imatrix and role_of(name) not in (Role.OUTPUT, Role.EMBEDDING)
 
 
-def _places(tensors, model: Model, important: bool) -> Iterable[Place]:
+def _places(tensors: Sequence[tuple[str, Sequence[int], str]], model: Model, important: bool) -> Iterable[Place]:
     """Where each tensor stands among those of its role; roles that hold values count as one."""
     roles = [role_of(name) for name, _, _ in tensors]
     value_like = sum(role in VALUE_LIKE for role in roles)

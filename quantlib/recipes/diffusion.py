@@ -95,7 +95,7 @@ def _mixed(mixture: Mixture, recipe: Recipe, family: Family, name: str, values: 
     if mixture.careful and _is(family.careful, name):
         return Choice(mixture.careful, "in the first or the last layer")
     if _is(VALUES, name):
-        if values < mixture.first:
+        if values < mixture.first and mixture.first_value:
             return Choice(mixture.first_value, f"attention value among the first {mixture.first}")
         raised, role = mixture.value, "attention value"
     elif _is(FUSED, name):

@@ -13,13 +13,13 @@ UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 WORDS = {"m": "million", "b": "billion", "t": "trillion"}
 
 
-def _size(found: re.Match) -> Hit:
+def _size(found: re.Match[str]) -> Hit:
     count = round(float(found[1]) * UNITS[found[2].lower()])
     title = f"{found[1]} {WORDS[found[2].lower()]} weights"
     return Hit("size", title, "Rounded, and the embedding is not always counted.", weights=count)
 
 
-def _experts(found: re.Match) -> Hit:
+def _experts(found: re.Match[str]) -> Hit:
     return Hit(
         "size", f"{found[1]} experts",
         f"A token uses a few of the {found[1]} experts, but all are in memory. Attention is shared, so the whole has "
@@ -27,14 +27,14 @@ def _experts(found: re.Match) -> Hit:
     )  # fmt: skip
 
 
-def _active(found: re.Match) -> Hit:
+def _active(found: re.Match[str]) -> Hit:
     return Hit(
         "size", f"{found[1]} billion active",
         "So many weights take part in each token, which sets the speed. All of them need memory.",
     )  # fmt: skip
 
 
-def _recipe(found: re.Match) -> Hit:
+def _recipe(found: re.Match[str]) -> Hit:
     name = FLOATS.get(found[0].upper(), found[0].upper())
     return Hit("scheme", "", "", recipe=SHORT.get(name, name), letters=3 if name in SHORT else 0)
 
@@ -45,7 +45,7 @@ FLOATS = {"FP16": "F16", "FP32": "F32"}
 NAMED = "|".join(sorted((re.escape(name) for name in (*RECIPES, *SHORT, *FLOATS)), key=len, reverse=True))
 
 
-def _made(found: re.Match) -> Hit:
+def _made(found: re.Match[str]) -> Hit:
     """A size letter that llama.cpp has no recipe for, after bits that it knows."""
     family, letters = found[1].upper(), found[2].upper()
     unsloth = letters == "XL" and family != "Q3_K"
@@ -61,7 +61,7 @@ def _made(found: re.Match) -> Hit:
     )  # fmt: skip
 
 
-def _repacked(found: re.Match) -> Hit:
+def _repacked(found: re.Match[str]) -> Hit:
     rows, width = found[1], found[2]
     return Hit(
         "mixture", f"{rows} rows interleaved",
@@ -71,7 +71,7 @@ def _repacked(found: re.Match) -> Hit:
     )  # fmt: skip
 
 
-def _integers(found: re.Match) -> Hit:
+def _integers(found: re.Match[str]) -> Hit:
     weights, activations = found[1], found[2]
     asks = ("group", "calibration", "kept") if weights == "4" else ("calibration", "kept")
     expanded = "Weights are expanded before they are multiplied." if int(activations) > 8 else "Both are multiplied so."
@@ -82,19 +82,19 @@ def _integers(found: re.Match) -> Hit:
     )  # fmt: skip
 
 
-def _bits_alone(found: re.Match) -> Hit:
+def _bits_alone(found: re.Match[str]) -> Hit:
     bits = next(group for group in found.groups() if group)
     return Hit("bits", f"{bits} bits for each code", "Scales come on top.", asks=("format",), bits=float(bits))
 
 
-def _int_bits(found: re.Match) -> Hit:
+def _int_bits(found: re.Match[str]) -> Hit:
     return Hit(
         "bits", f"integers of {found[1]} bits", f"{2 ** int(found[1])} levels at most. Scales come on top.",
         asks=("group",), answers=("format", "number"), bits=float(found[1]),
     )  # fmt: skip
 
 
-def _per_weight(found: re.Match) -> Hit:
+def _per_weight(found: re.Match[str]) -> Hit:
     return Hit(
         "bits", f"{found[1]} bits for each weight, on average",
         "What the whole was made to fit: the program chose each layer's bits, or its codebook has exactly so many.",
@@ -102,13 +102,13 @@ def _per_weight(found: re.Match) -> Hit:
     )  # fmt: skip
 
 
-def _group(found: re.Match) -> Hit:
+def _group(found: re.Match[str]) -> Hit:
     size = next(group for group in found.groups() if group)
     words = "a scale for each row" if size == "-1" else f"{size} weights share a scale"
     return Hit("scheme", words, "Smaller groups cost more bits and err less.", answers=("group",))
 
 
-def _shard(found: re.Match) -> Hit:
+def _shard(found: re.Match[str]) -> Hit:
     return Hit("file", f"part {int(found[1])} of {int(found[2])}", "The model is all parts together.")
 
 

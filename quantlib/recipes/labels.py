@@ -112,7 +112,7 @@ def _scanned(name: str) -> Iterator[_Piece]:
     for known, group in groupby(spans, key=lambda span: span[2] is not None):
         members = list(group)
         if known:
-            yield from (_piece(name[start:stop], hit) for start, stop, hit in members)
+            yield from (_piece(name[start:stop], hit) for start, stop, hit in members if hit is not None)
         else:
             text = name[members[0][0] : members[-1][1]]
             meaning = "What its makers call it. Numbers here are versions."
@@ -133,7 +133,8 @@ def _spans(name: str) -> Iterator[tuple[int, int, Hit | None]]:
             yield at, found.end(), sign.read(found)
             at = found.end()
         else:
-            stop = WORD.match(name, at).end()
+            word = WORD.match(name, at)
+            stop = word.end() if word else at + 1
             yield at, stop, None
             at = stop
 

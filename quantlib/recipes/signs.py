@@ -61,9 +61,9 @@ class Hit:
 class Sign:
     """A pattern, and what it says of the text that it matched."""
 
-    pattern: re.Pattern
-    read: Callable[[re.Match], Hit]
+    pattern: re.Pattern[str]
+    read: Callable[[re.Match[str]], Hit]
 
 
-def sign(pattern: str, hit: Hit | Callable[[re.Match], Hit]) -> Sign:
+def sign(pattern: str, hit: Hit | Callable[[re.Match[str]], Hit]) -> Sign:
     return Sign(re.compile(pattern, re.I), hit if callable(hit) else lambda _: hit)

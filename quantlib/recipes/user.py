@@ -16,6 +16,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from quantlib.errors import FormatError, RecipeError
 from quantlib.recipes.choosing import Overrides, TensorRule
@@ -58,7 +59,7 @@ def read_recipe(path: str | Path) -> UserRecipe:
 class _Table:
     """A table of the file, whose values are checked when they are taken; where: how messages name it."""
 
-    def __init__(self, path: Path, where: str, values: dict):
+    def __init__(self, path: Path, where: str, values: dict[str, Any]):
         self.path, self.where, self.values = path, where, values
 
     def wrong(self, key: str, what: str) -> RecipeError:
@@ -70,7 +71,7 @@ class _Table:
                 known = ", ".join(sorted(allowed))
                 raise self.wrong(f"{key!r}", f"which means nothing there; the keys are {known}")
 
-    def take(self, key: str, kind: type, default=None):
+    def take(self, key: str, kind: type, default: object = None) -> Any:
         value = self.values.get(key, default)
         if value is not default and type(value) is not kind:
             words = {str: "a string in quotes", bool: "true or false", list: "a list of [[rule]] tables"}
@@ -93,7 +94,7 @@ def _recipe(table: _Table) -> UserRecipe:
     return UserRecipe(table.take("base", str, "Q4_K_M"), overrides)
 
 
-def _rule(path: Path, number: int, values) -> TensorRule:
+def _rule(path: Path, number: int, values: Any) -> TensorRule:
     table = _Table(path, f"in rule {number} ", values)
     if not isinstance(values, dict):
         raise table.wrong(repr(values), "where a [[rule]] table belongs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def unlabelled(config: Config) -> list[tuple[int, int]]:
     return [] if labels(config) else [(0, 0)]
 
 
-def _head(gguf: str, hf: str, *shape: str, **more: object) -> Weight:
+def _head(gguf: str, hf: str, *shape: str, **more: Any) -> Weight:
     return Weight(gguf, hf, shape, bias="optional", needed=False, **more)
 
 
@@ -155,7 +156,7 @@ def without_experts(config: Config) -> list[tuple[int, int]]:
     return [(n, n) for n in range(config.layers) if (n, n) not in mixed]
 
 
-def _nomic(gguf: str, hf: str, *shape: str, **more: object) -> Weight:
+def _nomic(gguf: str, hf: str, *shape: str, **more: Any) -> Weight:
     return Weight(f"blk.{{}}.{gguf}", f"encoder.layers.{{}}.{hf}", shape, **{"bias": "optional", **more})
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from quantlib.architectures.changes import PLUS_ONE
 from quantlib.architectures.computation import Computation
+from quantlib.architectures.config import Config
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Tokenizer, Weight
 from quantlib.architectures.parts import (
     FEED_FORWARD,
@@ -31,7 +32,7 @@ NORMS = (
 LARGEST = frozenset({46, 62})  # layers of the 27B models of Gemma 2 and 3
 
 
-def other_attention_scale(config) -> str | None:
+def other_attention_scale(config: Config) -> str | None:
     """A warning where the model divides attention by another number than llama.cpp takes for granted."""
     usual = config.width // config.heads if config.layers in LARGEST else config.head_width
     if config.query_scalar is None or config.query_scalar == usual:
@@ -42,7 +43,7 @@ def other_attention_scale(config) -> str | None:
     )
 
 
-def other_frequency(config) -> float | None:
+def other_frequency(config: Config) -> float | None:
     """The base frequency, where it is not the one that llama.cpp takes for granted."""
     return None if config.rope.theta == 10_000.0 else config.rope.theta
 
@@ -78,6 +79,7 @@ GEMMA = Architecture(
     runs=Computation(activation="gelu", scaled_embedding=True),
 )
 
+GEMMA2_RUNS = Computation(norm_after=True, activation="gelu", scaled_embedding=True, wide_scale=frozenset({46}))
 GEMMA2 = Architecture(
     name="gemma2",
     title="Gemma 2",
@@ -118,7 +120,7 @@ GEMMA2 = Architecture(
     checks=(unknown_scaling, other_attention_scale),
     ignored=("lm_head.",),  # the embedding, which llama.cpp uses for the output
     tokenizer=Tokenizer(space_prefix=False),
-    runs=Computation(norm_after=True, activation="gelu", scaled_embedding=True, wide_scale=frozenset({46})),
+    runs=GEMMA2_RUNS,
     global_every=2,
     window=4096,
 )
@@ -160,7 +162,7 @@ GEMMA3 = replace(
         Assumed("use_bidirectional_attention", (False,)),
         Assumed("sliding_window_pattern", (6,)),
     ),
-    runs=replace(GEMMA2.runs, head_norm="head", wide_scale=frozenset({62}), local_base=10_000.0),
+    runs=replace(GEMMA2_RUNS, head_norm="head", wide_scale=frozenset({62}), local_base=10_000.0),
     global_every=6,
     window=0,
 )

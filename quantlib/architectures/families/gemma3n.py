@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def each_forward(config: Config, layer: int) -> int:
     return int(config.forward[min(layer, len(config.forward) - 1)])
 
 
-def _altup(gguf: str, hf: str, *shape: str, **more: object) -> Weight:
+def _altup(gguf: str, hf: str, *shape: str, **more: Any) -> Weight:
     return Weight(f"blk.{{}}.{gguf}", f"layers.{{}}.{hf}", shape, **more)
 
 

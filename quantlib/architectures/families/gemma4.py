@@ -5,14 +5,15 @@ Source: conversion/gemma.py of llama.cpp.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config, Setting, count, flag
-from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Tokenizer, Weight
+from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Size, Tokenizer, Weight
 from quantlib.architectures.families.gemma3n import NORMS, PER_LAYER, PREFIXES, SEEING, TABLE
 from quantlib.architectures.parts import (
     FEED_FORWARD,
@@ -27,7 +28,7 @@ from quantlib.architectures.parts import (
 )
 
 
-def of_full(key: str, otherwise: str):
+def of_full(key: str, otherwise: str) -> Callable[[Config], int | None]:
     """A number of the layers that see everything, which per_layer_config or a key of its own states."""
 
     def value(config: Config) -> int | None:
@@ -101,7 +102,7 @@ def with_experts(config: Config) -> Iterable[tuple[int, int]]:
     return ((layer, layer) for layer in range(config.layers if config.experts else 0))
 
 
-def _any(gguf: str, hf: str, *shape: object, **more: object) -> Weight:
+def _any(gguf: str, hf: str, *shape: str | Size, **more: Any) -> Weight:
     return Weight(f"blk.{{}}.{gguf}", f"layers.{{}}.{hf}", shape, **more)
 
 

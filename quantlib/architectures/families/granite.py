@@ -7,13 +7,12 @@ from dataclasses import replace
 from quantlib.architectures.changes import half
 from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.config import Config, count, number
-from quantlib.architectures.declaration import Key, Tokenizer, Weight
+from quantlib.architectures.declaration import FILE_TYPE, Key, Tokenizer, Weight
 from quantlib.architectures.families.llama import LLAMA, SILU
 from quantlib.architectures.families.mamba import mixer, mixer_sizes
 from quantlib.architectures.parts import (
     EPSILON,
     EXPERTS,
-    FILE_TYPE,
     NORMS,
     RMS_EPSILON,
     ROTARY,

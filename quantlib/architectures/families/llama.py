@@ -6,6 +6,7 @@ Source: conversion/llama.py of llama.cpp; defaults of transformers' configuratio
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.declaration import Architecture, Assumed, Key, Tokenizer
@@ -22,12 +23,12 @@ from quantlib.architectures.parts import (
 from quantlib.architectures.rope import llama3_factors, unknown_scaling
 
 
-def all_heads(found: dict) -> int:
+def all_heads(found: dict[str, Any]) -> int:
     """As many key-value heads as heads."""
     return found["heads"]
 
 
-def even_share(found: dict) -> int | None:
+def even_share(found: dict[str, Any]) -> int | None:
     """An equal share of the width for each head, where it divides."""
     return None if found["width"] % found["heads"] else found["width"] // found["heads"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from quantlib.architectures.changes import Change, minus_exp, reshaped
@@ -32,7 +34,7 @@ def mixer_sizes(inner: int, state: int, groups: int, heads: int, kernel: int) ->
 def mixer(where: str, norm: bool | None = True) -> tuple[Weight, ...]:
     """The weights of a Mamba 2 mixer; norm: whether it has one of its own (None: where the checkpoint has it)."""
 
-    def part(gguf: str, hf: str, *shape: str, change: Change | None = None, exact: bool = False, **more) -> Weight:
+    def part(gguf: str, hf: str, *shape: str, change: Change | None = None, exact: bool = False, **more: Any) -> Weight:
         return Weight(f"blk.{{}}.{gguf}", f"{where}.{hf}", shape, change or Change(), exact=exact, **more)
 
     return (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from quantlib.architectures.changes import permuted
 from quantlib.architectures.config import Config, Setting, count, words
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Layers, Tokenizer, Weight
@@ -22,7 +25,7 @@ def kinds(config: Config) -> list[str | None]:
     return [KINDS.get(kind) for kind in pattern]
 
 
-def layer_count(found: dict[str, object]) -> int:
+def layer_count(found: dict[str, Any]) -> int:
     """As many layers as are listed."""
     return len(found["pattern"] or found["listed"] or "M")
 
@@ -37,12 +40,12 @@ def inner(config: Config) -> int:
     return config.ssm_heads * config.ssm_head
 
 
-def per_layer(kind: str, value: str) -> object:
+def per_layer(kind: str, value: str) -> Callable[[Config], list[Any]]:
     """A number in layers of one kind, 0 in the others."""
     return lambda config: [getattr(config, value) if each == kind else 0 for each in kinds(config)]
 
 
-def _layer(gguf: str, hf: str, *shape: str, **more: object) -> Weight:
+def _layer(gguf: str, hf: str, *shape: str, **more: Any) -> Weight:
     return Weight(f"blk.{{}}.{gguf}", f"layers.{{}}.mixer.{hf}", shape, bias="optional", **more)
 
 

@@ -5,6 +5,7 @@ Source: conversion/ernie.py, hunyuan.py, exaone.py, command_r.py, starcoder.py, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +56,7 @@ def stretched_base(config: Config) -> float | None:
     return config.rope.theta * config.rope.numbers.get("alpha", 50.0) ** (d / (d - 2))
 
 
-def if_stretched(value: object, kinds: tuple[str, ...] = ("dynamic", "xdrope")):
+def if_stretched(value: object, kinds: tuple[str, ...] = ("dynamic", "xdrope")) -> Callable[[Config], object]:
     """The value, in models whose positions are stretched in that way."""
     return lambda config: value if config.rope.type in kinds else None
 

@@ -248,7 +248,7 @@ QWEN3_NEXT = Architecture(
 )  # fmt: skip
 
 
-def sections(config: Config) -> Key:
+def sections(config: Config) -> tuple[Key, ...]:
     """The coordinates of pictures, always written; where they are the model's usual ones, at the end."""
     return (Key("rope.dimension_sections", "array[int32]", lambda c: list(c.rope.sections) or [11, 11, 10, 0]),)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from quantlib.architectures.declaration import Key, Weight
 from quantlib.architectures.families.qwen import QWEN2, QWEN3, QWEN3_MOE
 from quantlib.architectures.parts import STANDARD
 
-WHERE = {
+WHERE: dict[str, Any] = {
     "prefixes": ("model.language_model.", "language_model.model.", "language_model.", "thinker.model.", "model.", ""),
     "ignored": ("visual.", "model.visual."),
     "nested": "text_config",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from quantlib.architectures.config import Config, count, number
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Layers, Source, Tokenizer, Weight
@@ -22,7 +23,7 @@ def _half(ours: str, theirs: str, layers: Layers | None) -> tuple[Weight, ...]:
     """The weights of a layer of the encoder or the decoder."""
     attention, forward = f"{theirs}.block.{{}}.layer.0", f"{theirs}.block.{{}}.layer.{2 if ours == 'dec' else 1}"
 
-    def part(gguf: str, hf: str, *shape: str, where: Layers | None = layers, **more: object) -> Weight:
+    def part(gguf: str, hf: str, *shape: str, where: Layers | None = layers, **more: Any) -> Weight:
         return Weight(f"{ours}.blk.{{}}.{gguf}", hf, shape, layers=where, **more)
 
     own = f"{attention}.SelfAttention"

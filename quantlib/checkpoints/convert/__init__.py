@@ -73,8 +73,8 @@ def _called(checkpoint: Checkpoint) -> str | None:
 def architecture_of(path: Path, values: dict[str, object]) -> Architecture:
     """The architecture that a config.json describes; CheckpointError, which says the way on, for others."""
     fields = Fields(path, values)
-    model_type = fields.str("model_type", limit=256)
-    classes = fields.list("architectures")
+    model_type = fields.string("model_type", limit=256)
+    classes = fields.array("architectures")
     name = classes[0] if classes and isinstance(classes[0], str) else None
     found = by_config(model_type, name)
     if found is None:

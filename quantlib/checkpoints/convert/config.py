@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from quantlib.architectures import Architecture, Config
 from quantlib.architectures.config import COMMON, LISTED, Setting
@@ -25,28 +26,28 @@ def read_config(
     """
     fields = Fields(path, text_values(path, values, architecture))
     settings = {**COMMON, **architecture.settings}
-    found = {name: _first(fields, setting) for name, setting in settings.items()}
+    found: dict[str, Any] = {name: _first(fields, setting) for name, setting in settings.items()}
     for name, default in architecture.defaults.items():
         if found[name] is None:
             found[name] = default(found) if callable(default) else default
     _check_each_layer(path, settings, found)
     for name, pattern in architecture.counted.items() if names is not None else ():
-        numbers = {match[1] for tensor in names if (match := re.search(pattern, tensor, re.ASCII))}
+        numbers = {match[1] for tensor in names or () if (match := re.search(pattern, tensor, re.ASCII))}
         found[name] = len(numbers) or None
     if not architecture.has_experts and (found["experts"] or 0) > 1:
         raise fault(path, f"describes a mixture of experts, which {architecture.title} models in GGUF are not.")
     _check_assumed(path, fields, architecture)
-    name = fields.str("_name_or_path", limit=4096)
+    called = fields.string("_name_or_path", limit=4096)
     rope = read_rope(path, fields, architecture.theta) if architecture.theta else NO_ROPE
     pooling = read_pooling(path.parent)
-    config = Config(found, rope, pooling, name)
+    config = Config(found, rope, pooling, called)
     _check_heads(path, config, rotary=architecture.theta is not None)
     return config
 
 
 def text_values(path: Path, values: dict[str, object], architecture: Architecture) -> dict[str, object]:
     """config.json with what it says of the language model within it brought to the top."""
-    return {**values, **Fields(path, values).object(architecture.nested)} if architecture.nested else values
+    return {**values, **Fields(path, values).mapping(architecture.nested)} if architecture.nested else values
 
 
 def _first(fields: Fields, setting: Setting) -> object:
@@ -57,34 +58,34 @@ def _first(fields: Fields, setting: Setting) -> object:
 def _read(fields: Fields, key: str, setting: Setting) -> object:
     match setting.kind:
         case "int":
-            return fields.int(key, setting.low, setting.high)
+            return fields.integer(key, int(setting.low), int(setting.high))
         case "float":
-            return fields.float(key, setting.low, setting.high)
+            return fields.number(key, setting.low, setting.high)
         case "bool":
-            return fields.bool(key)
+            return fields.boolean(key)
         case "str":
-            return fields.str(key, limit=4096)
+            return fields.string(key, limit=4096)
         case "object":
-            return fields.object(key) or None
+            return fields.mapping(key) or None
         case "words":
             return _listed(fields, key, lambda value: isinstance(value, str), "words")
         case _ if setting.each_layer and type(fields.values.get(key)) in (int, float):
-            return fields.float(key, setting.low, setting.high)
+            return fields.number(key, setting.low, setting.high)
         case _:
             what = f"numbers from {setting.low:g} to {setting.high:g}"
             return _listed(fields, key, lambda v: type(v) in (int, float) and setting.low <= v <= setting.high, what)
 
 
-def _listed(fields: Fields, key: str, fits: Callable[[object], bool], what: str) -> tuple[object, ...] | None:
+def _listed(fields: Fields, key: str, fits: Callable[[Any], bool], what: str) -> tuple[object, ...] | None:
     if fields.values.get(key) is None:
         return None
-    values = fields.list(key)
+    values = fields.array(key)
     if len(values) > LISTED or not all(fits(value) for value in values):
         raise fault(fields.path, f"has a {shown(key)} that is not a list of at most {LISTED:,} {what}.")
     return tuple(values)
 
 
-def _check_each_layer(path: Path, settings: Mapping[str, Setting], found: dict[str, object]) -> None:
+def _check_each_layer(path: Path, settings: Mapping[str, Setting], found: dict[str, Any]) -> None:
     """One number stands for all layers; a list has one entry for each."""
     for name, setting in settings.items():
         value = found[name]

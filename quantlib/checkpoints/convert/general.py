@@ -112,13 +112,14 @@ def _sampling(folder: Path) -> dict[str, MetadataValue]:
     if values.get("penalty_repeat") is None and values.get("repetition_penalty") is not None:
         values = values | {"penalty_repeat": values["repetition_penalty"]}
     fields, out = Fields(path, values), {}
+    value: str | int | float | None
     for key, (name, kind) in SAMPLING.items():
         if kind == "string":
-            value = fields.str(key, limit=4096)
+            value = fields.string(key, limit=4096)
         elif kind == "int32":
-            value = fields.int(key, -(2**31), 2**31 - 1)
+            value = fields.integer(key, -(2**31), 2**31 - 1)
         else:
-            value = fields.float(key, -1e30, 1e30)
+            value = fields.number(key, -1e30, 1e30)
         if value is not None:
             out[name] = MetadataValue(kind, value)
     return out

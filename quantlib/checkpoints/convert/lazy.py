@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -47,15 +47,15 @@ def changed(source: Tensor, name: str, shape: Shape, change: Change, config: Con
     """The tensor under GGUF's name, with its change made whenever rows of it are read."""
     out = replace(source, name=name)
     if change.arrange is not None:
-        out = _arranged(out, shape, change, config)
+        out = _arranged(out, shape, change.arrange, change.by_matrix, config)
     elif change.rows is not None:
-        out = _gathered(out, shape, change, config)
-    return out if change.values is None else _recomputed(out, change, config)
+        out = _gathered(out, shape, change.rows, config)
+    return out if change.values is None else _recomputed(out, change.values, config)
 
 
-def _gathered(tensor: Tensor, shape: Shape, change: Change, config: Config) -> Tensor:
+def _gathered(tensor: Tensor, shape: Shape, rows: Callable[[Shape, Config], np.ndarray], config: Config) -> Tensor:
     """Rows of the tensor in another order, or some of them; of a vector, its values."""
-    order = cache(lambda: change.rows(shape, config))
+    order = cache(lambda: rows(shape, config))
     if len(shape) == 1:
         size = row_bytes(tensor) // tensor.shape[0]
 
@@ -96,17 +96,23 @@ def _stretches(rows: np.ndarray) -> Iterator[tuple[int, int, int, np.ndarray | N
             yield int(part[0]), first, first + len(part), None
 
 
-def _arranged(tensor: Tensor, shape: Shape, change: Change, config: Config) -> Tensor:
+def _arranged(
+    tensor: Tensor,
+    shape: Shape,
+    arrange: Callable[[np.ndarray, Shape, Config], np.ndarray],
+    by_matrix: bool,
+    config: Config,
+) -> Tensor:
     """The elements of the tensor, or of each matrix of a stack, in another order; read whole, whatever is asked for."""
     size = row_bytes(tensor) // tensor.shape[-1]
-    each = shape[1:] if change.by_matrix else shape
-    matrices, rows = (shape[0] if change.by_matrix else 1), math.prod(each[:-1])
-    theirs = tensor.shape[1:] if change.by_matrix else tensor.shape
+    each = shape[1:] if by_matrix else shape
+    matrices, rows = (shape[0] if by_matrix else 1), math.prod(each[:-1])
+    theirs = tensor.shape[1:] if by_matrix else tensor.shape
     height = math.prod(theirs[:-1])
 
     def matrix(number: int) -> np.ndarray:
         x = np.ascontiguousarray(tensor.read(number * height, (number + 1) * height)).view(f"<u{size}")
-        out = change.arrange(x.reshape(theirs), each, config)
+        out = arrange(x.reshape(theirs), each, config)
         return np.ascontiguousarray(out).reshape(rows, each[-1]).view(np.uint8)
 
     def read(start: int, stop: int) -> np.ndarray:
@@ -119,13 +125,15 @@ def _arranged(tensor: Tensor, shape: Shape, change: Change, config: Config) -> T
     return replace(tensor, shape=shape, nbytes=size * math.prod(shape), read=read)
 
 
-def _recomputed(tensor: Tensor, change: Change, config: Config) -> Tensor:
+def _recomputed(
+    tensor: Tensor, change: Callable[[np.ndarray, np.ndarray, Config], np.ndarray], config: Config
+) -> Tensor:
     """The tensor with new numbers: computed in half precision where it is stored so and in FP32 otherwise."""
     spelling, decode = codec("F32")
     dtype = np.float16 if tensor.format == "FP16" else np.float32
 
     def read(start: int, stop: int) -> np.ndarray:
-        values = change.values(tensor.rows(start, stop).astype(dtype), np.arange(start, stop), config)
+        values = change(tensor.rows(start, stop).astype(dtype), np.arange(start, stop), config)
         return values.astype(np.float32).view(np.uint8)
 
     return Tensor(tensor.name, tensor.shape, spelling, 4 * tensor.size, read, decode, tensor.file)

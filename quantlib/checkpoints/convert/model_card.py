@@ -6,7 +6,7 @@ Source: gguf.Metadata.load_model_card(), apply_metadata_heuristic() and set_gguf
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from pathlib import Path
 
@@ -62,7 +62,8 @@ def components(model_id: str, size: int) -> tuple[str | None, ...]:
 
 def title(text: str) -> str:
     """A name as a title: llama-2-7b becomes Llama 2 7b."""
-    return gguf.Metadata.id_to_title(text)
+    id_to_title: Callable[[str], str] = gguf.Metadata.id_to_title  # which says nothing of its types
+    return id_to_title(text)
 
 
 def read_card(folder: Path) -> dict[str, object]:

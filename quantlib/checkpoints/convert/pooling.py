@@ -24,9 +24,9 @@ def read_pooling(folder: Path) -> int | None:
         raise fault(path, "holds no JSON array of modules.")
     for module in modules:
         fields = Fields(path, module if isinstance(module, dict) else {}, "of a module that ")
-        if not fields.str("type", "", limit=256).endswith("Pooling"):
+        if not fields.string("type", "", limit=256).endswith("Pooling"):
             continue
-        name = fields.str("path", "", limit=255)
+        name = fields.string("path", "", limit=255)
         if not name or not name.isascii() or not name.replace("_", "").isalnum():
             raise fault(path, f"places its pooling in {shown(name)}, which is no plain folder name.")
         return _pooling(folder / name / "config.json")
@@ -35,8 +35,8 @@ def read_pooling(folder: Path) -> int | None:
 
 def _pooling(path: Path) -> int | None:
     fields = Fields(path, read_json(path))
-    flagged = next((number for flag, number in FLAGS.items() if fields.bool(flag, False)), None)
-    found = flagged or MODES.get(fields.str("pooling_mode", "", limit=64))
+    flagged = next((number for flag, number in FLAGS.items() if fields.boolean(flag, False)), None)
+    found = flagged or MODES.get(fields.string("pooling_mode", "", limit=64))
     if found is None:
         raise fault(path, "joins the embeddings of tokens in a way that llama.cpp does not have (mean, first, last).")
     return found

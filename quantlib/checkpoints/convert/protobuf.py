@@ -14,6 +14,7 @@ def fields(path: Path, data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """(field number, wire type, value) of every field of a message: an integer, or the bytes of what it holds."""
     at, end = 0, len(data)
     while at < end:
+        value: int | bytes
         tag, at = _varint(path, data, at)
         number, wire = tag >> 3, tag & 7
         if wire == VARINT:

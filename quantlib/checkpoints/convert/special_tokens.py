@@ -194,7 +194,8 @@ def _chat_template(folder: Path, config: dict[str, object]) -> dict[str, Metadat
     if isinstance(value, str):
         return {"tokenizer.chat_template": MetadataValue("string", value)}
     out: dict[str, MetadataValue] = {}
-    names, default = {}, None  # a dictionary without values keeps the order, and finds a name at once
+    names: dict[str, None] = {}
+    default = None  # a dictionary without values keeps the order, and finds a name at once
     for entry in value if isinstance(value, list) else ():
         name, template = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "template"))
         if not isinstance(name, str) or not isinstance(template, str) or not name:

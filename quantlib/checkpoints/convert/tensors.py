@@ -132,7 +132,8 @@ def _packed(path: Path, wanted: Wanted, sources: list[Tensor], change: Change, c
                 f"makes {shown(source.name)} bytes of shape {list(shape)}, but the file stores {source.format} of "
                 f"shape {list(source.shape)}.",
             )
-    return lazy.mxfp4(*sources, wanted.name, wanted.shape, change, config)
+    codes, scales = sources
+    return lazy.mxfp4(codes, scales, wanted.name, wanted.shape, change, config)
 
 
 def _without_prefixes(
@@ -155,7 +156,7 @@ def _without_prefixes(
 
 
 @cache
-def _starts(patterns: tuple[str, ...]) -> re.Pattern:
+def _starts(patterns: tuple[str, ...]) -> re.Pattern[str]:
     """Matches names that start with one of these; {} is a layer."""
     return re.compile("|".join(re.escape(p).replace(r"\{\}", r"\d{1,9}") for p in patterns) or "(?!)", re.ASCII)
 
@@ -187,7 +188,7 @@ def gguf_name(architecture: Architecture, name: str) -> str | None:
 
 
 @cache
-def _patterns(architecture: Architecture) -> list[tuple[re.Pattern, Weight]]:
+def _patterns(architecture: Architecture) -> list[tuple[re.Pattern[str], Weight]]:
     layer = r"(0|[1-9]\\d{0,4})"
     return [
         (re.compile(re.sub(r"\\{\\}", layer, re.escape(weight.hf)) + r"\.(weight|bias)", re.ASCII), weight)

@@ -31,7 +31,7 @@ CODE_LLAMA_IDS = {"prefix": 32_007, "suffix": 32_008, "middle": 32_009, "eot": 3
 
 def _sorts_of_text(folder: Path, model: dict[str, object]) -> dict[str, MetadataValue]:
     """How many sorts of text BERT tells apart: first and second, usually."""
-    count = Fields(folder / "config.json", model).int("type_vocab_size", 1, 2**16, 2)
+    count = Fields(folder / "config.json", model).integer("type_vocab_size", 1, 2**16, 2)
     return {"tokenizer.ggml.token_type_count": MetadataValue("uint32", count)}
 
 
@@ -48,7 +48,7 @@ def tokenizer_metadata(
     stated = read_json_if_there(config_path) or {}
     tokenizer = read_json_if_there(tokenizer_path)
     out = {f"tokenizer.ggml.{flag}_token": MetadataValue("bool", True) for flag in how.flags}
-    first = Fields(config_path, stated).bool("add_prefix_space") if how.space_prefix in ("config", "last") else None
+    first = Fields(config_path, stated).boolean("add_prefix_space") if how.space_prefix in ("config", "last") else None
     if first is not None and how.space_prefix == "config":
         out[SPACE_PREFIX] = MetadataValue("bool", first)
     found = _vocabulary(folder, tokenizer, stated, model, size, how)
@@ -104,7 +104,7 @@ def _vocabulary(
     if how.kind in ("unigram", "fairseq"):
         sorts = None
         if how.kind == "fairseq":
-            sorts = Fields(folder / "config.json", model).int("type_vocab_size", 1, 2**16, 1)
+            sorts = Fields(folder / "config.json", model).integer("type_vocab_size", 1, 2**16, 1)
         unigram = read_unigram(folder, size, stated, how.kind == "fairseq")
         return None if unigram is None else _Found(unigram.metadata(sorts), bound=len(unigram.tokens))
     if (folder / "tokenizer.model").is_file() and how.kind == "any":
@@ -131,13 +131,13 @@ def _vocabulary(
 
 def _named(vocabulary: Vocabulary, how: Tokenizer) -> Vocabulary:
     """With its pre-tokenizer called as the architecture calls it."""
-    return replace(vocabulary, pre=how.pre.get(vocabulary.pre, vocabulary.pre))
+    return replace(vocabulary, pre=how.pre.get(vocabulary.pre or "", vocabulary.pre))
 
 
 def _ends(folder: Path, model: dict[str, object], how: Tokenizer, out: dict[str, MetadataValue]) -> None:
     """The end of a text, where another key than eos_token_id says it, and then that of a turn."""
     for key in how.ends:
-        number = Fields(folder / "config.json", model).int(key, -1, 2**31 - 1)
+        number = Fields(folder / "config.json", model).integer(key, -1, 2**31 - 1)
         if number is not None and number >= 0:
             out[ID_KEYS["eos"]] = MetadataValue("uint32", number)
         both = generation_config(folder).get("eos_token_id")

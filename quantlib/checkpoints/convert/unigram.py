@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantlib.checkpoints.base import MetadataValue, fault, shown
+from quantlib.checkpoints.base import MetadataValue, fault
 from quantlib.checkpoints.convert.protobuf import BYTES, VARINT, fields
 from quantlib.checkpoints.convert.vocabulary import (
     CONTROL,
@@ -26,6 +26,7 @@ from quantlib.checkpoints.convert.vocabulary import (
     model_bytes,
     named_tokens,
     pieces,
+    stated_ids,
 )
 from quantlib.checkpoints.untrusted import Fields, read_json
 
@@ -77,26 +78,23 @@ def of_sentencepiece(
     path: Path, data: bytes, size: int, stated: Mapping[str, object], realigned: bool = False
 ) -> Unigram:
     """A SentencePiece model, padded to `size` tokens. path: the file that it is from; stated: added tokens and ids."""
-    settings = {3: 1, 4: 1, 2: b""}  # of the normalizer: dummy prefix, extra spaces removed, its map of characters
+    # of the normalizer: dummy prefix, extra spaces removed, its map of characters
+    settings: dict[int, int | bytes] = {3: 1, 4: 1, 2: b""}
     for number, wire, value in fields(path, data):
-        if (number, wire) == (2, BYTES):
+        if (number, wire) == (2, BYTES) and isinstance(value, bytes):
             kind = next((v for n, w, v in fields(path, value) if (n, w) == (3, VARINT)), 1)
             if kind != 1:
                 raise fault(path, "is no Unigram model, and this architecture needs one.")
-        if (number, wire) == (3, BYTES):
+        if (number, wire) == (3, BYTES) and isinstance(value, bytes):
             settings |= {n: v for n, w, v in fields(path, value) if n in settings and w in (VARINT, BYTES)}
     listed = pieces(path, data)
     count = max(size, len(listed)) if realigned else size
     tokens, scores, types = [f"[PAD{i}]" for i in range(count)], [-10000.0] * count, [UNUSED] * count
     for number, (text, score, kind) in enumerate(listed[:count]):
         tokens[number], scores[number], types[number] = text, score, NORMAL if kind == USER_DEFINED else kind
-    for text, number in stated.items():
-        if type(number) is not int or number < 0:
-            raise fault(
-                path.with_name("added_tokens.json"), f"gives {shown(text)} an id that is no non-negative integer."
-            )
-        if number < count:
-            tokens[number], scores[number], types[number] = text, -1000.0, USER_DEFINED
+    for text, id in stated_ids(path.with_name("added_tokens.json"), stated):
+        if id < count:
+            tokens[id], scores[id], types[id] = text, -1000.0, USER_DEFINED
     charsmap = settings[2] if isinstance(settings[2], bytes) else b""
     return Unigram(tokens, scores, types, bool(settings[3]), bool(settings[4]), charsmap)
 
@@ -114,8 +112,8 @@ def _aligned(found: Unigram) -> Unigram:
 
 
 def _of_json(path: Path, tokenizer: dict[str, object], size: int, config: dict[str, object]) -> Unigram:
-    model = Fields(path, Fields(path, tokenizer).object("model"), "in its model that ")
-    listed = model.list("vocab")
+    model = Fields(path, Fields(path, tokenizer).mapping("model"), "in its model that ")
+    listed = model.array("vocab")
     if not listed or not all(
         isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) and type(entry[1]) in (int, float)
         for entry in listed
@@ -124,7 +122,7 @@ def _of_json(path: Path, tokenizer: dict[str, object], size: int, config: dict[s
     count = max(size, len(listed))
     tokens, scores, types = [f"[PAD{i}]" for i in range(count)], [-10000.0] * count, [UNUSED] * count
     added = {token.id: token for token in added_tokens(path, tokenizer)}
-    named, unknown = named_tokens(config), model.int("unk_id", 0, 2**31 - 1, 3)
+    named, unknown = named_tokens(config), model.integer("unk_id", 0, 2**31 - 1, 3)
     for number, (text, score) in enumerate(listed):
         tokens[number], scores[number] = text, float(score)
         special = text in named or (number in added and added[number].special)

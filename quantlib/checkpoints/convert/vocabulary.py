@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +59,14 @@ class AddedToken:
 def added_tokens(path: Path, tokenizer: dict[str, object]) -> list[AddedToken]:
     """The added tokens of a parsed tokenizer.json."""
     out = []
-    for value in Fields(path, tokenizer).list("added_tokens"):
+    for value in Fields(path, tokenizer).array("added_tokens"):
         if not isinstance(value, dict):
             raise fault(path, "has an added token that is not an object.")
         entry = Fields(path, value, "of an added token that ")
-        number, content = entry.int("id", 0, 2**31 - 1), entry.str("content", limit=MAX_TOKEN)
+        number, content = entry.integer("id", 0, 2**31 - 1), entry.string("content", limit=MAX_TOKEN)
         if number is None or content is None:
             raise fault(path, "has an added token without 'id' or 'content'.")
-        out.append(AddedToken(number, content, entry.bool("special", False), entry.bool("normalized", True)))
+        out.append(AddedToken(number, content, entry.boolean("special", False), entry.boolean("normalized", True)))
     return out
 
 
@@ -80,7 +80,7 @@ def byte_level_vocabulary(path: Path, tokenizer: dict[str, object], config: dict
     """The vocabulary of a byte-level BPE, padded to `size` tokens; an unknown pre-tokenizer becomes "default"."""
     tokens, types = _padded(path, tokenizer, config, size)
     pre = pre_tokenizer_name(tokenizer)
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if pre is None:
         warnings = (
             "The pre-tokenizer in tokenizer.json is none that llama.cpp is known to have, so the GGUF file says "
@@ -188,7 +188,7 @@ def _scores(path: Path, tokenizer: dict[str, object], tokens: list[str]) -> list
 
 def merges_of(path: Path, tokenizer: dict[str, object]) -> Iterator[tuple[str, str]]:
     """The pairs of tokens that a BPE merges, in order; they are written as "left right" or as two texts."""
-    merges = Fields(path, Fields(path, tokenizer).object("model"), "in its model that ").list("merges")
+    merges = Fields(path, Fields(path, tokenizer).mapping("model"), "in its model that ").array("merges")
     for number, merge in enumerate(merges):
         if isinstance(merge, str) and len(merge) <= 2 * MAX_TOKEN:
             left, _, right = merge.partition(" ")
@@ -235,22 +235,18 @@ def sentencepiece_vocabulary(
             break
         # llama.cpp's converter knows no user-defined pieces here: those are named by tokenizer_config.json.
         tokens[number], scores[number], types[number] = text, score, NORMAL if kind == USER_DEFINED else kind
-    for text, number in (added or {}).items():
-        if type(number) is not int or number < 0:
-            raise fault(
-                path.with_name("added_tokens.json"), f"gives {shown(text)} an id that is no non-negative integer."
-            )
-        if number < size:
-            tokens[number], scores[number], types[number] = text, -1000.0, USER_DEFINED
+    for text, id in stated_ids(path.with_name("added_tokens.json"), added or {}):
+        if id < size:
+            tokens[id], scores[id], types[id] = text, -1000.0, USER_DEFINED
     config_path = path.with_name("tokenizer_config.json")
-    for key, value in Fields(config_path, config).object("added_tokens_decoder").items():
+    for key, value in Fields(config_path, config).mapping("added_tokens_decoder").items():
         if not re.fullmatch(r"\d{1,9}", key, re.ASCII) or not isinstance(value, dict):
             raise fault(config_path, f"has an entry {shown(key)} in 'added_tokens_decoder' that is no token.")
         entry = Fields(config_path, value, "of an added token that ")
-        number, text = int(key), entry.str("content", "", limit=MAX_TOKEN)
+        number, text = int(key), entry.string("content", "", limit=MAX_TOKEN)
         if number >= size:
             continue
-        special = entry.bool("special", False) or looks_special(text)
+        special = entry.boolean("special", False) or looks_special(text)
         tokens[number] = text if special else text.replace("▁", " ")
         scores[number], types[number] = -1000.0, CONTROL if special else USER_DEFINED
     for token in further:
@@ -258,6 +254,14 @@ def sentencepiece_vocabulary(
             kind = CONTROL if token.special else USER_DEFINED
             tokens[token.id], scores[token.id], types[token.id] = token.content, -1000.0, kind
     return Vocabulary("llama", "default", tokens, types, scores, tuple(warnings))
+
+
+def stated_ids(path: Path, added: Mapping[str, object]) -> Iterator[tuple[str, int]]:
+    """The tokens of an added_tokens.json with their ids; CheckpointError where one is no non-negative integer."""
+    for text, id in added.items():
+        if type(id) is not int or id < 0:
+            raise fault(path, f"gives {shown(text)} an id that is no non-negative integer.")
+        yield text, id
 
 
 def model_bytes(path: Path) -> bytes:
@@ -273,20 +277,20 @@ def model_bytes(path: Path) -> bytes:
 
 def pieces(path: Path, data: bytes) -> list[tuple[str, float, int]]:
     """(text, score, type) of every piece of a SentencePiece model."""
-    out = []
+    out: list[tuple[str, float, int]] = []
     for number, wire, value in fields(path, data):
         if number != 1:
             continue
-        if wire != BYTES:
+        if wire != BYTES or not isinstance(value, bytes):
             raise fault(path, "is no SentencePiece model: its field 1 holds no pieces.")
         text, score, kind = b"", 0.0, NORMAL
         for inner, inner_wire, content in fields(path, value):
-            if (inner, inner_wire) == (1, BYTES):
+            if isinstance(content, int):
+                kind = content if (inner, inner_wire) == (3, VARINT) else kind
+            elif (inner, inner_wire) == (1, BYTES):
                 text = content
             elif (inner, inner_wire) == (2, FIXED32):
                 score = struct.unpack("<f", content)[0]
-            elif (inner, inner_wire) == (3, VARINT):
-                kind = content
         if kind not in (NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE):
             raise fault(path, f"gives piece {len(out):,} the type {kind:,}, which SentencePiece does not have.")
         if len(out) >= 2**22:
@@ -299,15 +303,15 @@ def pieces(path: Path, data: bytes) -> list[tuple[str, float, int]]:
 
 def _model_vocabulary(path: Path, tokenizer: dict[str, object], size: int) -> dict[str, int]:
     """Token -> id of the model in a tokenizer.json, checked: ids are integers, no two tokens share one."""
-    vocab = Fields(path, Fields(path, tokenizer).object("model"), "in its model that ").object("vocab")
+    vocab = Fields(path, Fields(path, tokenizer).mapping("model"), "in its model that ").mapping("vocab")
     if not vocab:
         raise fault(path, "has no vocabulary in its 'model'.")
-    ids = vocab.values()
-    if not all(type(number) is int and 0 <= number < 2**31 for number in ids) or len(set(ids)) != len(vocab):
+    ids = {token: id for token, id in vocab.items() if type(id) is int and 0 <= id < 2**31}
+    if len(ids) != len(vocab) or len(set(ids.values())) != len(vocab):
         raise fault(path, "has a vocabulary whose ids are not integers that differ from each other.")
     if len(vocab) > size:
         raise fault(path, f"has {len(vocab):,} tokens, but config.json says the vocabulary has {size:,}.")
-    return vocab
+    return ids
 
 
 def named_tokens(config: dict[str, object]) -> set[str]:

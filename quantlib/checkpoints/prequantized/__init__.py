@@ -61,17 +61,17 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
     path: of config.json, whose quantization_config says how they are stored. Where that is nothing that is decoded the
     tensors stay as they are, and `refused` says why. Raises CheckpointError where parts contradict each other.
     """
-    stated = Fields(path, dict(config)).object("quantization_config")
+    stated = Fields(path, dict(config)).mapping("quantization_config")
     older = None if stated else read_json_if_there(path.with_name("quantize_config.json"))
     if older is not None:  # where the first tools for GPTQ wrote it
         stated = {"quant_method": "gptq", **older}
     beside_it = path.with_name("hf_quant_config.json")  # where ModelOpt writes it
     if not stated and (newer := read_json_if_there(beside_it)) is not None:
-        stated = {**Fields(beside_it, newer).object("quantization"), "quant_method": "modelopt"}
+        stated = {**Fields(beside_it, newer).mapping("quantization"), "quant_method": "modelopt"}
     settings = Fields(path, stated, "in its quantization that ")
     if not settings.values:
         return with_scales_beside(path, tensors)
-    method = settings.str("quant_method", "", limit=256)
+    method = settings.string("quant_method", "", limit=256)
     scheme = SCHEMES.get(method)
     if scheme is None:
         how = shown(method) if method else "a method that it does not name"

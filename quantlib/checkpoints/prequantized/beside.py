@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from quantlib.checkpoints.base import Tensor, shown
 from quantlib.checkpoints.prequantized.packing import decoded_tensor, need, scales
 from quantlib.checkpoints.prequantized.scheme import Undecodable
@@ -88,7 +90,7 @@ def _scaled(path: Path, weight: Tensor, scale: Tensor) -> Tensor:
     need(path, len(weight.shape) >= 1 and weight.size > 0, weight.name, "has no values")
     table = scales(path, scale, (weight.nrows, weight.n), _block(weight, scale))
 
-    def rows(start, stop):
+    def rows(start: int, stop: int) -> np.ndarray:
         return weight.rows(start, stop) * table.spread(start, stop, weight.n)
 
     return decoded_tensor(weight.name, weight.shape, weight, f"{weight.format}, scaled", rows)

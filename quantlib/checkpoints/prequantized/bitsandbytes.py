@@ -51,14 +51,14 @@ def _state(path: Path, tensor: Tensor) -> _State:
     if not isinstance(value, dict):
         raise fault(path, f"is quantized, but {shown(tensor.name)} holds no JSON object.")
     fields = Fields(path, value, f"of {shown(tensor.name)} that ")
-    shape = fields.list("shape")
+    shape = fields.array("shape")
     good = len(shape) == 2 and all(type(size) is int and 0 < size < 2**31 for size in shape)
     need(path, good, tensor.name, f"gives the shape {shown(json.dumps(shape)[:40])}")
     return _State(
         (shape[0], shape[1]),
-        fields.int("blocksize", 1, MAX_BLOCK, 64),
-        fields.int("nested_blocksize", 1, MAX_BLOCK, 256),
-        np.float32(fields.float("nested_offset", -1e9, 1e9, 0.0)),
+        fields.integer("blocksize", 1, MAX_BLOCK, 64),
+        fields.integer("nested_blocksize", 1, MAX_BLOCK, 256),
+        np.float32(fields.number("nested_offset", -1e9, 1e9, 0.0)),
     )
 
 

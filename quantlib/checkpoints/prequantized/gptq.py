@@ -23,13 +23,13 @@ ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
 def gptq(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The weights of a GPTQ checkpoint: qweight int32 (in * bits / 32, out), packed along the inputs."""
-    bits = settings.int("bits", 2, 8, 4)
-    layout = settings.str("checkpoint_format", "gptq", limit=64)
+    bits = settings.integer("bits", 2, 8, 4)
+    layout = settings.string("checkpoint_format", "gptq", limit=64)
     if bits not in (2, 3, 4, 8):
         raise Undecodable(f"GPTQ with {bits} bits")
     if layout not in ("gptq", "gptq_v2"):
         raise Undecodable(f"GPTQ in the layout '{layout}'")
-    group = settings.int("group_size", -1, MAX_GROUP, 128)
+    group = settings.integer("group_size", -1, MAX_GROUP, 128)
     # Version 1 stores the zero point minus one.
     stored_less = 1 if layout == "gptq" and not stores_version_2(settings, modules) else 0
     origin = f"GPTQ, {bits} bits, {_groups(group)}"
@@ -46,8 +46,8 @@ def stores_version_2(settings: Fields, modules: Mapping[str, Mapping[str, Tensor
     It shows in a symmetric one, whose zero point is the middle, 2^(bits - 1): version 1 stores one less. The first
     matrix tells for all.
     """
-    bits = settings.int("bits", 2, 8, 4)
-    if settings.str("checkpoint_format", "gptq", limit=64) != "gptq" or not settings.bool("sym", False):
+    bits = settings.integer("bits", 2, 8, 4)
+    if settings.string("checkpoint_format", "gptq", limit=64) != "gptq" or not settings.boolean("sym", False):
         return False
     first = next((parts["qzeros"] for parts in modules.values() if "qzeros" in parts), None)
     if first is None or first.format != "I32" or len(first.shape) != 2 or not first.size or bits == 3:
@@ -86,7 +86,7 @@ def _gptq(
     @cache
     def groups_of_inputs() -> np.ndarray:
         if "g_idx" not in parts:
-            found = np.arange(inputs) // (group if group > 0 else inputs)
+            found: np.ndarray = np.arange(inputs) // (group if group > 0 else inputs)
         else:
             found = integers(parts["g_idx"]).reshape(-1) if parts["g_idx"].format == "I32" else np.empty(0)
         inside = found.size == inputs > 0 and found.min() >= 0 and found.max() < groups
@@ -107,7 +107,8 @@ def _gptq(
 
 def awq(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The weights of an AWQ checkpoint in its GEMM layout: qweight int32 (in, out / 8), packed along the outputs."""
-    bits, layout = settings.int("bits", 2, 8, settings.int("w_bit", 2, 8, 4)), settings.str("version", "gemm", limit=64)
+    bits = settings.integer("bits", 2, 8, settings.integer("w_bit", 2, 8, 4))
+    layout = settings.string("version", "gemm", limit=64)
     if bits != 4 or layout.lower() != "gemm":
         raise Undecodable(f"AWQ with {bits} bits in the layout '{layout}'")
     return {f"{name}.weight": _awq(path, name, parts) for name, parts in modules.items() if "qweight" in parts}

@@ -14,7 +14,12 @@ from quantlib.checkpoints.codecs import codec
 # FP4 E2M1 by its code: sign in the highest bit.
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
 
-DTYPES = {"I32": np.dtype("<i4"), "I64": np.dtype("<i8"), "I8": np.dtype("i1"), "U8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype] = {
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+}
 
 
 def unpacked(words: np.ndarray, bits: int, count: int, first: int = 0) -> np.ndarray:
@@ -52,7 +57,7 @@ def floats(tensor: Tensor, start: int = 0, stop: int | None = None) -> np.ndarra
     """Values start..stop of a stored tensor, counted over all of it, as float32 (stop - start,)."""
     stop = tensor.size if stop is None else stop
     size = tensor.nbytes // max(1, tensor.size)  # bytes of a value
-    return tensor.decode(tensor.raw().reshape(1, -1)[:, start * size : stop * size]).reshape(-1)
+    return tensor.decoder()(tensor.raw().reshape(1, -1)[:, start * size : stop * size]).reshape(-1)
 
 
 def need(path: Path, holds: bool, name: str, sentence: str) -> None:

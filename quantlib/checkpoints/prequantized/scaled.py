@@ -32,7 +32,7 @@ MAX_TILE = 2**20
 
 def fp8(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """FP8 weights with a scale for each block (weight_scale_inv, which is multiplied), row or tensor (weight_scale)."""
-    sizes = settings.list("weight_block_size")
+    sizes = settings.array("weight_block_size")
     block = None
     if sizes:
         if len(sizes) != 2 or not all(type(size) is int and 0 < size <= MAX_TILE for size in sizes):
@@ -48,7 +48,7 @@ def fp8(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]
 
 def compressed(path: Path, settings: Fields, modules: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Every format of compressed-tensors that stores a whole matrix: told by what is stored, module by module."""
-    if settings.object("sparsity_config").get("format") not in (None, "dense"):
+    if settings.mapping("sparsity_config").get("format") not in (None, "dense"):
         raise Undecodable("compressed-tensors with sparse weights")
     out = {}
     for name, parts in modules.items():
@@ -110,8 +110,9 @@ def _scaled(
 
 def _packed(path: Path, name: str, parts: Mapping[str, Tensor]) -> Tensor:
     """Integers packed along the row, least significant first, as code + 2^(bits - 1); zero points along the column."""
-    packed, scale, stated = parts["weight_packed"], parts.get("weight_scale"), parts["weight_shape"]
-    need(path, scale is not None and scale.decodable, name, "has no 'weight_scale'")
+    packed, stated = parts["weight_packed"], parts["weight_shape"]
+    need(path, "weight_scale" in parts and parts["weight_scale"].decodable, name, "has no 'weight_scale'")
+    scale = parts["weight_scale"]
     size = integers(stated).reshape(-1).tolist() if stated.format in ("I64", "I32") else []
     good = len(size) == 2 and packed.format == "I32" and len(packed.shape) == 2 and size[0] == packed.shape[0]
     need(path, good and size[1] > 0, name, "has a 'weight_shape' that its codes do not have")
@@ -128,7 +129,7 @@ def _packed(path: Path, name: str, parts: Mapping[str, Tensor]) -> Tensor:
     def group_of() -> np.ndarray:
         return _order(path, name, parts.get("weight_g_idx"), columns, table.columns)
 
-    def zeros(start: int, stop: int) -> np.ndarray:
+    def zeros(zero: Tensor, start: int, stop: int) -> np.ndarray:
         low, high = start // table.high, (stop - 1) // table.high + 1
         first, last, bit = words_of(low, high, bits)
         found = unpacked(integers(zero)[first:last].view(np.uint32), bits, high - low, bit) - 2 ** (bits - 1)
@@ -138,7 +139,7 @@ def _packed(path: Path, name: str, parts: Mapping[str, Tensor]) -> Tensor:
         words = integers(packed)[start:stop].view(np.uint32)
         codes = unpacked(words.T, bits, columns).T - 2 ** (bits - 1)  # (rows, columns)
         if zero is not None:
-            codes = codes - zeros(start, stop)[:, group_of()]
+            codes = codes - zeros(zero, start, stop)[:, group_of()]
         return codes.astype(np.float32) * table.of(start, stop)[:, group_of()]
 
     origin = f"compressed-tensors, {bits} bits, groups of {table.wide}"
@@ -158,9 +159,9 @@ def _order(path: Path, name: str, index: Tensor | None, columns: int, groups: in
 def _four_bit(path: Path, name: str, packed: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
     """FP4 codes, low nibble first: NVFP4 with FP8 scales under one for the whole, MXFP4 with powers of two."""
     need(path, packed.format == "U8" and len(packed.shape) == 2, packed.name, "holds no 4-bit codes in bytes")
-    scale = parts.get("weight_scale")
     rows, columns = packed.shape[0], 2 * packed.shape[1]
-    need(path, scale is not None and len(scale.shape) == 2, name, "has no table of scales")
+    need(path, "weight_scale" in parts and len(parts["weight_scale"].shape) == 2, name, "has no table of scales")
+    scale = parts["weight_scale"]
     nv = scale.format == "FP8_E4M3"
     group = 16 if nv else 32
     fits = scale.shape == (rows, columns // group) and columns % group == 0

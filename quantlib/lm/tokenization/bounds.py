@@ -45,10 +45,10 @@ def bounded(path: Path, tokenizer: dict[str, object]) -> dict[str, object]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": Fields(path, tokenizer).list("added_tokens"),
+        "added_tokens": Fields(path, tokenizer).array("added_tokens"),
         **parts,
         "post_processor": None,
-        "model": _model(path, Fields(path, tokenizer).object("model")),
+        "model": _model(path, Fields(path, tokenizer).mapping("model")),
     }
 
 
@@ -58,8 +58,8 @@ def _model(path: Path, model: dict[str, object]) -> dict[str, object]:
         raise fault(path, f"has a tokenizer model of the type {shown(str(kind))}, which is not known here.")
     fields = Fields(path, model, "in its model that ")
     for key in ("unk_token", "continuing_subword_prefix", "end_of_word_suffix"):
-        fields.str(key, limit=MAX_STRING)
-    fields.int("max_input_chars_per_word", 0, MAX_WORD)
+        fields.string(key, limit=MAX_STRING)
+    fields.integer("max_input_chars_per_word", 0, MAX_WORD)
     # Dropout is for training: with it the same text would become other tokens each time.
     return model | {"dropout": None} if model.get("dropout") is not None else model
 
@@ -84,7 +84,7 @@ def _steps(path: Path, value: object, part: str) -> object:
             )
         kind = step.get("type")
         if kind == "Sequence":
-            todo += [(inner, depth + 1) for inner in Fields(path, step).list(SEQUENCES[part])]
+            todo += [(inner, depth + 1) for inner in Fields(path, step).array(SEQUENCES[part])]
         elif kind not in known:
             raise fault(path, f"has a {words} of the type {shown(str(kind))}, which is not known here.")
         else:
