@@ -1,6 +1,7 @@
 """Exports whose codes a text decides: read back, they are the model that the method left, scales folded."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -32,16 +33,27 @@ def windows(source, model):
     return Windows(whole.tokens[:8], whole.bos)
 
 
+@pytest.fixture(scope="module")
+def prepared_of(source, model, windows):
+    """prepared_of(scheme): what a scheme prepares, once, and what each stored matrix is decoded to, in order."""
+
+    @cache
+    def of(scheme):
+        decoded = []
+
+        def store(*arguments):
+            kept = scheme.store(*arguments)
+            decoded.append(kept.decoded)
+            return kept
+
+        return prepare(source, replace(scheme, store=store), model, windows), decoded
+
+    return of
+
+
 @pytest.mark.parametrize("scheme", CALIBRATED, ids=lambda s: s.name)
-def test_the_folder_holds_the_model_that_the_method_left(source, model, windows, tmp_path, scheme):
-    decoded = []
-
-    def store(*arguments):
-        kept = scheme.store(*arguments)
-        decoded.append(kept.decoded)
-        return kept
-
-    prepared = prepare(source, replace(scheme, store=store), model, windows)
+def test_the_folder_holds_the_model_that_the_method_left(source, model, windows, prepared_of, tmp_path, scheme):
+    prepared, decoded = prepared_of(scheme)
     result = export(source, tmp_path / "out", scheme, prepared)
     linears = linears_of(source)
     assert {f"{layer.module}.weight" for layer in result.layers} == set(linears)
@@ -56,9 +68,9 @@ def test_the_folder_holds_the_model_that_the_method_left(source, model, windows,
 
 
 @pytest.mark.parametrize("scheme", [s for s in CALIBRATED if s.folds], ids=lambda s: s.name)
-def test_folded_scales_cancel(source, model, windows, scheme):
+def test_folded_scales_cancel(source, model, prepared_of, scheme):
     """Before rounding the folded model computes what the original does."""
-    prepared = prepare(source, scheme, model, windows)
+    prepared, _ = prepared_of(scheme)
     norms = {f"blk.{n}.{kind}": array for n, kind, array in _norms(prepared)}
     wanted = {linear.gguf: prepared.folding.folded(linear) for linear in linears_of(source).values()}
     for layer in range(model.shape.layers):
