@@ -45,6 +45,6 @@ def test_no_two_pages_share_a_key():
             users[key].add(str(path.relative_to(FOLDER)))
     for key in set.union(*map(picked, PAGES)):
         users[key].add("a picker of several pages")
-    assert {"tensor", "recipe", "format", "brush"} <= set(users)
+    assert {"follow-tensor", "matrix", "recipe", "format", "brush"} <= set(users)
     shared = {key: sorted(pages) for key, pages in users.items() if len(pages) > 1 and key not in SHARED}
     assert not shared, f"keys that several pages use: {shared}"

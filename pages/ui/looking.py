@@ -41,7 +41,7 @@ def note() -> None:
     """The line in the sidebar. Names come from files, so they are shown as plain text."""
     found = model.current()
     with st.sidebar, st.container(key="looking"):
-        st.caption("Every page looks at")
+        st.caption("Every page looks at" if found.token else "Chapters follow the calculator; other pages look at")
         st.text(model.plain(found.name))
         if st.session_state.get("opened_gone"):
             st.caption("What you had opened is no longer on the server.")

@@ -8,7 +8,6 @@ import streamlit as st
 
 import quantlib as ql
 from pages.server.opened import Opened, identity, shelf
-from pages.ui import captions
 from quantlib.checkpoints import ImportanceMatrix
 from quantlib.recipes import RECIPES
 
@@ -62,21 +61,6 @@ def current() -> Opened:
 def current_checkpoint() -> ql.Checkpoint:
     """The checkpoint that every page of this visit looks at."""
     return current().checkpoint
-
-
-def tensor_picker(key: str, default: str, matrices_only: bool = True) -> ql.Tensor:
-    """A select box over the tensors whose values can be read, kept in the address under `key`.
-
-    Ends the page's run, with a sentence, where the checkpoint has none.
-    """
-    tensors = current_checkpoint().tensors
-    names = readable(current_checkpoint(), matrices_only)
-    index = names.index(default) if default in names else alike(names, default, tensors)
-    if st.session_state.get(key) not in (None, *names):
-        del st.session_state[key]  # chosen in another checkpoint
-    name = st.selectbox("Tensor", names, index=index, key=key, bind="query-params", format_func=plain)
-    captions.glossed(name)
-    return tensors[name]
 
 
 def readable(checkpoint: ql.Checkpoint, matrices_only: bool = True) -> list[str]:
