@@ -63,21 +63,23 @@ def show_bits() -> weight.Spot:
 @st.fragment
 def show_strip(spot: weight.Spot) -> None:
     """The strip, and the Python that says the same of the number it shows."""
+    drawn = st.container()
     more = st.toggle("More formats", key="more-formats", bind="query-params")
     names = NAMES if more else FIRST
     ours = int(weights.fp32_bits(weights.weight_at(spot.tensor, spot.row, spot.column)))
     shown = bits_from_address(spot.token)
-    component.bit_strip(
-        key="strip",
-        token=spot.token,
-        label="our weight",
-        formats=[floats.declaration(FORMATS[name]) for name in names],
-        weight=ours,
-        start=shown,
-        set_by=st.query_params.get("set", NAMES[0]),
-        presets=[{"label": label, "bits": int(weights.fp32_bits(x))} for label, x in PRESETS.items()],
-        on_change=lambda: bits_to_address(spot.token),
-    )
+    with drawn:
+        component.bit_strip(
+            key="strip",
+            token=spot.token,
+            label="our weight",
+            formats=[floats.declaration(FORMATS[name]) for name in names],
+            weight=ours,
+            start=shown,
+            set_by=st.query_params.get("set", NAMES[0]),
+            presets=[{"label": label, "bits": int(weights.fp32_bits(x))} for label, x in PRESETS.items()],
+            on_change=lambda: bits_to_address(spot.token),
+        )
     captions.receipt(
         "exact",
         "The row you flip sets the value. The others round it to nearest, ties to even; "
@@ -113,22 +115,24 @@ def show_line(spot: weight.Spot) -> None:
     )
     counted, _, seen, total = measure(*about(spot))
     token = f"{spot.opened.identity}/{spot.tensor.name}"
+    drawn = st.container()
     more = st.toggle("More formats", key="more-on-line", bind="query-params")
     shown = [FORMATS[name] for name in (NAMES if more else FIRST) if name != "TF32"]
     said = address.about(token, "number", "window")
     bits = weights.parse_bits(said["number"])
-    component.line(
-        key="line",
-        line=floats.line_message(
-            counted,
-            shown,
-            f"{token}/{more}",
-            int(weights.fp32_bits(1.1)) if bits is None else bits,
-            address.whole(said["window"], -30, 18, 2),
-            SPOTS,
-        ),
-        on_change=lambda: number_to_address(f"{token}/{more}"),
-    )
+    with drawn:
+        component.line(
+            key="line",
+            line=floats.line_message(
+                counted,
+                shown,
+                f"{token}/{more}",
+                int(weights.fp32_bits(1.1)) if bits is None else bits,
+                address.whole(said["window"], -30, 18, 2),
+                SPOTS,
+            ),
+            on_change=lambda: number_to_address(f"{token}/{more}"),
+        )
     captions.receipt(
         "exact",
         f"marks and ranges follow from the formats' declarations; the bars count {scope(seen, total)} of the tensor. "

@@ -13,7 +13,6 @@ from quantlib.checkpoints import Checkpoint, Tensor
 from quantlib.errors import QuantlibError
 from quantlib.figures.answer import Working
 from quantlib.figures.inputs import gguf_of
-from quantlib.figures.rounding import sampled_rows
 from quantlib.figures.weights import fp32_bits
 from quantlib.formats.granularity import Granularity, PerChannel, PerGroup
 from quantlib.formats.integers import IntegerFormat
@@ -21,6 +20,7 @@ from quantlib.jobs import plan
 from quantlib.methods.rtn import Rounded, round_to_nearest
 
 NEIGHBOURS = 32  # weights that share a scale where a chapter says nothing else
+READ = 1 << 18  # weights that are looked at for one to begin with
 RECIPE = "Q4_K_M"
 GRID = IntegerFormat(4)
 
@@ -59,17 +59,16 @@ class Station:
 
 
 def strongest(tensor: Tensor) -> tuple[int, int]:
-    """(row, column) of a weight that an outlier presses on: of the rows sampled the one with the largest weight for its
+    """(row, column) of a weight that an outlier presses on: of the first rows the one with the largest weight for its
     root mean square, and in it a weight of typical size outside the outlier's own neighbours."""
-    x = np.abs(sampled_rows(tensor, 1 << 18))
+    x = np.abs(tensor.rows(0, min(tensor.nrows, max(1, READ // tensor.n)))).reshape(-1, tensor.n)  # in one piece
     rms = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=1))
     at = int(np.argmax(np.divide(x.max(1), rms, out=np.zeros_like(rms), where=rms > 0)))
     row = x[at].copy()
     block = int(row.argmax()) // NEIGHBOURS * NEIGHBOURS
     if row.size > NEIGHBOURS:
         row[block : block + NEIGHBOURS] = np.inf
-    picked = np.linspace(0, tensor.nrows - 1, len(x)).astype(np.int64)  # as `sampled_rows` takes them
-    return int(picked[at]), int(np.argmin(np.abs(row - rms[at])))
+    return at, int(np.argmin(np.abs(row - rms[at])))
 
 
 def bits(place: Place) -> Station:
