@@ -77,7 +77,7 @@ COMMON = {
     "experts": count("num_local_experts", "num_experts", "n_routed_experts", high=MAX_EXPERTS),
     "experts_used": count("num_experts_per_tok", "num_experts_per_token", "top_k_experts", high=MAX_EXPERTS),
     "expert_ffn": count("moe_intermediate_size", low=1, high=MAX_WIDTH),
-    "shared_ffn": count("shared_expert_intermediate_size", low=1, high=MAX_WIDTH),
+    "shared_ffn": count("shared_expert_intermediate_size", high=MAX_WIDTH),  # 0 in Qwen3-Coder
     "expert_groups": count("n_group", high=MAX_EXPERTS),
     "expert_groups_used": count("topk_group", high=MAX_EXPERTS),
     "scoring": text("scoring_func", "score_function", "score_func"),

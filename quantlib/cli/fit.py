@@ -1,4 +1,4 @@
-"""fit: which recipes of a model fit in so much memory, and which one to run."""
+"""fit: which recipe of a model to run on a machine, and what every recipe takes there."""
 
 import argparse
 import re
@@ -7,25 +7,38 @@ from quantlib import tables
 from quantlib.checkpoints.base import shown
 from quantlib.cli.shared import command, positive, print_json
 from quantlib.cli.words import printable
-from quantlib.fit import advise, needs, subject, weigh
-from quantlib.fit.memory import CACHE_FORMATS
-from quantlib.fit.published import QUALITY_SOURCE, quality_of
+from quantlib.errors import QuantlibError
+from quantlib.fit import Machine, ask, machine_named, subject, words
+from quantlib.fit.cache import CACHE_FORMATS
+from quantlib.fit.machines import GIB, MACHINES, own
 
 LEAST = 1 << 20  # bytes that may be given without a unit: fewer were meant as gigabytes
 UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+MOST_CARDS = 64
 
 
 def add(commands) -> None:
-    fit = command(commands, "fit", run, "show which recipes of a model fit in so much memory, and which one to run")
+    fit = command(commands, "fit", run, "say which recipe of a model to run on a machine, and show what each one takes")
     fit.add_argument(
-        "source", metavar="SOURCE_OR_SIZE",
-        help="a checkpoint, the name of a well-known model (Llama-3-8B) or a size (8B), whose shape is then assumed",
+        "source", metavar="MODEL",
+        help="a well-known model (Qwen3-14B), a size (14B, 30B-A3B), a config.json or a checkpoint",
     )  # fmt: skip
-    fit.add_argument("--memory", type=amount, required=True, metavar="24GB", help="memory of the GPU or the machine")
+    fit.add_argument("--machine", metavar="NAME", help="a known machine, such as 'RTX 3060'; --machine list shows them")
+    fit.add_argument("--memory", type=memory, metavar="24GB", help="memory of a graphics card, or of what --as says")
+    fit.add_argument(
+        "--as", dest="kind", choices=("card", "mac", "computer"), default="card",
+        help="what has the memory: a graphics card, a Mac, a computer without a card (default: %(default)s)",
+    )  # fmt: skip
+    fit.add_argument(
+        "--cards", type=positive, default=1, metavar="N", help="so many equal cards (default: %(default)s)"
+    )
+    fit.add_argument(
+        "--ram", type=ram, metavar="64GB", help="memory of the computer beside its cards, or none (default: 32GB)"
+    )
     fit.add_argument("--context", type=positive, default=8192, metavar="TOKENS", help="default: %(default)s")
     fit.add_argument("--cache-format", choices=CACHE_FORMATS, default="FP16", help="of keys and values: %(default)s")
     fit.add_argument(
-        "--bandwidth", type=amount, metavar="1008GB", help="bytes a second of that memory: estimates the speed"
+        "--bandwidth", type=amount, metavar="1008GB/s", help="bytes a second of the memory: estimates the speed"
     )
 
 
@@ -42,51 +55,81 @@ def amount(text: str) -> int:
     return round(number * (1024 ** "KMGT".index(unit) * 1024 if binary and unit else UNITS[unit]))
 
 
+def memory(text: str) -> float:
+    """Memory as it is sold, in GiB: 24GB are 24 · 2³⁰ bytes. Raises ArgumentTypeError."""
+    found = amount(text)
+    binary = re.search(r"[KMGT]i", text, re.IGNORECASE) or text.strip()[-1:].isdigit()
+    return found / GIB if binary else found / 1e9
+
+
+def ram(text: str) -> float:
+    """Memory as it is sold, in GiB, or none."""
+    return 0.0 if text.strip().lower() in ("none", "0") else memory(text)
+
+
 def run(options) -> int:
+    if options.machine == "list":
+        print("\n".join(MACHINES))
+        return 0
     found = subject(options.source)
     with found.checkpoint:
-        weighed = weigh(found.checkpoint, found.view)
-        rows = needs(weighed, found.view, options.context, options.cache_format)
-    advice = advise(rows, options.memory)
-    table = [_row(need, options) for need in rows]
+        answer = ask(found, machine_of(options), options.context, options.cache_format)
     if options.json:
-        document = {"source": found.name, "assumed": found.assumed or None, "parameters": found.parameters}
-        document |= {"memory": options.memory, "context": options.context, "cache_format": options.cache_format}
-        return print_json(document | {"recipe": advice.recipe, "why": advice.why, "recipes": table})
-    print(
-        f"{printable(found.name)}: {found.parameters:,} weights"
-        + (f" (assumed: {found.assumed})" if found.assumed else "")
-    )
-    print(f"memory {tables.size(options.memory)}, context {options.context:,} tokens, cache {options.cache_format}\n")
-    print(tables.as_text([_shown(row) for row in table]))
-    print(f"\nPerplexity and KL: Llama-3-8B, published: {QUALITY_SOURCE}.")
-    print(f"\nRun {advice.recipe}: {advice.why}." if advice.recipe else f"\nNone: {advice.why}.")
+        return print_json(document(answer))
+    print(printable(answer.text, lines=True))
+    print("\n" + tables.as_text([_shown(row) for row in words.table(answer)]))
     return 0
 
 
-def _row(need, options) -> dict:
-    published = quality_of(need.recipe)
-    row = {
-        "recipe": need.recipe,
-        "bpw": round(need.weighed.bpw, 4),
-        "weights": need.weighed.nbytes,
-        "cache": need.cache,
-        "work": need.work,
-        "total": need.total,
-        "fits": need.fits(options.memory),
-        "published_perplexity_added": published.delta if published else None,
-        "published_kl": published.kl if published else None,
+def machine_of(options) -> Machine:
+    """The machine that the options describe. Raises QuantlibError where they describe none."""
+    if options.machine and options.memory is None:
+        machine = machine_named(options.machine)
+        return machine if options.ram is None else machine.with_memory(options.ram)
+    if options.memory is None:
+        raise QuantlibError(
+            "Say how much memory there is, as in --memory 24GB, or which machine: --machine 'RTX 3060'."
+        )
+    if options.cards > MOST_CARDS:
+        raise QuantlibError(f"At most {MOST_CARDS} cards are planned for, not {options.cards:,}.")
+    ram = 32 if options.ram is None else options.ram
+    return own(options.kind, options.memory, options.bandwidth or 0, options.cards, ram)
+
+
+def document(answer) -> dict:
+    """The answer as --json prints it."""
+    option = answer.option
+    return {
+        "source": answer.subject.name,
+        "assumed": answer.subject.assumed or None,
+        "parameters": answer.subject.parameters,
+        "machine": answer.machine.name,
+        "memory": answer.machine.usable,
+        "context": answer.context,
+        "cache_format": answer.cache_format,
+        "recipe": option.recipe if option else None,
+        "imatrix": option.imatrix if option else None,
+        "where": option.placed.how if option else "none",
+        "headroom": option.headroom if option and option.fits else None,
+        "answer": answer.headline,
+        "why": words.reasons(answer),
+        "alternatives": words.alternatives(answer),
+        "download": words.download(answer) or None,
+        "command": words.command(answer) or None,
+        "recipes": words.table(answer),
     }
-    if options.bandwidth:
-        row["tokens_per_second_at_most"] = round(need.speed(options.bandwidth), 1)
-    return row
 
 
 def _shown(row: dict) -> dict:
-    sizes = {key: tables.size(row[key]) for key in ("weights", "cache", "total")}
-    shown = {"recipe": row["recipe"], "bpw": f"{row['bpw']:.2f}", **sizes, "fits": "yes" if row["fits"] else "–"}
-    shown["ΔPPL"] = row["published_perplexity_added"]
-    shown["KL"] = row["published_kl"]
-    if "tokens_per_second_at_most" in row:
-        shown["tokens/s at most"] = row["tokens_per_second_at_most"]
-    return shown
+    where = {"whole": "fits", "none": "–", "experts": "experts beside", "layers": "layers beside"}[row["where"]]
+    range_ = f"{words.digits(row['kl_low'])}–{words.digits(row['kl_high'])}"
+    speed = {"tokens/s": row["tokens_per_second"]} if row["tokens_per_second"] is not None else {"tokens/s": None}
+    return {
+        "recipe": row["recipe"] + (" (imatrix)" if row["imatrix"] else ""),
+        "bpw": f"{row['bpw']:.2f}",
+        "file": words.gb(row["file"]),
+        "needs": words.gb(row["total"]),
+        "": where,
+        **speed,
+        "KL": words.digits(row["kl"]) if row["published"] else range_,
+    }

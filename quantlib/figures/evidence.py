@@ -13,6 +13,7 @@ from quantlib.figures.bars import Bar, bars_html, shares_html
 from quantlib.figures.floats import kept
 from quantlib.figures.mixtures import FAMILIES
 from quantlib.figures.weights import sample
+from quantlib.fit.catalogue import KNOWN
 from quantlib.fit.published import (
     AGREEMENT,
     AGREEMENT_SOURCE,
@@ -24,7 +25,6 @@ from quantlib.fit.published import (
     SPEEDS,
     quality_of,
 )
-from quantlib.fit.shapes import KNOWN
 from quantlib.formats.integers import IntegerFormat
 from quantlib.jobs import Plan
 from quantlib.lm.answering import CALCULATOR

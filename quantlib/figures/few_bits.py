@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from quantlib.fit.shapes import KNOWN
+from quantlib.fit.catalogue import KNOWN
 from quantlib.lm.answering import RECIPES, WALL_ROWS, Answers, wall
 from quantlib.lm.sums import GRADES, Sum
 from quantlib.lm.texts import ASSETS

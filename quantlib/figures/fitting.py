@@ -1,41 +1,80 @@
-"""What fits: every recipe's memory to scale, the cache layer by layer, size against quality, the speed's formula."""
+"""What fits: one machine's memory to scale, every recipe's, the cache layer by layer, the speed's formula."""
 
 from collections.abc import Sequence
 from html import escape
 
-from quantlib.fit import CacheLayer, Need, cache_bytes
-from quantlib.fit.published import LOADERS, quality_of
+from quantlib.fit import Answer, CacheLayer, words
+from quantlib.fit.advice import Option
+from quantlib.fit.published import LOADERS
+from quantlib.fit.speed import EACH_LAYER, share_of
 from quantlib.lm import Sweep
-from quantlib.tables import size
 
-PARTS = ("weights", "cache", "work")  # classes that carry the colours
 GB = 1e9
+KEY = {"weights": "weights", "cache": "keys, values and states", "work": "working memory"}
+LARGE = 7  # % of the bar that a part needs to carry its own size
 
 
-def memory_html(needs: Sequence[Need], memory: int, chosen: str | None) -> str:
-    """A stacked bar for each recipe, weights, cache and working memory, and a line where the memory ends."""
-    widest = max(memory * 1.12, *(need.total for need in needs))
+def machine_html(answer: Answer) -> str:
+    """The machine's memory as one bar: weights, cache, working memory, what is left and what others hold."""
+    option, machine = answer.shown, answer.machine
+    placed = option.placed
+    parts = [("weights", placed.fast), ("cache", placed.cache), ("work", placed.work)]
+    free = machine.usable - placed.need
+    parts += [("free", max(0, free)), ("kept", machine.kept)]
+    rows = [
+        _bar(
+            f"{machine.name}: {words.gb(machine.total)} as files are counted",
+            parts,
+            max(machine.total, placed.need + machine.kept),
+        )
+    ]
+    if machine.slow is not None and placed.how in ("experts", "layers"):
+        slow = machine.slow
+        beside = [("weights", placed.slow), ("free", slow.usable - placed.slow), ("kept", slow.kept)]
+        rows.append(_bar(f"{slow.name[0].upper()}{slow.name[1:]}: {words.gb(slow.total)}", beside, slow.total))
+    label = words.need_line(answer)
+    return f'<div class="machine" role="img" aria-label="{escape(label)}">{"".join(rows)}</div>'
+
+
+NAMES = {**KEY, "cache": "cache", "free": "free", "kept": "system, driver, margin"}
+
+
+def _bar(title: str, parts: Sequence[tuple[str, int]], whole: int) -> str:
+    shares = [(name, nbytes, 100 * nbytes / max(1, whole)) for name, nbytes in parts if nbytes > 0]
+    track = "".join(
+        f'<i class="{name}" style="width:{share:.3f}%">{words.gb(nbytes) if share >= LARGE else ""}</i>'
+        for name, nbytes, share in shares
+    )
+    key = "".join(f'<span><i class="{name}"></i>{NAMES[name]} {words.gb(nbytes)}</span>' for name, nbytes, _ in shares)
+    return f'<p class="title">{escape(title)}</p><p class="whole">{track}</p><p class="memory-key">{key}</p>'
+
+
+def memory_html(answer: Answer, options: Sequence[Option]) -> str:
+    """A stacked bar for each recipe as if in one memory: weights, cache and working memory, and where it ends."""
+    memory = answer.machine.usable
+    widest = max(memory * 1.12, *(option.total for option in options))
     rows = []
-    for need in needs:
-        parts = zip(PARTS, (need.weighed.nbytes, need.cache, need.work), strict=True)
+    for option in options:
+        cache, work = option.kept, option.placed.work
+        parts = zip(KEY, (option.total - cache - work, cache, work), strict=True)
         bars = "".join(
-            f'<i class="{name}" style="width:{100 * nbytes / widest:.3f}%" title="{name}: {size(nbytes)}"></i>'
+            f'<i class="{name}" style="width:{100 * nbytes / widest:.3f}%" title="{KEY[name]}: {words.gb(nbytes)}"></i>'
             for name, nbytes in parts
         )
-        state = "chosen" if need.recipe == chosen else "fits" if need.fits(memory) else "over"
-        mark = {"chosen": "▶", "fits": "✓", "over": "✗"}[state]
+        state = "chosen" if option is answer.option else "fits" if option.fits else "over"
+        mark = {"chosen": "▶", "fits": "✓", "over": "◐" if option.placed.runs else "✗"}[state]
         rows.append(
-            f'<div class="row {state}"><span class="name">{mark} {escape(need.recipe)}</span>'
-            f'<span class="track">{bars}</span><span class="total">{size(need.total)}</span></div>'
+            f'<div class="row {state}"><span class="name">{mark} {escape(option.label)}</span>'
+            f'<span class="track">{bars}</span><span class="total">{words.gb(option.total)}</span></div>'
         )
     at = 100 * memory / widest
-    label = f"Memory that each recipe needs, against {size(memory)}"
+    label = f"Memory that each recipe needs, against {words.gb(memory)}"
     return (
         f'<div class="memory" role="img" aria-label="{escape(label)}" style="--limit:{at / 100:.5f}">'
-        f'<div class="row head"><span></span><span class="track"><b>{size(memory)}</b></span><span></span></div>'
+        f'<div class="row head"><span></span><span class="track"><b>{words.gb(memory)}</b></span><span></span></div>'
         f"{''.join(rows)}</div>"
-        '<p class="memory-key"><span><i class="weights"></i>weights</span><span><i class="cache"></i>keys and values'
-        '</span><span><i class="work"></i>working memory</span></p>'
+        f'<p class="memory-key">{"".join(f"""<span><i class="{n}"></i>{w}</span>""" for n, w in KEY.items())}'
+        "<span>✓ fits · ◐ runs with a part in the computer's memory · ✗ does not run</span></p>"
     )
 
 
@@ -49,24 +88,19 @@ STRIPES = (
 
 def cache_svg(layers: Sequence[CacheLayer], context: int, format: str) -> str:
     """A bar for each layer: the bytes that it caches of so many tokens. Layers with a window are striped and short."""
-    held = [cache_bytes([layer], context, format) for layer in layers]
-    top, step = max(held) or 1, (WIDTH - LEFT) / len(layers)
+    held = [layer.nbytes(context, format) for layer in layers]
+    top, step = max(held, default=0) or 1, (WIDTH - LEFT) / max(1, len(layers))
     marks = [STRIPES]
     for number, (layer, nbytes) in enumerate(zip(layers, held, strict=True)):
         x, tall = LEFT + number * step, (HEIGHT - FOOT - 22) * nbytes / top
-        sees = f"the last {layer.window:,} tokens" if layer.window else "all tokens"
-        words = (
-            f"Layer {number}: {nbytes:,} bytes\n"
-            f"{layer.kv_heads} key-value heads · ({layer.key_dim} + {layer.value_dim}) "
-            f"· {layer.tokens(context):,} tokens kept · {format}\nIt sees {sees}."
-        )
+        words_ = f"Layer {number}: {nbytes:,} bytes\n{_kept_by(layer, context, format)}"
         marks.append(
-            f'<g class="bar {"window" if layer.window else "full"}" data-words="{escape(words, quote=True)}">'
+            f'<g class="bar {"window" if layer.window else "full"}" data-words="{escape(words_, quote=True)}">'
             f'<rect class="reach" x="{x:.2f}" y="14" width="{step:.2f}" height="{HEIGHT - FOOT - 14}"/>'
             f'<rect class="amount" x="{x + 1:.2f}" y="{HEIGHT - FOOT - tall:.2f}" width="{max(1.0, step - 2):.2f}" '
             f'height="{max(1.0, tall):.2f}" rx="1.5"/></g>'
         )
-    marks.append(f'<text class="name" x="{LEFT - 8}" y="30">{size(top)}</text>')
+    marks.append(f'<text class="name" x="{LEFT - 8}" y="30">{words.gb(top)}</text>')
     marks.append(f'<text class="name" x="{LEFT - 8}" y="{HEIGHT - FOOT}">0</text>')
     every = max(1, -(-len(layers) // 16))
     marks += [
@@ -85,31 +119,30 @@ def divergences(sweep: Sweep | None) -> dict[str, float]:
     return {m.recipe: m.total.kl for m in rows}
 
 
-def speed_lines(need: Need, bandwidth: float) -> tuple[str, str, str]:
-    """The estimate in three lines: symbols, the numbers, the result."""
-    read, cache = need.weighed.read, need.cache
+def _kept_by(layer: CacheLayer, context: int, format: str) -> str:
+    lines = []
+    if layer.values:
+        values = f" + {layer.value_dim}" if layer.value_dim else ", values made of the keys"
+        sees = f"the last {layer.window:,} tokens" if layer.window else "all tokens"
+        lines.append(
+            f"{layer.kv_heads} key-value heads · ({layer.key_dim}{values}) · room for {layer.cells(context):,} tokens "
+            f"· {format}\nIt sees {sees}."
+        )
+    if layer.state:
+        lines.append(f"A state of {layer.state:,} numbers of 32 bits, whatever the context.")
+    return "\n".join(lines) or "It keeps nothing: it uses what another layer kept, or none."
+
+
+def speed_lines(option: Option, bandwidth: float, cache: int) -> tuple[str, str, str]:
+    """The estimate in three lines: symbols, the numbers, the result. For what fits whole."""
+    read, share, speed = option.weighed.read, share_of(option.recipe), option.speed
+    overhead = EACH_LAYER * len(option.weighed.parts.layers)
     return (
-        "tokens a second ≤ bandwidth ÷ (weights read + keys and values read)",
-        f"= {bandwidth / GB:,.4g} GB/s ÷ ({read / GB:.3g} GB + {cache / GB:.3g} GB)",
-        f"= {need.speed(bandwidth):,.3g}",
+        "seconds a token = (weights read ÷ share reached + half the cache) ÷ bandwidth + 50 µs · layers",
+        f"= ({read / GB:.3g} GB ÷ {share:.2f} + {cache / 2 / GB:.2g} GB) ÷ {bandwidth / GB:,.4g} GB/s "
+        f"+ {1000 * overhead:.2g} ms",
+        f"= {1000 / speed.about:.3g} ms, so {speed.about:.3g} tokens a second; by bandwidth alone {speed.at_most:.3g}",
     )
-
-
-def table(needs: Sequence[Need], memory: int, bandwidth: float) -> list[dict]:
-    """A row for each recipe: what it needs, whether that fits, how fast it may be, what it is known to cost."""
-    rows = []
-    for need in needs:
-        known = quality_of(need.recipe)
-        rows.append(
-            {
-                "recipe": need.recipe, "fits": need.fits(memory), "bpw": round(need.weighed.bpw, 3),
-                "weights": need.weighed.nbytes, "keys and values": need.cache, "total": need.total,
-                "tokens/s at most": round(need.speed(bandwidth), 1),
-                "perplexity added": known.delta if known else None, "KL": known.kl if known else None,
-                "imatrix": known.imatrix if known else None,
-            }
-        )  # fmt: skip
-    return rows
 
 
 def loaders() -> list[dict]:

@@ -1,29 +1,27 @@
-"""Which recipe fits: a model's shape, its memory by recipe and context, its speed as an estimate, and plain advice."""
+"""Which recipe to run: a model's shape, the memory it takes on a machine, its speed as an estimate, and advice."""
 
-from quantlib.fit.advice import Advice, advise
-from quantlib.fit.attention import CacheLayer, attention_of
-from quantlib.fit.memory import Need, Weighed, cache_bytes, needs, read_bytes, tokens_per_second, weigh
-from quantlib.fit.published import Machine, machine
-from quantlib.fit.shapes import KNOWN, Shape
-from quantlib.fit.sources import Subject, named_subject, subject
+from quantlib.fit.answering import Answer, ask, machine_named
+from quantlib.fit.cache import CacheLayer, cache_bytes, cache_of
+from quantlib.fit.catalogue import KNOWN, Model
+from quantlib.fit.described import described
+from quantlib.fit.machines import MACHINES, Machine, Memory
+from quantlib.fit.sources import Subject, named_subject, opened, subject
 
 __all__ = [
     "KNOWN",
-    "Advice",
+    "MACHINES",
+    "Answer",
     "CacheLayer",
     "Machine",
-    "Need",
-    "Shape",
+    "Memory",
+    "Model",
     "Subject",
-    "Weighed",
-    "advise",
-    "attention_of",
+    "ask",
     "cache_bytes",
-    "machine",
+    "cache_of",
+    "described",
+    "machine_named",
     "named_subject",
-    "needs",
-    "read_bytes",
+    "opened",
     "subject",
-    "tokens_per_second",
-    "weigh",
 ]

@@ -1,48 +1,121 @@
-"""Plain advice: which recipe to run in so much memory."""
+"""Which of the options to run: the best that fits and is worth its size, and what else could be done."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import log
 
-from quantlib.fit.memory import Need
+from quantlib.fit.placing import Placement
+from quantlib.fit.quality import Cost
+from quantlib.fit.speed import Speed
+from quantlib.fit.weighing import NATIVE, Weighed
 
-HEADROOM = 0.9  # Q5_K_M is advised where it leaves a tenth of the memory free
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A recipe to try, the share of the memory it may fill, and why it is advised where it fits."""
-
-    recipe: str
-    share: float
-    why: str
-
-
-LADDER = (
-    Rung("Q8_0", 1.0, "it fits, and its answers are next to never different from the original's"),
-    Rung("Q5_K_M", HEADROOM, "it fits with room to spare, and costs about a third of what Q4_K_M costs"),
-    Rung("Q4_K_M", 1.0, "it fits, and is the usual choice: the last step down before the cost climbs"),
-    Rung("IQ4_XS", 1.0, "Q4_K_M does not fit; this is a tenth smaller and nearly as good"),
-    Rung("Q3_K_M", 1.0, "nothing of 4 bits fits; a smaller model in Q4_K_M is often the better answer, compare"),
-    Rung("IQ2_M", 1.0, "only about 2.7 bits fit, with an importance matrix; take a smaller model if there is one"),
-)
+# A larger file is worth it where KL falls by at least this much of itself for each doubling's logarithm, and by so
+# many nats: from Q6_K to Q8_0 it is (0.0055 to 0.0014 for 30% more), from Q8_0 to BF16 it is not (0.0008 for 88% more).
+WORTH_SHARE, WORTH_NATS = 0.5, 0.005
+POOR = 0.15  # KL on Llama-3-8B above which a smaller model is likely the better answer: below about 3.3 bits
+BEARABLE = 5.0  # tokens a second, about as fast as one reads aloud
+TIGHT = 256 << 20  # bytes of headroom below which other programs can push it out
 
 
 @dataclass(frozen=True)
-class Advice:
-    """The recipe to run and why; no recipe where none fits, and then what could be changed."""
+class Option:
+    """One recipe on one machine.
 
-    recipe: str | None
-    why: str
+    kept: bytes of the whole cache. total: bytes that all of it needs in one memory. headroom: what that leaves of the
+    fast memory, below zero where it does not fit.
+    """
+
+    weighed: Weighed
+    placed: Placement
+    cost: Cost
+    speed: Speed | None
+    kept: int
+    total: int
+    headroom: int
+
+    @property
+    def recipe(self) -> str:
+        return self.weighed.recipe
+
+    @property
+    def imatrix(self) -> bool:
+        return self.weighed.imatrix
+
+    @property
+    def fits(self) -> bool:
+        """Whether all of it fits in the fast memory."""
+        return self.placed.whole
+
+    @property
+    def label(self) -> str:
+        """The recipe, and whether the file was made with an importance matrix where both kinds are compared."""
+        return f"{self.recipe} (imatrix)" if self.imatrix else self.name
+
+    @property
+    def name(self) -> str:
+        """What the file is called for."""
+        return "MXFP4" if self.recipe == NATIVE else self.recipe
 
 
-def advise(found: Sequence[Need], memory: int) -> Advice:
-    """The first rung of the ladder whose recipe fits."""
-    by_name = {need.recipe: need for need in found}
-    for rung in LADDER:
-        need = by_name.get(rung.recipe)
-        if need and need.fits(int(memory * rung.share)):
-            return Advice(rung.recipe, rung.why)
-    smallest = min(found, key=lambda need: need.total)
-    if smallest.cache > smallest.weighed.nbytes:
-        return Advice(None, "the cache of this context is larger than the weights: shorten it, or keep it in Q8_0")
-    return Advice(None, "nothing fits: take a smaller model, or a memory that is larger")
+@dataclass(frozen=True)
+class Choice:
+    """What is advised. option: None where nothing runs. how: "whole", "beside" (some of it in the computer's memory),
+    "poor" (whole, at a high cost) or "nothing". other: a second way that is worth knowing."""
+
+    option: Option | None
+    how: str
+    other: Option | None = None
+
+
+def choose(options: Sequence[Option]) -> Choice:
+    """The best option that fits whole, unless it costs much and a better one runs bearably fast in two memories.
+
+    Raises ValueError where there are no options.
+    """
+    easy = [option for option in options if option.fits and option.headroom >= TIGHT]
+    whole = best(easy or [option for option in options if option.fits])
+    beside = best(_bearable(options))
+    if whole is not None and whole.cost.kl <= POOR:
+        return Choice(whole, "whole")
+    if beside is not None and (whole is None or _clearly_better(beside, whole)):
+        return Choice(beside, "beside", whole)
+    if whole is not None:
+        return Choice(whole, "poor", fastest_beside(options))
+    slow = fastest_beside(options)
+    return Choice(slow, "beside" if slow else "nothing", None)
+
+
+def _clearly_better(beside: Option, whole: Option) -> bool:
+    return beside.cost.kl < whole.cost.kl / 2
+
+
+def _bearable(options: Iterable[Option]) -> list[Option]:
+    """Those of four bits and more that run in two memories and are not too slow."""
+    return [o for o in options if not o.fits and o.speed and o.speed.about >= BEARABLE and o.weighed.bpw < 7]
+
+
+def fastest_beside(options: Iterable[Option]) -> Option | None:
+    """The usual four-bit file in two memories, or the fastest there is; None where none runs."""
+    running = [o for o in options if not o.fits and o.placed.runs and o.speed]
+    usual = [o for o in running if o.recipe == "Q4_K_M" and o.imatrix]
+    return usual[0] if usual else max(running, key=lambda o: o.speed.about, default=None)
+
+
+def best(options: Iterable[Option]) -> Option | None:
+    """From the smallest up: a larger one takes over where its lower cost is worth its size."""
+    chosen = None
+    for option in sorted(options, key=lambda o: (o.weighed.nbytes, -o.cost.kl)):
+        if chosen is None or worth(option, chosen):
+            chosen = option
+    return chosen
+
+
+def worth(larger: Option, smaller: Option) -> bool:
+    """Whether a lower cost is worth the size: KL falls by half of itself, and by 0.005, times the sizes' logarithm."""
+    growth = log(max(larger.weighed.nbytes, 1) / max(smaller.weighed.nbytes, 1))
+    gain = smaller.cost.kl - larger.cost.kl
+    if growth <= 0:
+        return gain > 0
+    return gain >= growth * max(WORTH_SHARE * smaller.cost.kl, WORTH_NATS)

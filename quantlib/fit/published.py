@@ -75,45 +75,6 @@ def quality_of(recipe: str) -> Quality | None:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """A memory that models run from: its size and how many bytes a second it delivers, as its maker states them."""
-
-    name: str
-    memory: float  # bytes
-    bandwidth: float  # bytes a second
-
-
-def _dimms(name: str, gigabytes: int, transfers: float) -> Machine:
-    """Two channels of eight bytes, so many million transfers a second."""
-    return Machine(name, gigabytes * 1e9, 2 * 8 * transfers * 1e6)
-
-
-def machine(gigabytes: float, gigabytes_a_second: float) -> Machine:
-    """A memory of one's own."""
-    return Machine(f"{gigabytes:g} GB at {gigabytes_a_second:g} GB/s", gigabytes * 1e9, gigabytes_a_second * 1e9)
-
-
-MACHINES_SOURCE = "memory size and bandwidth as the makers' data sheets state them; DDR: two channels of 8 bytes"
-MACHINES = {
-    machine.name: machine
-    for machine in (
-        Machine("GeForce RTX 3060, 12 GB", 12e9, 360e9),
-        Machine("GeForce RTX 4060, 8 GB", 8e9, 272e9),
-        Machine("GeForce RTX 3090, 24 GB", 24e9, 936e9),
-        Machine("GeForce RTX 4090, 24 GB", 24e9, 1008e9),
-        Machine("GeForce RTX 5090, 32 GB", 32e9, 1792e9),
-        Machine("Apple M2, 16 GB", 16e9, 100e9),
-        Machine("Apple M4 Pro, 48 GB", 48e9, 273e9),
-        Machine("Apple M2 Ultra, 192 GB", 192e9, 800e9),
-        _dimms("Laptop, DDR4-3200, 16 GB", 16, 3200),
-        _dimms("Desktop, DDR5-5600, 64 GB", 64, 5600),
-        Machine("A100 SXM, 80 GB", 80e9, 2039e9),
-        Machine("H100 SXM, 80 GB", 80e9, 3350e9),
-    )
-}
-
-
-@dataclass(frozen=True)
 class Loader:
     """Which files a program runs. takes: by kind of file; note: a limit worth knowing. source: where it says so."""
 
@@ -177,3 +138,29 @@ SPEEDS = {
     "IQ3_XS": (708.71, 71.67), "IQ3_XXS": (813.88, 73.95), "IQ2_M": (787.68, 74.44), "IQ2_S": (783.55, 77.30),
     "IQ2_XS": (826.99, 78.04), "IQ2_XXS": (852.39, 79.86), "IQ1_M": (847.99, 72.92), "IQ1_S": (858.88, 79.73),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """What a recipe with an importance matrix cost Mistral-7B. median: of the KL divergence; top_differs: share of
+    places with another likeliest token; log_ratio: logarithm of the perplexity over the original's."""
+
+    recipe: str
+    median: float
+    top_differs: float
+    log_ratio: float
+
+
+MISTRAL_SOURCE = "Artefact2, “GGUF quantizations overview”, 26 February 2024: Mistral-7B, Wikitext test set"
+MISTRAL_7B = (
+    Divergence("IQ1_S", 0.5495, 0.3840, 0.9235), Divergence("IQ2_XXS", 0.1751, 0.2313, 0.2988),
+    Divergence("IQ2_XS", 0.1146, 0.1943, 0.2046), Divergence("IQ2_S", 0.0949, 0.1806, 0.1722),
+    Divergence("IQ2_M", 0.0702, 0.1557, 0.1223), Divergence("Q2_K_S", 0.0829, 0.1735, 0.1600),
+    Divergence("Q2_K", 0.0588, 0.1492, 0.1103), Divergence("IQ3_XXS", 0.0330, 0.1137, 0.0589),
+    Divergence("Q3_K_S", 0.0304, 0.1068, 0.0511), Divergence("IQ3_S", 0.0205, 0.0895, 0.0306),
+    Divergence("IQ3_M", 0.0186, 0.0859, 0.0268), Divergence("Q3_K_M", 0.0171, 0.0839, 0.0258),
+    Divergence("Q3_K_L", 0.0152, 0.0797, 0.0205), Divergence("IQ4_XS", 0.0088, 0.0606, 0.0079),
+    Divergence("IQ4_NL", 0.0085, 0.0605, 0.0074), Divergence("Q4_K_S", 0.0083, 0.0600, 0.0081),
+    Divergence("Q4_K_M", 0.0075, 0.0576, 0.0060), Divergence("Q5_K_S", 0.0045, 0.0454, 0.0005),
+    Divergence("Q5_K_M", 0.0043, 0.0444, 0.0005), Divergence("Q6_K", 0.0032, 0.0394, -0.0008),
+)  # fmt: skip

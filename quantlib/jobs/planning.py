@@ -130,6 +130,7 @@ def plan(
     overrides: Overrides = NO_OVERRIDES,
     measured: Sequence[Measured] | None = None,
     effort: str = "standard",
+    important: bool = False,
 ) -> Plan:
     """Plan the quantization of a checkpoint to one GGUF file; reads headers only, but samples rows for a budget.
 
@@ -137,7 +138,7 @@ def plan(
     `quantlib.recipes.user`), or one of these as a value. imatrix: an importance matrix or the file it is in. pure: the
     recipe's default for every matrix. overrides: what the user wants otherwise. measured: what `measure` found of this
     checkpoint, where a budget need not measure again. effort: "standard" for ggml's bytes, "best" for a lower error of
-    most block formats in the same size.
+    most block formats in the same size. important: the sizes of a run with an importance matrix that is not at hand.
     Raises RecipeError for an unknown recipe or effort, a format that cannot be written and a budget too small;
     CheckpointError for a model that cannot be converted to GGUF and an importance matrix that cannot be read or is
     another model's.
@@ -156,7 +157,7 @@ def plan(
     about = [
         (t.name, tuple(t.shape) or (1,), _present(t, checkpoint.kind == "gguf", view.architecture)) for t in tensors
     ]
-    model, important = _model_facts(view), imatrix is not None
+    model, important = _model_facts(view), important or imatrix is not None
     if isinstance(recipe, Budget):
         if pure:
             raise RecipeError(f"{recipe.name} mixes formats, and pure asks for one: choose between them.")

@@ -3,8 +3,11 @@
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from quantlib.architectures import diffusion
+
+NAMES = 2**14  # of tensors that are remembered: every recipe of a model asks about the same ones
 
 
 class Role(StrEnum):
@@ -49,11 +52,13 @@ KEPT = re.compile(
 )
 
 
+@lru_cache(maxsize=NAMES)
 def role_of(name: str) -> Role:
     """The role of a tensor by its GGUF name."""
     return next((role for pattern, role in ROLE_PATTERNS if pattern.search(name)), Role.OTHER)
 
 
+@lru_cache(maxsize=NAMES)
 def layer_of(name: str) -> int | None:
     """The layer in `blk.<layer>.`; None for tensors outside the layers."""
     found = re.match(r"blk\.(\d+)\.", name)

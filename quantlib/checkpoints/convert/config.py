@@ -19,7 +19,9 @@ from quantlib.checkpoints.untrusted import Fields
 def read_config(
     path: Path, values: dict[str, object], architecture: Architecture, names: Iterable[str] | None = None
 ) -> Config:
-    """The hyperparameters in a config.json at `path`, absent ones as transformers fills them in; names: the tensors'.
+    """The hyperparameters in a config.json at `path`, absent ones as transformers fills them in.
+
+    names: of the tensors beside it; None: the text stands alone, and nothing beside it is read.
 
     Raises CheckpointError for a value of the wrong type or out of range, for numbers that contradict each other, and
     for what llama.cpp does otherwise than the model.
@@ -39,7 +41,7 @@ def read_config(
     _check_assumed(path, fields, architecture)
     called = fields.string("_name_or_path", limit=4096)
     rope = read_rope(path, fields, architecture.theta) if architecture.theta else NO_ROPE
-    pooling = read_pooling(path.parent)
+    pooling = read_pooling(path.parent) if names is not None else None
     config = Config(found, rope, pooling, called)
     _check_heads(path, config, rotary=architecture.theta is not None)
     return config

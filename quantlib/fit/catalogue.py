@@ -1,0 +1,86 @@
+"""Models that people know, by name: each one's published config.json, and how many weights its card states.
+
+Source: models.json beside this file says for every model which repository of the hub publishes it (`hub`) and where its
+config.json was read (`found`); "model card" where the card states the numbers. Tests hold the weights that follow from
+a config against `parameters`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+
+from quantlib.checkpoints import Checkpoint
+from quantlib.fit.described import described
+from quantlib.jobs import Plan, plan
+
+FILE = Path(__file__).with_name("models.json")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A published model. parameters: weights as its card counts them; active: those that a token passes through."""
+
+    name: str
+    hub: str
+    found: str
+    parameters: int
+    config: Mapping[str, object] = field(repr=False, hash=False)
+    active: int | None = None
+
+    def checkpoint(self) -> Checkpoint:
+        """Its shape, without weights: it can be planned and sized, and says so when it is read."""
+        return _checkpoint(self.name)
+
+    def planned(self, recipe: str) -> Plan:
+        """The plan of this shape by a recipe; as with an importance matrix where the recipe needs one."""
+        found = plan(self.checkpoint(), recipe)
+        return plan(self.checkpoint(), recipe, important=True) if found.lacking else found
+
+
+class Catalogue(Mapping[str, Model]):
+    """The models by name, read from the file when the first is asked for."""
+
+    def __getitem__(self, name: str) -> Model:
+        return _models()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_models())
+
+    def __len__(self) -> int:
+        return len(_models())
+
+    def find(self, text: str) -> Model | None:
+        """By name or by the hub's, in any case and spelling: "qwen3 8b", "Qwen/Qwen3-8B", "bartowski/Qwen3-8B-GGUF"."""
+        return _spelled().get(_plain(text)) or _spelled().get(_plain(text.rpartition("/")[2].removesuffix("-GGUF")))
+
+
+KNOWN = Catalogue()
+
+
+@lru_cache(maxsize=32)
+def _checkpoint(name: str) -> Checkpoint:
+    return described(KNOWN[name].config, name)
+
+
+@cache
+def _models() -> dict[str, Model]:
+    return {entry["name"]: Model(**entry) for entry in json.loads(FILE.read_text(encoding="utf-8"))}
+
+
+@cache
+def _spelled() -> dict[str, Model]:
+    """Every model by each way to write it; an earlier one keeps a spelling."""
+    found: dict[str, Model] = {}
+    for model in _models().values():
+        for text in (model.name, model.hub, model.hub.partition("/")[2]):
+            found.setdefault(_plain(text), model)
+    return found
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone, in lower case."""
+    return "".join(c for c in text.lower() if c.isascii() and c.isalnum())

@@ -1,0 +1,161 @@
+"""Machines that models run on: the memory that is really there for a model, and how fast it is read.
+
+Memory is sold in GB and counted in GiB: a card of 24 GB has 24 · 2³⁰ bytes, less what its driver, its screen and
+llama.cpp's own margin take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+GIB = 1 << 30
+# llama.cpp leaves so much of each card free when it chooses what to offload (--fit-target, common/common.h): the
+# driver, a screen and the allocator share it.
+CARD_KEEPS = GIB
+# What the system and a browser hold of a computer's memory: 3 GiB of 8, and a quarter of what is above, up to 4.
+SYSTEM_KEEPS, MOST_KEPT, SMALL = 3 * GIB, 4 * GIB, 8 * GIB
+# The share of a Mac's memory that its GPU may use, up to 32 GiB and above: Metal's recommendedMaxWorkingSetSize, as
+# llama.cpp prints it (11,453 MB of 16 GB, 51,540 MB of 64 GB). `sudo sysctl iogpu.wired_limit_mb=N` changes it.
+APPLE_SHARE, LARGE_APPLE_SHARE, LARGE_APPLE = 2 / 3, 3 / 4, 32 * GIB
+
+Kind = Literal["card", "mac", "computer"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One memory. total: bytes that are sold; kept: bytes that others hold of it; bandwidth: bytes a second."""
+
+    name: str
+    total: int
+    kept: int
+    bandwidth: float
+
+    @property
+    def usable(self) -> int:
+        """Bytes for a model, its cache and its working memory."""
+        return max(0, self.total - self.kept)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Cards, if there are any, and the computer's own memory, if a model may use it too.
+
+    kind: "card" for graphics cards, "mac" for one memory that a GPU shares, "computer" for one that only the processor
+    uses; a computer's own memory stands last where there are cards.
+    """
+
+    name: str
+    kind: Kind
+    fast: tuple[Memory, ...]
+    slow: Memory | None = None
+
+    @property
+    def total(self) -> int:
+        """Bytes of the memory that the model should fit in."""
+        return sum(memory.total for memory in self.fast)
+
+    @property
+    def usable(self) -> int:
+        """Bytes of it that a model may take."""
+        return sum(memory.usable for memory in self.fast)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of it that others hold."""
+        return sum(min(memory.kept, memory.total) for memory in self.fast)
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second of its first memory: cards work one after the other."""
+        return self.fast[0].bandwidth
+
+    def with_memory(self, gib: float, bandwidth: float = 50e9) -> Machine:
+        """The same cards in a computer of so much memory; other machines have no second one."""
+        if self.kind != "card":
+            return self
+        return replace(self, slow=computer_memory("the computer's memory", gib, bandwidth) if gib else None)
+
+
+def computer_memory(name: str, gib: float, bandwidth: float) -> Memory:
+    """A computer's memory less the system."""
+    total = round(gib * GIB)
+    return Memory(name, total, min(MOST_KEPT, SYSTEM_KEEPS + max(0, total - SMALL) // 4), bandwidth)
+
+
+def cards(name: str, gib: float, bandwidth: float, count: int = 1, mib: int = 0) -> Machine:
+    """So many equal graphics cards. mib: what the driver reports, where it is less than what is sold."""
+    total = mib << 20 if mib else round(gib * GIB)
+    each = Memory(name, total, CARD_KEEPS, bandwidth)
+    label = f"{name}, {gib:g} GB" if count == 1 else f"{count} × {name}, {gib:g} GB each"
+    return Machine(label, "card", (each,) * count, computer_memory("the computer's memory", 32, 50e9))
+
+
+def mac(name: str, gib: float, bandwidth: float) -> Machine:
+    """An Apple machine, whose GPU may use a share of the memory."""
+    total = round(gib * GIB)
+    share = LARGE_APPLE_SHARE if total > LARGE_APPLE else APPLE_SHARE
+    return Machine(f"{name}, {gib:g} GB", "mac", (Memory(name, total, total - int(total * share), bandwidth),))
+
+
+def computer(name: str, gib: float, bandwidth: float) -> Machine:
+    """A computer without a graphics card of use."""
+    return Machine(f"{name}, {gib:g} GB", "computer", (computer_memory(name, gib, bandwidth),))
+
+
+def own(
+    kind: Kind, gib: float, bandwidth: float, count: int = 1, ram: float = 0, ram_bandwidth: float = 50e9
+) -> Machine:
+    """A machine by its numbers. bandwidth, ram_bandwidth: bytes a second; ram: the computer's memory beside cards."""
+    match kind:
+        case "mac":
+            return mac("Mac", gib, bandwidth)
+        case "computer":
+            return computer("Computer", gib, bandwidth)
+    return cards("Card", gib, bandwidth, count).with_memory(ram, ram_bandwidth)
+
+
+def _dimms(transfers: float) -> float:
+    """Two channels of eight bytes, so many million transfers a second."""
+    return 2 * 8 * transfers * 1e6
+
+
+MACHINES_SOURCE = (
+    "memory and bandwidth as the makers' data sheets state them (DDR: two channels of 8 bytes); what cards report as "
+    "nvidia-smi shows it"
+)
+_ALL: Sequence[Machine] = (
+    cards("GeForce RTX 4060", 8, 272e9, mib=8188),
+    cards("GeForce RTX 3060", 12, 360e9, mib=12_288),
+    cards("GeForce RTX 4070", 12, 504e9, mib=12_282),
+    cards("GeForce RTX 4060 Ti", 16, 288e9, mib=16_380),
+    cards("GeForce RTX 5060 Ti", 16, 448e9, mib=16_311),
+    cards("GeForce RTX 4080", 16, 717e9, mib=16_376),
+    cards("GeForce RTX 5080", 16, 960e9, mib=16_303),
+    cards("Radeon RX 7900 XTX", 24, 960e9),
+    cards("GeForce RTX 3090", 24, 936e9, mib=24_576),
+    cards("GeForce RTX 4090", 24, 1008e9, mib=24_564),
+    cards("GeForce RTX 5090", 32, 1792e9, mib=32_607),
+    cards("GeForce RTX 3090", 24, 936e9, 2, mib=24_576),
+    cards("RTX 6000 Ada", 48, 960e9, mib=49_140),
+    cards("RTX PRO 6000", 96, 1792e9, mib=97_887),
+    cards("A100 SXM", 80, 2039e9, mib=81_920),
+    cards("H100 SXM", 80, 3350e9, mib=81_559),
+    mac("Apple M1", 8, 68.25e9),
+    mac("Apple M2", 16, 100e9),
+    mac("Apple M3 Pro", 18, 150e9),
+    mac("Apple M4", 24, 120e9),
+    mac("Apple M3 Pro", 36, 150e9),
+    mac("Apple M4 Pro", 48, 273e9),
+    mac("Apple M4 Max", 64, 546e9),
+    mac("Apple M4 Max", 128, 546e9),
+    mac("Apple M2 Ultra", 192, 800e9),
+    mac("Apple M3 Ultra", 512, 819e9),
+    computer("Laptop, DDR4-3200", 8, _dimms(3200)),
+    computer("Laptop, DDR4-3200", 16, _dimms(3200)),
+    computer("Laptop, DDR5-5600", 32, _dimms(5600)),
+    computer("Desktop, DDR5-5600", 64, _dimms(5600)),
+    computer("Ryzen AI Max+ 395", 128, 256e9),
+)
+MACHINES = {machine.name: machine for machine in _ALL}

@@ -1,0 +1,299 @@
+"""An answer in words: the same for the page, its Python and the command."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from quantlib.fit.advice import POOR, TIGHT, Option
+from quantlib.fit.cache import cache_bytes, token_bytes
+from quantlib.fit.catalogue import KNOWN
+from quantlib.fit.machines import GIB, MACHINES
+from quantlib.fit.quality import digits
+from quantlib.fit.sources import MODERN
+from quantlib.fit.work import work_bytes
+
+if TYPE_CHECKING:
+    from quantlib.fit.answering import Answer
+
+MOST_FALLBACK = 0.25
+USUAL_BITS = 4.9  # of Q4_K_M, everything counted
+CACHE_FLAGS = {"FP16": "", "Q8_0": " -ctk q8_0 -ctv q8_0", "Q4_0": " -ctk q4_0 -ctv q4_0"}
+
+
+def gb(nbytes: float) -> str:
+    """Bytes in decimal gigabytes, as files are listed: 4.92 GB."""
+    value = nbytes / 1e9
+    return f"{value:.0f} GB" if value >= 100 else f"{value:.3g} GB" if value >= 0.01 else f"{nbytes / 1e6:.2g} MB"
+
+
+def speed(option: Option) -> str:
+    """Tokens a second as the end of a sentence: ", about 38 tokens a second"; "" where it is not known."""
+    if option.speed is None:
+        return ""
+    about = option.speed.about
+    return f", about {about:.2g} tokens a second" if about < 10 else f", about {about:.0f} tokens a second"
+
+
+def headline(answer: Answer) -> str:
+    """What to run, in one line."""
+    option = answer.option
+    if option is None:
+        return f"Nothing fits: the smallest file needs {gb(answer.shown.placed.over)} more than there is."
+    placed, room = option.placed, gb(max(0, option.headroom))
+    subject = "Run this file as it is" if option is answer.file else f"Run {option.name}"
+    some = f"{placed.count} of {len(option.weighed.parts.layers)} layers in the computer's memory"
+    if placed.whole:
+        return f"{subject}: {gb(option.weighed.nbytes)}, {room} to spare{speed(option)}."
+    where = f"with the experts of {some}" if placed.how == "experts" else f"with {some}"
+    return f"{subject} {where}: {gb(option.weighed.nbytes)}{speed(option)}."
+
+
+def reasons(answer: Answer) -> list[str]:
+    """Why, and what to mind: a sentence each."""
+    option = answer.option
+    found = [_why(answer), *_cautions(answer)]
+    if option is not None and option.cost.kl:
+        found.append(f"What it costs: {option.cost.words}. {option.cost.source[0].upper()}{option.cost.source[1:]}.")
+    elif option is not None:
+        found.append("It loses nothing: these are the weights as they are published.")
+    return [sentence for sentence in found if sentence]
+
+
+def _why(answer: Answer) -> str:
+    option, other = answer.option, answer.choice.other
+    if option is None:
+        return "No recipe fits, not even with part of the model in the computer's memory."
+    if option is answer.file:
+        return (
+            f"Its weights are {answer.quantized} already. Quantizing them again adds the new errors to the old ones, "
+            "so for another size take a file that was made from the original."
+        )
+    match answer.choice.how:
+        case "poor":
+            slower = f" {other.recipe} in two memories would run at {speed(other).removeprefix(', ')}." if other else ""
+            return (
+                f"It is the best that fits whole, at a high cost; a smaller model is likely the better answer.{slower}"
+            )
+        case "beside":
+            small = f"; {other.recipe} would fit whole, at KL {digits(other.cost.kl)}" if other else ""
+            return f"Nothing of this quality fits in the fast memory alone{small}."
+    larger = _next_larger(answer, option)
+    if larger is None:
+        return "It fits whole, and nothing larger is worth its size."
+    return f"It is the best that fits whole: {larger.label} needs {gb(-larger.headroom)} more than there is."
+
+
+def _next_larger(answer: Answer, option: Option) -> Option | None:
+    """The smallest that costs less and does not fit."""
+    better = [o for o in answer.options if not o.fits and o.cost.kl < option.cost.kl]
+    return min(better, key=lambda o: o.weighed.nbytes, default=None)
+
+
+def _cautions(answer: Answer) -> list[str]:
+    option, found = answer.option, []
+    trained = answer.subject.trained
+    if trained and answer.context > trained:
+        found.append(
+            f"The model was trained for {trained:,} tokens of context; beyond them its answers fall apart unless its "
+            "card says how to stretch it."
+        )
+    if answer.quantized and option is not answer.file:
+        found.append(
+            f"This file is quantized already, to {answer.quantized}, and does not fit: take one that was made from the "
+            "original instead of quantizing it again."
+        )
+    if option is not None and option.fits and option.headroom < TIGHT:
+        found.append("That is tight: close other programs, or shorten the context.")
+    if option is not None and option.weighed.fallback > MOST_FALLBACK:
+        mix = ", ".join(f"{share:.0%} {name}" for name, share in option.weighed.formats[:3])
+        found.append(
+            f"Most rows do not divide into {option.recipe}'s blocks, so other formats stand in ({mix}); its name says "
+            "little about this model."
+        )
+    if answer.subject.assumed:
+        found.append(f"Assumed: {answer.subject.assumed}.")
+    return found
+
+
+def alternatives(answer: Answer) -> list[str]:
+    """What else would help where the answer is not the usual four bits whole: a sentence each."""
+    option = answer.option
+    if option is not None and option.fits and option.cost.kl <= POOR / 2:
+        return []
+    found = (_smaller_cache(answer), _shorter(answer), _more_beside(answer), _smaller_model(answer))
+    return [sentence for sentence in found if sentence]
+
+
+def _usual(answer: Answer) -> Option | None:
+    return next((o for o in answer.options if o.recipe == "Q4_K_M" and o.imatrix), None)
+
+
+def _smaller_cache(answer: Answer) -> str:
+    usual, need = _usual(answer), cache_bytes(answer.layers, answer.context, answer.cache_format)
+    saved = need - cache_bytes(answer.layers, answer.context, "Q8_0")
+    if usual is None or answer.cache_format != "FP16" or usual.fits or usual.headroom + saved < 0:
+        return ""
+    return f"With the cache in Q8_0, {gb(saved)} smaller, Q4_K_M fits whole."
+
+
+def _shorter(answer: Answer) -> str:
+    usual = _usual(answer)
+    if usual is None or usual.fits:
+        return ""
+    now = cache_bytes(answer.layers, answer.context, answer.cache_format) + work_bytes(
+        answer.subject.view, answer.context
+    )
+    context = answer.context // 2
+    while context >= 2048:
+        then = cache_bytes(answer.layers, context, answer.cache_format) + work_bytes(answer.subject.view, context)
+        if usual.headroom + now - then >= 0:
+            return f"With {context:,} tokens of context Q4_K_M fits whole."
+        context //= 2
+    return ""
+
+
+def _more_beside(answer: Answer) -> str:
+    """What more memory in the computer would allow, where nothing runs."""
+    if answer.option is not None or answer.machine.kind != "card":
+        return ""
+    smallest = min(answer.options, key=lambda option: option.total)
+    # The cards are full then; the rest, and what the system keeps, is the computer's.
+    needed = smallest.placed.over + smallest.weighed.parts.beside + 6 * GIB
+    size = next((gib for gib in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512) if gib * GIB >= needed), None)
+    return f"With {size} GB of memory in the computer, {smallest.name} runs in two memories." if size else ""
+
+
+def _smaller_model(answer: Answer) -> str:
+    """The largest well-known model whose usual file fits."""
+    room = answer.machine.usable - 1.5 * GIB
+    smaller = [KNOWN[name] for name in MODERN if KNOWN[name].parameters < 0.8 * answer.subject.parameters]
+    fitting = [model for model in smaller if model.parameters * USUAL_BITS / 8 < room]
+    best = max(fitting, key=lambda model: model.parameters, default=None)
+    return f"A smaller model in Q4_K_M: {best.name} takes about {gb(best.parameters * USUAL_BITS / 8)}." if best else ""
+
+
+def command(answer: Answer) -> str:
+    """How llama.cpp is called for this; "" where nothing runs."""
+    option = answer.option
+    if option is None:
+        return ""
+    name = answer.subject.name if option is answer.file else f"{answer.subject.name}-{option.name}.gguf"
+    layers = len(option.weighed.parts.layers)
+    where = ""
+    if answer.machine.kind == "card":
+        where = {
+            "layers": f" -ngl {layers + 1 - option.placed.count}",
+            "experts": f" -ngl 99 --n-cpu-moe {option.placed.count}",
+        }.get(option.placed.how, " -ngl 99")
+    elif answer.machine.kind == "mac":
+        where = " -ngl 99"
+    file = name.replace(" ", "-")
+    return f"llama-server -m {file} -c {answer.context} -np 1{where}{CACHE_FLAGS[answer.cache_format]}"
+
+
+def download(answer: Answer) -> str:
+    """What to search for."""
+    option = answer.option
+    if option is None or option is answer.file:
+        return ""
+    model = answer.subject.model
+    made = " that was made with an importance matrix (imatrix)" if option.imatrix else ""
+    file = f"the {option.name} file{made}, about {gb(option.weighed.nbytes)}"
+    if answer.subject.assumed or model is None:
+        return f"To download: search the hub for the model's name and “GGUF”, and take {file}."
+    return f"To download: search the hub for “{model.hub.rpartition('/')[2]} GGUF”, and take {file}."
+
+
+def usual(answer: Answer) -> Option:
+    """The option that most people take: Q4_K_M, as it is made with an importance matrix where both kinds are."""
+    return next(o for o in answer.options if o.recipe == "Q4_K_M")
+
+
+def shell(answer: Answer, name: str) -> str:
+    """The command that prints this answer."""
+    machine = answer.machine
+    parts = ["python -m quantlib fit", shlex.quote(name)]
+    first = machine.fast[0]
+    if machine.name in MACHINES:
+        parts.append(f"--machine {shlex.quote(machine.name)}")
+    else:
+        gib = f"{first.total / GIB:g}GiB"
+        parts += [f"--memory {gib}", f"--as {machine.kind}", f"--bandwidth {first.bandwidth / 1e9:g}GB/s"]
+        parts += [f"--cards {len(machine.fast)}"] if len(machine.fast) > 1 else []
+    if machine.kind == "card":
+        parts.append(f"--ram {machine.slow.total / GIB:g}GiB" if machine.slow else "--ram none")
+    parts.append(f"--context {answer.context}")
+    if answer.cache_format != "FP16":
+        parts.append(f"--cache-format {answer.cache_format}")
+    return " ".join(parts)
+
+
+def cache_line(answer: Answer) -> str:
+    """What the cache takes, in a sentence or two."""
+    layers, context = answer.layers, answer.context
+    whole = cache_bytes(layers, context, answer.cache_format)
+    grows = token_bytes(layers, answer.cache_format)
+    said = [f"**{gb(whole)}** for {context:,} tokens; each further token takes {grows:,.0f} bytes."]
+    if windows := sum(bool(layer.window and layer.values) for layer in layers):
+        said.append(f"{windows} striped layers look back over a window only, so they keep no more than that.")
+    if states := sum(bool(layer.state) for layer in layers):
+        said.append(f"{states} layers keep a state that does not grow.")
+    if idle := sum(not layer.values and not layer.state for layer in layers):
+        said.append(f"{idle} layers keep nothing of their own.")
+    return " ".join(said)
+
+
+def need_line(answer: Answer) -> str:
+    """The memory of what is shown, part by part."""
+    placed, machine = answer.shown.placed, answer.machine
+    beside = f", {gb(placed.slow)} in the computer's memory" if placed.slow and machine.kind == "card" else ""
+    return (
+        f"Memory: weights {gb(placed.fast)} + cache {gb(placed.cache)} + working memory {gb(placed.work)} = "
+        f"{gb(placed.need)} of {gb(machine.usable)} usable ({gb(machine.total)} less {gb(machine.kept)} for "
+        f"{_holder(machine)}){beside}."
+    )
+
+
+def _holder(machine) -> str:
+    each = " on each card" if len(machine.fast) > 1 else ""
+    return {"card": f"driver, screen and margin{each}", "mac": "the system", "computer": "the system"}[machine.kind]
+
+
+SIZES = ("file", "weights", "cache", "work", "total", "beside")  # columns of `table` that are bytes
+
+
+def table(answer: Answer) -> list[dict]:
+    """A row for each option, as plain values."""
+    rows = []
+    for o in answer.options if answer.file is None else (answer.file, *answer.options):
+        rows.append(
+            {
+                "recipe": o.recipe, "imatrix": o.imatrix, "bpw": round(o.weighed.bpw, 4), "file": o.weighed.nbytes,
+                "weights": o.placed.fast, "cache": o.placed.cache, "work": o.placed.work, "total": o.total,
+                "beside": o.placed.slow if answer.machine.kind == "card" else 0, "where": o.placed.how, "fits": o.fits,
+                "tokens_per_second": round(o.speed.about, 1) if o.speed else None,
+                "tokens_per_second_at_most": round(o.speed.at_most, 1) if o.speed else None,
+                "kl": o.cost.kl, "kl_low": o.cost.low, "kl_high": o.cost.high, "published": o.cost.published,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def text(answer: Answer) -> str:
+    """The answer as text."""
+    subject, machine = answer.subject, answer.machine
+    lines = [
+        f"{subject.name}: {subject.parameters:,} weights. {machine.name}. {answer.context:,} tokens of context, cache "
+        f"in {answer.cache_format}.",
+        "",
+        answer.headline,
+        *reasons(answer),
+        need_line(answer),
+        *(f"Or: {each}" for each in alternatives(answer)),
+    ]
+    if get := download(answer):
+        lines.append(get)
+    if run := command(answer):
+        lines += ["", run]
+    return "\n".join(lines)
