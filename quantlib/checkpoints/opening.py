@@ -8,6 +8,7 @@ from pathlib import Path
 from quantlib.checkpoints.base import Checkpoint, MappedFile, fault
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.prequantized import with_scales_beside
+from quantlib.checkpoints.prequantized.beside import NOTES
 from quantlib.checkpoints.recognizing import GGUF, LOOKED_AT, SAFETENSORS, hub_address, recognize
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
@@ -54,7 +55,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 def _with_scales(checkpoint: Checkpoint) -> Checkpoint:
     """A file without a config.json, with the scales that lie beside 8-bit weights applied."""
     try:
-        whole = with_scales_beside(checkpoint.source, checkpoint.tensors)
+        whole = with_scales_beside(checkpoint.source, checkpoint.tensors, checkpoint.metadata.get(NOTES))
     except CheckpointError:
         checkpoint.close()
         raise

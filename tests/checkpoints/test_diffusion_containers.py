@@ -189,3 +189,32 @@ def test_slow_formats_are_said_and_budgets_leave_them(tmp_path):
     assert not any("slower" in w for w in ql.plan(checkpoint, "IQ4_XS").warnings)
     budget = ql.plan(checkpoint, "auto:4.3bpw")
     assert {t.target for t in budget.tensors} <= set(UNPACKED_FAST)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_codes_of_other_methods_are_refused_by_name(dtype, tmp_path):
+    arrays = {name: np.ones((32, 256), np.float16) for name in BY_NAME["flux"].told_by[0]}
+    packed = {"single_blocks.0.linear1.weight": np.ones((4096, 1), dtype)}
+    save_file(arrays | packed, tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match=r"'single_blocks\.0\.linear1\.weight' as integers"):
+        ql.plan(ql.open_checkpoint(tmp_path / "m.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "stated, words",
+    [
+        ('{"layers": {"img_in": {"format": "float8_e4m3fn"}}}', None),
+        ('{"layers": {"img_in": {"format": "nvfp4"}}}', "nvfp4"),
+        ('{"layers": {"img_in": {"format": "mxfp8"}}}', "mxfp8"),
+        ('{"layers": 3}', "cannot be read"),
+        ("not JSON", "cannot be read"),
+    ],
+)
+def test_what_a_header_says_of_its_format_is_heeded(stated, words, tmp_path):
+    arrays = {name: np.ones((32, 256), np.float16) for name in BY_NAME["flux"].told_by[0]}
+    save_file(arrays, tmp_path / "m.safetensors", metadata={"_quantization_metadata": stated})
+    if words is None:
+        assert ql.plan(ql.open_checkpoint(tmp_path / "m.safetensors")).tensors
+    else:
+        with pytest.raises(CheckpointError, match=words):
+            ql.plan(ql.open_checkpoint(tmp_path / "m.safetensors"))

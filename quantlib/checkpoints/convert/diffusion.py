@@ -17,7 +17,8 @@ from quantlib.architectures.diffusion import (
 )
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, Tensor, fault, shown
 from quantlib.checkpoints.convert.lazy import row_bytes
-from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
+from quantlib.checkpoints.convert.plain import UNSTORABLE
+from quantlib.checkpoints.gguf_types import INTEGERS, QUANTIZATION_VERSION
 
 PART = "_class_name"  # of a part of a pipeline, in its config.json
 SHARD = re.compile(r"-\d{5}-of-(\d{5})\.")
@@ -53,6 +54,9 @@ def converted(checkpoint: Checkpoint) -> Checkpoint | None:
         name = names.get(tensor.name)
         if name is None or family.drops(name):
             continue
+        if tensor.format in INTEGERS or tensor.format in UNSTORABLE:
+            _check_is_no_weight(checkpoint, tensor)
+            continue
         given = checkpoint.metadata.get(ORIGINAL_SHAPE + tensor.name)
         blocks = tensor.format not in SIXTEEN and tensor.format != "FP32"  # their rows stay as they are
         shape = (tuple(tensor.shape) or (1,)) if blocks or given else family.folded(tensor.shape)
@@ -74,6 +78,16 @@ def converted(checkpoint: Checkpoint) -> Checkpoint | None:
         tensors=tensors,
         warnings=checkpoint.warnings + _left_out([t.name for t in checkpoint if names.get(t.name) not in tensors]),
     )
+
+
+def _check_is_no_weight(checkpoint: Checkpoint, tensor: Tensor) -> None:
+    """Raise CheckpointError where a matrix is stored in integers: codes of a method that is not decoded here."""
+    if len(tensor.shape) > 1 and tensor.name.endswith(".weight"):
+        raise fault(
+            checkpoint.source,
+            f"holds {shown(tensor.name)} as integers ({tensor.format}): it is quantized by a method that is not "
+            "decoded here. Start from the original checkpoint in 16 bits.",
+        )
 
 
 def _part(checkpoint: Checkpoint) -> str | None:

@@ -100,13 +100,14 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
     return Decoded(out, (*_warnings(scheme.title, len(made), out), *filter(None, [note])))
 
 
-def with_scales_beside(path: Path, tensors: Mapping[str, Tensor]) -> Decoded:
+def with_scales_beside(path: Path, tensors: Mapping[str, Tensor], stated: object = None) -> Decoded:
     """The tensors of a checkpoint that says nothing of quantization, scales beside 8-bit weights applied to them.
 
+    stated: what the header of the file says under beside.NOTES, if it does.
     Raises CheckpointError where a scale does not fit its weight.
     """
     try:
-        found = beside(path, tensors)
+        found = beside(path, tensors, stated)
     except Undecodable as error:
         return _refused(tensors, f"its weights are stored as {error}, which is not decoded")
     out = {name: found.made.get(name, tensor) for name, tensor in tensors.items() if name not in found.used}

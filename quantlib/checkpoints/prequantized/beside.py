@@ -21,7 +21,7 @@ from quantlib.checkpoints.prequantized.scheme import Undecodable
 EIGHT_BITS = ("FP8_E4M3", "FP8_E5M2")
 OF_WEIGHTS = ("scale_weight", "weight_scale", "weight_scale_inv")  # all three are multiplied
 OF_ACTIVATIONS = ("scale_input", "input_scale")
-NOTE, MARKER = "comfy_quant", "scaled_fp8"
+NOTE, MARKER, NOTES = "comfy_quant", "scaled_fp8", "_quantization_metadata"
 KNOWN_NOTES = ("float8_e4m3fn", "float8_e5m2")
 MOST_NOTE = 4096  # bytes
 TILES = (128, 64, 32, 256, 16)  # of scales for blocks whose size nothing states, the usual one first
@@ -35,11 +35,12 @@ class Beside:
     used: frozenset[str]
 
 
-def beside(path: Path, tensors: Mapping[str, Tensor]) -> Beside:
-    """8-bit weights of a checkpoint that have scales beside them, decoded.
+def beside(path: Path, tensors: Mapping[str, Tensor], stated: object = None) -> Beside:
+    """8-bit weights of a checkpoint that have scales beside them, decoded. stated: the header's NOTES, if it has them.
 
     Raises Undecodable for a note of another format, CheckpointError where a scale does not fit its weight.
     """
+    _check_stated(stated)
     made: dict[str, Tensor] = {}
     used = {name for name in tensors if name == MARKER or name.endswith(f".{MARKER}")}
     for module, note in _notes(tensors):
@@ -74,6 +75,18 @@ def _notes(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in tensors.items():
         if name.endswith(f".{NOTE}"):
             yield name.removesuffix(f".{NOTE}"), tensor
+
+
+def _check_stated(stated: object) -> None:
+    """Raise Undecodable where the notes in a file's header name a format that is not decoded."""
+    try:
+        layers = json.loads(stated)["layers"] if isinstance(stated, str) else {}
+        formats = {module: note["format"] for module, note in layers.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Undecodable(f"notes in its header say, which cannot be read ({NOTES})") from None
+    for module, said in formats.items():
+        if said not in KNOWN_NOTES:
+            raise Undecodable(f"{shown(said)} ({shown(module)})")
 
 
 def _check_note(path: Path, module: str, note: Tensor) -> None:
