@@ -18,7 +18,14 @@ class Strip {
     this.report = setStateValue;
     const moved = this.data?.token !== data.token;
     this.data = data;
-    if (JSON.stringify(data.formats) !== JSON.stringify(this.formats)) this.build(data.formats);
+    if (JSON.stringify(data.formats) !== JSON.stringify(this.formats)) {
+      const shown = moved ? null : this.wideBits(), name = this.source?.name;
+      this.build(data.formats);
+      if (!moved) {  // the same number, in rows that are drawn anew
+        this.put(this.formats.find((format) => format.name === name) ?? this.formats[0], 0);
+        this.bits = convert(WIDE, this.source, shown);
+      }
+    }
     if (moved) {
       this.put(this.formats.find((format) => format.name === data.set) ?? this.formats[0], 0);
       this.bits = convert(WIDE, this.source, data.start);
