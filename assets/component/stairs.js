@@ -191,7 +191,7 @@ class Stairs {
     const tried = this.sweep(), size = (e) => Math.sqrt(e / power || 0);
     const most = size(Math.max(...tried.map((t) => t.error))) || 1;
     const up = linear(0, most, CURVE - 24, 24), y = (e) => up(size(e));
-    this.errorAxis.replaceChildren(...ticks(0, 100 * most, 3).flatMap((at) => [s("path", { d: `M${LEFT} ${up(at / 100).toFixed(1)}H${W - 8}` }), s("text", { x: LEFT - 6, y: up(at / 100) + 4, "text-anchor": "end" }, `${pretty(at, 3)} %`)]));
+    this.errorAxis.replaceChildren(...ticks(0, 100 * most, 3).flatMap((at) => [s("path", { d: `M${LEFT} ${up(at / 100).toFixed(1)}H${this.room.W - 8}` }), s("text", { x: LEFT - 6, y: up(at / 100) + 4, "text-anchor": "end" }, `${pretty(at, 3)} %`)]));
     set(this.errorPath, { d: tried.map((t, i) => `${i ? "L" : "M"}${this.shareAt(t.share).toFixed(1)} ${y(t.error).toFixed(1)}`).join("") });
     set(this.marker, { transform: `translate(${this.shareAt(this.share).toFixed(1)} 0)` });
     set(this.dot, { cy: y(error) });
