@@ -100,7 +100,7 @@ def fastest_beside(options: Iterable[Option]) -> Option | None:
     """The usual four-bit file in two memories, or the fastest there is; None where none runs."""
     running = [o for o in options if not o.fits and o.placed.runs and o.speed]
     usual = [o for o in running if o.recipe == "Q4_K_M" and o.imatrix]
-    return usual[0] if usual else max(running, key=lambda o: o.speed.about, default=None)
+    return usual[0] if usual else max(running, key=lambda o: o.speed.about if o.speed else 0.0, default=None)
 
 
 def best(options: Iterable[Option]) -> Option | None:

@@ -122,7 +122,7 @@ def quantized_as(view: Checkpoint) -> str:
             counted[t.format] = counted.get(t.format, 0) + t.size
     lossy = {name: n for name, n in counted.items() if name not in LOSSLESS}
     native = set(lossy) == {"MXFP4"} and set(counted) & set(LOSSLESS)
-    return "" if native or not lossy else max(lossy, key=lossy.get)
+    return "" if native or not lossy else max(lossy, key=lambda name: lossy[name])
 
 
 def stored(found: Subject) -> Weighed:
@@ -130,7 +130,7 @@ def stored(found: Subject) -> Weighed:
     view = found.view
     recipe = recipe_of(view) or quantized_as(view)
     imatrix = any(key.startswith("quantize.imatrix.") for key in view.metadata)
-    return weighed_tensors(list(view), recipe, imatrix, *routing_of(view), file=_file_bytes(found))
+    return weighed_tensors(list(view), recipe, imatrix, routing_of(view), _file_bytes(found))
 
 
 def recipe_of(view: Checkpoint) -> str | None:

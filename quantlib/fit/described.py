@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from quantlib import formats
 from quantlib.architectures import KNOWN, Architecture, Config, by_config
 from quantlib.architectures.presence import biased, there
@@ -41,7 +43,7 @@ def described(values: Mapping[str, object], name: str) -> Checkpoint:
         **metadata_of(architecture.keys, architecture, config),
     }
     metadata.setdefault(f"{gguf}.vocab_size", MetadataValue("uint32", config.vocab))
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for tensor, shape, packed in _tensors(architecture, config, text):
         if len(tensors) > MOST_TENSORS or not all(type(n) is int and n > 0 for n in shape):
             raise fault(CONFIG, "describes tensors that cannot be: a size is missing, or there are too many of them.")
@@ -83,7 +85,7 @@ def hollow(name: str, shape: tuple[int, ...], model: str, packed: bool = False) 
     # What recipes leave alone is kept in FP32 by the converter.
     format = formats.get("MXFP4" if packed else PUBLISHED_AS if quantizable(name, shape) else "FP32")
 
-    def read(start: int, stop: int):
+    def read(start: int, stop: int) -> np.ndarray:
         raise CheckpointError(f"Only the shape of {model} is known here, not its weights: open its files to read them.")
 
     return Tensor(name, shape, format.name, prod(shape[:-1]) * format.row_bytes(shape[-1]), read)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from quantlib.fit.machines import Machine
-from quantlib.fit.weighing import Weighed
+from quantlib.fit.weighing import Parts, Weighed
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _divides(weighed: Weighed, cache: Sequence[int], work: int, machine: Machine
     return True
 
 
-def _each(cache: Sequence[int], parts) -> Sequence[int]:
+def _each(cache: Sequence[int], parts: Parts) -> Sequence[int]:
     """A cache for each layer of the weights."""
     return [*cache, *(0 for _ in parts.layers)][: len(parts.layers)]
 

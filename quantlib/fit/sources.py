@@ -120,7 +120,7 @@ def _of_size(parameters: float, text: str) -> Subject:
     if not SIZES[0] <= parameters <= SIZES[1]:
         raise CheckpointError(f"{text} is no size of a language model; sizes from 10M to 2T are read.")
     near = min((KNOWN[name] for name in MODERN), key=lambda model: abs(log(model.parameters / parameters)))
-    layers = int(near.config["num_hidden_layers"])
+    layers = _stated(near, "num_hidden_layers")
     if 1 / CLOSE <= near.parameters / parameters <= CLOSE:
         return _assumed(near.checkpoint(), near, "", text)
     each = (near.parameters - _without_layers(near)) / layers
@@ -146,14 +146,20 @@ def _of_mixture(parameters: float, active: float, text: str) -> Subject:
     if 1 / CLOSE <= near.parameters / parameters <= CLOSE:
         return _assumed(near.checkpoint(), near, "", text)
     key = next(k for k in ("num_experts", "n_routed_experts", "num_local_experts", "") if k in near.config or not k)
-    experts = int(near.config.get(key, 128)) if key else 128
+    experts = _stated(near, key, 128)
     adapted = max(1, round(experts * parameters / near.parameters))
     config = {**near.config, key or "num_experts": min(adapted, 4096)}
     return _assumed(described(config, text), near, f" with {adapted:,} experts instead of {experts}", text)
 
 
+def _stated(model: Model, key: str, default: int = 1) -> int:
+    """A count of a known model's config."""
+    value = model.config.get(key)
+    return value if isinstance(value, int) else default
+
+
 def _assumed(checkpoint: Checkpoint, near: Model, changed: str, text: str) -> Subject:
-    heads, shared = (int(near.config[key]) for key in ("num_attention_heads", "num_key_value_heads"))
+    heads, shared = (_stated(near, key) for key in ("num_attention_heads", "num_key_value_heads"))
     said = (
         f"the shape of {near.name}{changed}, {checkpoint.size:,} weights; {heads} heads share {shared} key-value heads"
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quantlib.fit.machines import Machine
 from quantlib.fit.placing import Placement
 from quantlib.fit.published import LLAMA_3_8B_BPW, SPEEDS
 from quantlib.fit.weighing import Weighed
@@ -77,7 +78,7 @@ class Speed:
     about: float
 
 
-def speed_of(weighed: Weighed, placed: Placement, machine) -> Speed | None:
+def speed_of(weighed: Weighed, placed: Placement, machine: Machine) -> Speed | None:
     """How fast a placement writes; None where it does not run, or no bandwidth is given."""
     if not placed.runs or not machine.bandwidth:
         return None
@@ -89,7 +90,11 @@ def speed_of(weighed: Weighed, placed: Placement, machine) -> Speed | None:
         slow = used * sum(parts.experts[: placed.count])
     elif placed.how == "layers":
         slow = sum(parts.layers[: placed.count]) + used * sum(parts.experts[: placed.count])
-    share, at_fast, at_slow = share_of(weighed.recipe), machine.bandwidth, machine.slow.bandwidth if slow else 1.0
+    share, at_fast, at_slow = (
+        share_of(weighed.recipe),
+        machine.bandwidth,
+        machine.slow.bandwidth if machine.slow else 1.0,
+    )
     kept = placed.cache / 2
     at_most = (fast - slow + kept) / at_fast + slow / at_slow
     about = ((fast - slow) / share + kept) / at_fast + slow / (share * at_slow) + EACH_LAYER * len(parts.layers)

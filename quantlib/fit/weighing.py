@@ -26,6 +26,9 @@ WITHOUT = ("Q4_K_M", "Q4_K_S", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K")
 OFFERED = PLAIN + IMPORTANT
 
 
+Routing = tuple[int, int, int]  # layers that a token passes, experts of each, and how many of those it uses
+
+
 @dataclass(frozen=True)
 class Parts:
     """Bytes of tensors by where llama.cpp loads them.
@@ -88,14 +91,14 @@ def weigh(checkpoint: Checkpoint, view: Checkpoint, recipes: Iterable[str] | Non
     wanted = [(name, False) for name in recipes] if recipes is not None else _offered(view)
     routing = routing_of(view)
     found = [
-        _of_plan(plan(checkpoint, name, important=known), known, *routing) for name, known in wanted if name in RECIPES
+        _of_plan(plan(checkpoint, name, important=known), known, routing) for name, known in wanted if name in RECIPES
     ]
     native = next((w.nbytes for w in found if w.recipe == NATIVE), None)
     # Where the experts are published in four bits, a recipe that makes the file no smaller is no choice.
     return [w for w in found if native is None or w.nbytes < native or w.recipe in (NATIVE, *PLAIN[:2])]
 
 
-def routing_of(view: Checkpoint) -> tuple[int, int, int]:
+def routing_of(view: Checkpoint) -> Routing:
     """Layers that a token passes, experts of each, and how many of those it uses."""
     trunk = max(0, _number(view, "block_count") - _number(view, "nextn_predict_layers"))
     return trunk, _number(view, "expert_count"), _number(view, "expert_used_count")
@@ -111,20 +114,19 @@ def _offered(view: Checkpoint) -> list[tuple[str, bool]]:
     return pairs
 
 
-def _of_plan(planned: Plan, imatrix: bool, *routing: int) -> Weighed:
-    return weighed_tensors(planned.tensors, planned.recipe.name, imatrix, *routing, file=planned.nbytes)
+def _of_plan(planned: Plan, imatrix: bool, routing: Routing) -> Weighed:
+    return weighed_tensors(planned.tensors, planned.recipe.name, imatrix, routing, planned.nbytes)
 
 
 def weighed_tensors(
     tensors: Sequence[PlannedTensor] | Sequence[Tensor],
     recipe: str,
     imatrix: bool,
-    trunk: int,
-    experts: int,
-    used: int,
+    routing: Routing,
     file: int,
 ) -> Weighed:
-    """Tensors, planned or stored, in bytes. trunk, experts, used: as of `routing_of`."""
+    """Tensors, planned or stored, in bytes."""
+    trunk, experts, used = routing
     parts = parts_of(tensors, trunk)
     share = used / experts if experts else 1
     rows = sum(t.nbytes / max(1, t.shape[0]) for t in tensors if _looked_up(t))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from quantlib.fit.advice import POOR, TIGHT, Option
 from quantlib.fit.cache import cache_bytes, token_bytes
 from quantlib.fit.catalogue import KNOWN
-from quantlib.fit.machines import GIB, MACHINES
+from quantlib.fit.machines import GIB, MACHINES, Machine
 from quantlib.fit.quality import digits
 from quantlib.fit.sources import MODERN
 from quantlib.fit.work import work_bytes
@@ -255,7 +255,7 @@ def need_line(answer: Answer) -> str:
     )
 
 
-def _holder(machine) -> str:
+def _holder(machine: Machine) -> str:
     each = " on each card" if len(machine.fast) > 1 else ""
     return {"card": f"driver, screen and margin{each}", "mac": "the system", "computer": "the system"}[machine.kind]
 
@@ -263,7 +263,7 @@ def _holder(machine) -> str:
 SIZES = ("file", "weights", "cache", "work", "total", "beside")  # columns of `table` that are bytes
 
 
-def table(answer: Answer) -> list[dict]:
+def table(answer: Answer) -> list[dict[str, object]]:
     """A row for each option, as plain values."""
     rows = []
     for o in answer.options if answer.file is None else (answer.file, *answer.options):
