@@ -90,7 +90,13 @@ def test_kernel_equals_reference_on_adversarial_numbers(form, data):
     sizes = st.floats(0, 2.0**100, width=32)
     importance = data.draw(st.none() | arrays(np.float32, form.values, elements=sizes, fill=sizes))
     importance = needed(form, importance, form.values)
-    assert np.array_equal(form.ggml_bytes(x, importance), form.ggml_bytes_reference(x, importance))
+    ours, readable = (encode(x, importance) for encode in (form.ggml_bytes, form.ggml_bytes_reference))
+    if form.name.startswith(("IQ2", "IQ3")):
+        # Where sums overflow, ggml finds no point of its grid and stops: such a block is refused, whatever it holds.
+        refused = form.layout.overflowed(ours)
+        assert np.array_equal(refused, form.layout.overflowed(readable))
+        ours, readable = ours[~refused], readable[~refused]
+    assert np.array_equal(ours, readable)
 
 
 @every_block
