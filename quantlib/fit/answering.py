@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from quantlib.checkpoints import Checkpoint
 from quantlib.errors import RecipeError
 from quantlib.fit.advice import Choice, Option, choose
 from quantlib.fit.cache import CACHE_FORMATS, CacheLayer, cache_of
-from quantlib.fit.described import hollow
+from quantlib.fit.described import original_of
 from quantlib.fit.machines import MACHINES, Machine
 from quantlib.fit.placing import place
 from quantlib.fit.quality import cost_of, family_of
@@ -152,12 +152,6 @@ def _weighed(checkpoint: Checkpoint, view: Checkpoint) -> tuple[Weighed, ...]:
 def weigh_once(found: Subject, quantized: str = "") -> tuple[Weighed, ...]:
     """Every recipe's bytes, kept for the models that were asked about last; of a quantized file as of its original."""
     if quantized:
-        original = _original(found.view)
+        original = original_of(found.view)
         return _weighed(original, original)
     return _weighed(found.checkpoint, found.view)
-
-
-@lru_cache(maxsize=16)
-def _original(view: Checkpoint) -> Checkpoint:
-    tensors = {t.name: hollow(t.name, t.shape, "the original") for t in view}
-    return replace(view, tensors=tensors, files=())

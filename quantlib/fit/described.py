@@ -6,6 +6,8 @@ Names, shapes and keys follow from the architecture's declaration, as those of a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -89,3 +91,10 @@ def hollow(name: str, shape: tuple[int, ...], model: str, packed: bool = False) 
         raise CheckpointError(f"Only the shape of {model} is known here, not its weights: open its files to read them.")
 
     return Tensor(name, shape, format.name, prod(shape[:-1]) * format.row_bytes(shape[-1]), read)
+
+
+@lru_cache(maxsize=16)
+def original_of(view: Checkpoint) -> Checkpoint:
+    """What a quantized file was made from, by its shape alone."""
+    tensors = {t.name: hollow(t.name, t.shape, "the original") for t in view}
+    return replace(view, tensors=tensors, files=())

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from quantlib.checkpoints import Checkpoint, gguf_view, open_checkpoint
 from quantlib.checkpoints.base import shown
+from quantlib.checkpoints.hub import PREFIX, Address
 from quantlib.checkpoints.untrusted import parse_json, read_json
 from quantlib.errors import CheckpointError
 from quantlib.fit.catalogue import KNOWN, Model
-from quantlib.fit.described import CONFIG, described
+from quantlib.fit.described import CONFIG, described, original_of
+from quantlib.fit.repository import Stored, files_at
 
 CLOSE = 1.06  # a size within 6% of a known model's is taken as that model's: "14B" are 14.8
 UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
@@ -29,7 +31,7 @@ class Subject:
     """A model to be fitted: the checkpoint, and the same as GGUF.
 
     assumed: whose shape was taken, in words, where only a size was given. model: the entry of the catalogue, if it is
-    one. origin: how the command is told of it.
+    one. origin: how the command is told of it. files: what a repository of several GGUF files offers.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Subject:
     assumed: str = ""
     model: Model | None = None
     origin: str = ""
+    files: tuple[Stored, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -64,10 +67,30 @@ def subject(source: str | Path) -> Subject:
         return found
     if path.suffix == ".json" and path.is_file():
         return _of_shape(described(_object(path), path.parent.name or path.name), text)
+    if text.startswith(PREFIX) and not (address := Address.parse(text)).file:
+        known = KNOWN.find(address.repository)
+        try:
+            files = files_at(text)
+        except CheckpointError:  # the hub is out of reach, or has no such repository
+            if known is None:
+                raise
+            return _of_shape(known.checkpoint(), text, model=known)
+        if len(files) > 1:
+            return _of_files(address, files)
     checkpoint = open_checkpoint(source)
     view = gguf_view(checkpoint)
     known = KNOWN.find(checkpoint.origin or "") if checkpoint.origin else None
     return Subject(checkpoint.source.name, checkpoint, view, model=known, origin=text)
+
+
+def _of_files(address: Address, files: tuple[Stored, ...]) -> Subject:
+    """A repository of several GGUF files: a known model's shape, or that which the smallest file's header says."""
+    known = KNOWN.find(address.repository)
+    if known is not None:
+        return replace(_of_shape(known.checkpoint(), str(address), model=known), files=files)
+    # It stays open: its vocabulary is read from the header when the sizes of files are reckoned.
+    original = original_of(gguf_view(open_checkpoint(f"{address}/{files[-1].name}")))
+    return Subject(address.repository.partition("/")[2], original, original, origin=str(address), files=files)
 
 
 def opened(checkpoint: Checkpoint) -> Subject:

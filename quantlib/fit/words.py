@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from quantlib.checkpoints.hub import PREFIX
 from quantlib.fit.advice import POOR, TIGHT, Option
 from quantlib.fit.cache import cache_bytes, token_bytes
 from quantlib.fit.catalogue import KNOWN
 from quantlib.fit.machines import GIB, MACHINES, Machine
 from quantlib.fit.quality import digits
+from quantlib.fit.repository import chosen
 from quantlib.fit.sources import MODERN
 from quantlib.fit.work import work_bytes
 
@@ -198,11 +200,24 @@ def download(answer: Answer) -> str:
     if option is None or option is answer.file:
         return ""
     model = answer.subject.model
+    if answer.subject.files:
+        return _offered(answer, option)
     made = " that was made with an importance matrix (imatrix)" if option.imatrix else ""
     file = f"the {option.name} file{made}, about {gb(option.weighed.nbytes)}"
     if answer.subject.assumed or model is None:
         return f"To download: search the hub for the model's name and “GGUF”, and take {file}."
     return f"To download: search the hub for “{model.hub.rpartition('/')[2]} GGUF”, and take {file}."
+
+
+def _offered(answer: Answer, option: Option) -> str:
+    """Which file of a repository to take."""
+    files, where = answer.subject.files, answer.subject.origin.removeprefix(PREFIX)
+    file = chosen(files, option.recipe, option.weighed.nbytes)
+    if file is None:
+        return f"None of the {len(files)} files of {where} is as small as that: look for another repository."
+    parts = f" in {file.parts} parts" if file.parts > 1 else ""
+    other = "" if file.recipe == option.recipe else f"; {option.name} itself is not among its {len(files)} files"
+    return f"To download: {file.name}, {gb(file.nbytes)}{parts}, from {where}{other}."
 
 
 def usual(answer: Answer) -> Option:
