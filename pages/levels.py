@@ -53,9 +53,8 @@ def show_hand() -> weight.Spot:
     words, choice = st.columns([5, 1.25], vertical_alignment="center")
     with words:
         terms.say(
-            "An integer has no exponent, so its **levels** are evenly spaced. All that can be chosen is how far apart "
-            "they are: the **scale**. With 256 levels nothing seems to be lost. **Press “now 16 levels”, then take the "
-            "highest level and pull.**"
+            "An integer has no exponent, so its **levels** are evenly spaced, and only their distance can be chosen: "
+            "the **scale**. **Press “now 16 levels”, then pull the highest level.**"
         )
     with choice:
         spot = weight.another()

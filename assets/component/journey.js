@@ -3,7 +3,7 @@ import { decode } from "./float_math.js";
 import { h, mount, s, set } from "./dom.js";
 
 const F32 = { e: 8, m: 23 };
-const TALL = 44, REACH = 15;
+const TALL = 44, REACH = 10;
 
 export default (component) => mount(Journey, component);
 

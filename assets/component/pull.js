@@ -6,7 +6,8 @@ import { debounced, framed, h, mount, role, s, set } from "./dom.js";
 import { covering, roundRow, squaredError } from "./grid_math.js";
 
 const WIDE = { e: 8, m: 23 }, BITS = 4, HIGHEST = 7;
-const H = 336, TOP = 14, FOOT = 22;
+const TOP = 14, FOOT = 22;
+const H = (globalThis.innerHeight ?? 900) < 800 ? 226 : 336;  // a projector shows all of it
 
 export default (component) => mount(Pull, component);
 

@@ -6,7 +6,8 @@ import { covering, roundRow, squaredError } from "./grid_math.js";
 import { debounced, dragged, framed, h, mount, role, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
-const H = 330, TOP = 12;
+const TOP = 12;
+const H = (globalThis.innerHeight ?? 900) < 800 ? 250 : 330;  // a projector shows all of it
 // Both panels share the axis of values. Codes stand upright under the columns: those of eight bits have up to four characters.
 const WIDE_ROOM = { W: 864, SQUARE: 230, GAP: 56, CODES: 38 }, NARROW_ROOM = { W: 380, SQUARE: 0, GAP: 38, CODES: 38 };
 const NARROW = 560;
