@@ -35,9 +35,7 @@ def show(page: Chapter) -> None:
     with page.step("Codebooks that are in use"):
         show_rulers(spot)
     with page.step("Eight weights, one code", printed=True):
-        show_pairs(spot)
-    with page.step("One code, looked at closely"):
-        show_pick(spot)
+        show_grid(spot)
     with page.step("Puzzle: four marks"):
         show_marks(spot, 4)
     page.in_short(
@@ -176,7 +174,7 @@ def lost(source: str, name: str, _tensor: Tensor) -> list[rulers.Lost]:
 
 
 @st.fragment
-def show_pairs(spot: Spot) -> None:
+def show_grid(spot: Spot) -> None:
     terms.say(
         "At two bits a weight has four levels, which is too few. But eight neighbours together have sixteen bits. Not "
         "every pattern of eight is worth a code: large weights are rare, and two of them side by side are rarer. "
@@ -185,6 +183,11 @@ def show_pairs(spot: Spot) -> None:
     name = st.segmented_control(
         "Format", list(grids.GRIDS), default="IQ2_XXS", key="grid", bind="query-params", required=True
     )
+    show_pairs(spot, name)
+    show_pick(spot, name)
+
+
+def show_pairs(spot: Spot, name: str) -> None:
     found = the_pairs(*about(spot), name, spot.tensor)
     left, right = st.columns([1, 1], gap="large")
     with left:
@@ -215,13 +218,12 @@ def the_pairs(source: str, name: str, format_name: str, _tensor: Tensor) -> grid
     return grids.pairs(FORMATS[format_name], some_rows(_tensor, SOME))
 
 
-@st.fragment
-def show_pick(spot: Spot) -> None:
+def show_pick(spot: Spot, name: str) -> None:
     terms.say(
-        "Real weights that share one code. On the right are the patterns that come nearest to them. Point at one, and "
+        "**One code, looked at closely.** Our weight and the neighbours that share its code. On the right are the "
+        "patterns that come nearest to them. Point at one, and "
         "the bars on the left show what it would make of the weights."
     )
-    name = st.session_state.get("grid") or "IQ2_XXS"
     fmt, dim = FORMATS[name], grids.GRIDS[name]
     index, place = weights.block_of(spot.tensor, SUPER, spot.row, spot.column)
     steering = importance.of_block(spot.opened, spot.tensor, SUPER, index)

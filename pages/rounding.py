@@ -230,7 +230,7 @@ def show_steering(found: running.Running, layer: Layer) -> None:
     terms.say(f"{words.steered(rows)} {words.absolute(rows)}")
     captions.receipt(
         "measured",
-        f"every weight of `{layer.name}`. The importance matrix is of the calibration text; the error of the output is "
+        "all weights of this matrix. The importance matrix is of the calibration text; the error of the output is "
         "measured on the evaluation texts, which it has not seen",
     )
     captions.show_python(

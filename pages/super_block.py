@@ -73,8 +73,7 @@ def everywhere(source: str, name: str, _tensor: Tensor) -> str:
 
 def show_ladder(spot: Spot, index: int) -> tuple[ladders.Rung, ...]:
     terms.say(
-        "256 real weights, each stored in 4 bits, so each falls on one of 16 levels. The levels need a **scale**. "
-        "Press 1 to 4: how many scales are worth their bits?"
+        "256 real weights, each stored as one of 16 levels. **Press 1 to 4**: how many scales are worth their bits?"
     )
     found = the_ladder(*about(spot), index, spot.tensor)
     token = f"{spot.tensor.name}/{index}"
@@ -87,7 +86,7 @@ def show_ladder(spot: Spot, index: int) -> tuple[ladders.Rung, ...]:
     )
     captions.receipt(
         "measured",
-        f"on super-block {index} of `{spot.tensor.name}`, in which our weight is; "
+        f"on super-block {index} of this tensor, in which our weight is; "
         f"{everywhere(*about(spot), spot.tensor)}. The first three rungs put the lowest weight (or 0) on the lowest "
         "level and the highest on the highest",
     )
@@ -105,8 +104,7 @@ def show_ladder(spot: Spot, index: int) -> tuple[ladders.Rung, ...]:
 @st.fragment
 def show_stored(spot: Spot) -> None:
     terms.say(
-        "The same weights as a file stores them. Point at a weight, and the bits that it is made of light up. Point at "
-        "a bit, and you see which weights depend on it."
+        "The same weights in a file. **Point at a weight**, and its bits light up. Point at a bit, and its weights do."
     )
     name = st.session_state.get("format") or st.query_params.get("format")
     show_brush(spot, FORMATS[name if name in NAMES else NAMES[0]])
@@ -144,7 +142,7 @@ def show_rivals(spot: Spot, index: int) -> None:
     found = rivalry.rivals(weights.block_at(spot.tensor, SUPER, index))
     st.html(pictures.rivals_html(found))
     terms.say(words.rivalry(found))
-    captions.receipt("measured", f"super-block {index} of `{spot.tensor.name}`, without an importance matrix")
+    captions.receipt("measured", f"super-block {index}, in which our weight is, without an importance matrix")
     captions.show_python(
         f"{opening(spot)}from quantlib.figures import weights\nfrom quantlib.figures.super_block import rivals\n\n"
         f"for rival in rivals.rivals(weights.block_at(tensor, {SUPER}, {index})):\n    print(rival)",

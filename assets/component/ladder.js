@@ -5,7 +5,7 @@ import { clamp, linear } from "./plot.js";
 import { debounced, h, mount, s, set } from "./dom.js";
 
 const WIDE = { e: 8, m: 23 };
-const LEVELS = 16, BLOCK = 32, H = 270, GAP = 8;
+const LEVELS = 16, BLOCK = 32, H = 190, GAP = 8;
 
 export default (component) => mount(Ladder, component);
 
@@ -18,7 +18,7 @@ class Ladder {
     this.steps = h("div", { class: "rungs own-keys", role: "radiogroup", "aria-label": "How the scales are stored" });
     this.says = h("p", { class: "says", "aria-live": "polite" });
     root.replaceChildren(this.steps, this.says, this.plot,
-      h("p", { class: "keyline" }, h("span", {}, "black: a weight"), h("span", { class: "red" }, "red: its error, from the weight to what is stored"), h("span", { class: "grid" }, "lines: the 16 levels of its block")));
+      h("p", { class: "keyline" }, h("span", {}, "dot: a weight"), h("span", { class: "red" }, "red: its error, from the weight to what is stored"), h("span", { class: "grid" }, "lines: the 16 levels of its block")));
     new ResizeObserver(() => { if (this.data && this.width !== this.widthNow()) this.build(); }).observe(root);
   }
 
@@ -37,8 +37,8 @@ class Ladder {
 
   build() {
     const width = this.width = this.widthNow(), blocks = this.x.length / BLOCK;
-    const largest = Math.max(...this.x.map(Math.abs), ...this.rungs.flatMap((rung) => rung.stored.map(Math.abs))) * 1.05 || 1;
-    this.y = linear(largest, -largest, 4, H - 22);
+    const all = [...this.x, ...this.rungs.flatMap((rung) => rung.stored)], low = Math.min(...all), high = Math.max(...all), rim = 0.04 * (high - low) || 1;
+    this.y = linear(high + rim, low - rim, 2, H - 20);
     this.column = linear(0, this.x.length, 0, width - GAP * (blocks - 1));
     this.place = (i) => this.column(i + 0.5) + GAP * Math.floor(i / BLOCK);
     set(this.plot, { viewBox: `0 0 ${width} ${H}` });
@@ -95,4 +95,4 @@ class Ladder {
   }
 }
 
-const percent = (error) => `${(error / 1000).toFixed(1)}%`;
+const percent = (error) => `${(error / 1e5).toFixed(1)}%`;

@@ -41,7 +41,7 @@ class Marks {
     this.tally = h("p", { class: "tally", "aria-live": "polite" });
     this.board = h("div", { class: "board" });
     this.puts = h("span", { class: "group" });
-    root.replaceChildren(this.plot, h("div", { class: "crowd" }, h("span", {}, "even"), this.range, h("span", {}, "crowded at zero"), this.puts), this.tally, this.board,
+    root.replaceChildren(this.plot, h("div", { class: "crowd" }, h("span", {}, "evenly"), this.range, h("span", {}, "crowded at zero"), this.puts), this.tally, this.board,
       h("p", { class: "keyline" }, h("span", {}, "Drag the slider, or any mark. Keys: ", h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " move a mark, ", h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " choose another")));
     dragged(this.plot, (x) => {
       const share = clamp(this.shareAt(x * this.width), -1, 1);
@@ -60,10 +60,11 @@ class Marks {
     const moved = this.data?.token !== data.token;
     this.data = data;
     if (moved) {
-      this.marks = data.start.map((mark) => mark / 1000);
+      this.marks = data.start.map((mark) => mark / 1e6);
+      this.range.value = 0;
       this.rivals = data.rivals.map(({ name, marks }) => ({ name, marks: marks.map((mark) => mark / 1e6) }))
         .map((rival) => ({ ...rival, error: losses(data.power, rival.marks).relative }));
-      this.puts.replaceChildren(...this.rivals.map((rival) => h("button", { class: "pill", type: "button", onclick: () => this.put(rival.marks) }, `put them like ${rival.name}`)));
+      this.puts.replaceChildren(...this.rivals.map((rival) => h("button", { class: "pill", type: "button", onclick: () => this.put(rival.marks) }, `as ${rival.name}`)));
       this.top = losses(data.power, this.rivals[0].marks).parts.reduce((a, b) => Math.max(a, b), 0) || 1;
       this.at = Math.floor(this.marks.length / 2);
       this.build();

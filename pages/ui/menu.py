@@ -57,11 +57,11 @@ ACTIVATIONS = Entry(
 )  # fmt: skip
 SUPER_BLOCK = Entry(
     "super_block.py", "Inside a super-block", "🧱", "inside-a-super-block",
-    "Point at a weight and see its bits; then race the quantizer for the best scale.", 10,
+    "What scales cost in bits and buy in exactness, bit by bit; then a race for the best one.", 10,
 )  # fmt: skip
 CODEBOOKS = Entry(
     "codebooks.py", "Codebooks", "📖", "codebooks",
-    "Levels need not be evenly spaced, and eight weights can share one code.", 9,
+    "Put the levels where the weights are; then let eight weights share one code.", 9,
 )  # fmt: skip
 NAMES = Entry(
     "names.py", "What the name says", "🏷️", "what-the-name-says",
@@ -69,7 +69,7 @@ NAMES = Entry(
 )  # fmt: skip
 ROUNDING = Entry(
     "rounding.py", "Smarter rounding", "🧭", "smarter-rounding",
-    "GPTQ, AWQ and importance matrices: the same bits, better spent.", 10,
+    "Let one weight make up for another: GPTQ, AWQ and importance matrices, with the same bits.", 10,
 )  # fmt: skip
 COST = Entry(
     "cost.py", "What it does to the model", "⚖️", "what-it-costs",

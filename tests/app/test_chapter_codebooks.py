@@ -16,7 +16,7 @@ def test_marks_are_crowded_and_beat_nf4(server, page, shoot):
     playwright.expect(board.locator(".tally")).to_contain_text("Your score: 0")
     assert board.locator("svg").bounding_box()["y"] < 900 - 300, "on the first screen"
     shoot(page, "codebooks")
-    board.get_by_role("button", name="put them like NF4").click()
+    board.get_by_role("button", name="as NF4").click()
     playwright.expect(board.locator(".tally")).to_contain_text("Your score: 100")
     slider = board.get_by_role("slider", name="Crowd the marks")
     slider.fill("25")

@@ -28,7 +28,7 @@ def test_columns_are_rounded_by_hand(server, page, shoot, run_snippet):
     cells = page.locator("table.measured").first
     for figure in left.groups():
         playwright.expect(cells).to_contain_text(f"{figure}%")
-    page.wait_for_url(re.compile("column=64"))
+    page.wait_for_url(re.compile("column=48"))
     film.get_by_role("slider").press("Home")
     playwright.expect(film.locator(".say")).to_contain_text("Nothing is rounded yet")
 

@@ -60,7 +60,7 @@ def test_the_component_is_sent_every_rung_in_whole_numbers(climbed):
     for sent, rung in zip(said["rungs"], climbed, strict=True):
         assert sum(part["bits"] for part in sent["parts"]) == 256 * rung.bpw
         assert np.array(sent["stored"], np.uint32).view(np.float32).tolist() == rung.decoded[0].tolist()
-        assert sent["error"] == pytest.approx(1e5 * rung.relative, abs=0.51)
+        assert sent["error"] == pytest.approx(1e7 * rung.relative, abs=0.51)
     assert pictures.ladder_csv(SPIKED, climbed).count("\n") == 257
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from quantlib.figures.codebooks.effects import LEVELS, Stored
 from quantlib.figures.codebooks.grids import Pairs, Pick
-from quantlib.figures.codebooks.marks import BLOCK, FINE, Crowd
+from quantlib.figures.codebooks.marks import BLOCK, Crowd
 from quantlib.figures.codebooks.rulers import Lost, Ruler
 from quantlib.figures.weights import fp32_bits
 
@@ -27,7 +27,7 @@ def marks_message(
         "counts": found.counts.tolist(),
         "power": np.rint(found.power / whole * POWER).astype(np.int64).tolist(),
         "total": found.total,
-        "start": np.rint(start * FINE).astype(int).tolist(),
+        "start": np.rint(start * 1e6).astype(int).tolist(),
         "beatable": beatable,
         "rivals": [
             {"name": name, "marks": np.rint(marks * 1e6).astype(int).tolist()} for name, marks in rivals.items()

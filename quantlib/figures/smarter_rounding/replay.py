@@ -14,7 +14,7 @@ from quantlib.methods.rtn import round_to_nearest
 from quantlib.metrics import compare
 
 ROWS = 24  # outputs whose weights the replay shows
-FRAMES = 65  # pictures of the replay at most
+FRAMES = 49  # pictures of the replay at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,9 @@ def replay(weight: np.ndarray, gram: Gram, bits: int, act_order: bool) -> Replay
     steps = np.unique(np.linspace(0, weight.shape[1], min(FRAMES, weight.shape[1] + 1)).round().astype(int))
     whole = output_error(weight, gram.hessian)
     h = gram.hessian[np.ix_(trace.order, trace.order)]  # by place, as the trace has the weights
-    moved = [_now(trace, final[:, trace.order], step) - trace.weights for step in steps]
-    placed = nearest[:, trace.order] - trace.weights
-    output, output_nearest = (
-        np.array([np.sqrt(output_error(miss, h) / whole) if whole else 0.0 for miss in misses])
-        for misses in (moved, [np.where(np.arange(len(h)) < step, placed, 0) for step in steps])
-    )
+    moved = _moved(trace, final[:, trace.order], steps)
+    output = _relative(np.array([output_error(miss, h) for miss in moved]), whole)
+    output_nearest = _relative(_error_so_far(nearest[:, trace.order] - trace.weights, h)[steps], whole)
     change = np.stack([miss[:ROWS] for miss in moved])  # (frames, rows, inputs)
     limit = float(np.percentile(np.abs(change[-1]), 99)) or 1.0
     shown = np.clip(np.rint(127 + 127 * change / limit), 0, 254).astype(np.uint8)
@@ -65,7 +62,26 @@ def replay(weight: np.ndarray, gram: Gram, bits: int, act_order: bool) -> Replay
     return Replay(steps, output, output_nearest, own, plain, shown, trace.order)
 
 
-def _now(trace: GptqTrace, final: np.ndarray, step: int) -> np.ndarray:
-    """The weights by place once `step` columns are on their grid: the final ones, then those that moved."""
-    moved = trace.weights - trace.errors[:, :step] @ trace.upper[:step]
-    return np.where(np.arange(final.shape[1]) < step, final, moved).astype(np.float32)
+def _relative(errors: np.ndarray, whole: float) -> np.ndarray:
+    return np.sqrt(errors / whole) if whole else np.zeros(len(errors))
+
+
+def _moved(trace: GptqTrace, final: np.ndarray, steps: np.ndarray) -> list[np.ndarray]:
+    """By how much the weights have changed once so many columns are on their grid, by place: (outputs, inputs) each.
+
+    final: the weights on the grid, by place. The columns not yet rounded are where GPTQ has moved them.
+    """
+    change, found, before = np.zeros_like(trace.weights), [], 0
+    for step in steps:
+        change = change - trace.errors[:, before:step] @ trace.upper[before:step]
+        rounded = np.arange(final.shape[1]) < step
+        found.append(np.where(rounded, final - trace.weights, change).astype(np.float32))
+        before = step
+    return found
+
+
+def _error_so_far(miss: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """The output's squared error from the first columns of a miss (outputs, inputs) alone: (inputs + 1,), from none."""
+    before = miss @ np.triu(h, 1)  # what the columns before contribute to each
+    each = 0.5 * np.sum(miss * (miss * np.diagonal(h) + 2 * before), axis=0, dtype=np.float64)
+    return np.concatenate([[0.0], np.maximum(np.cumsum(each), 0)])

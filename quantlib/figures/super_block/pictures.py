@@ -13,7 +13,7 @@ from quantlib.figures.weights import fp32_bits
 
 
 def ladder_message(x: np.ndarray, found: Sequence[Rung], token: str, start: int) -> dict:
-    """One super-block x (256,) on every rung, for the component: FP32 patterns, and errors in thousandths of 1 %."""
+    """One super-block x (256,) on every rung, for the component: FP32 patterns, and errors in parts of ten million."""
     return {
         "token": token,
         "start": start,
@@ -23,7 +23,7 @@ def ladder_message(x: np.ndarray, found: Sequence[Rung], token: str, start: int)
                 "name": rung.name,
                 "says": says,
                 "bits": round(1000 * rung.bpw),
-                "error": round(1e5 * rung.relative),
+                "error": round(1e7 * rung.relative),
                 "parts": [{"role": part.role, "words": part.words, "bits": part.bits} for part in rung.parts],
                 "scales": fp32_bits(rung.scales[0]).tolist(),
                 "minima": fp32_bits(rung.minima[0]).tolist(),
