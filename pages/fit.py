@@ -157,7 +157,7 @@ def show_speed(answer: fit.Answer) -> None:
         )
     captions.receipt(
         "estimated",
-        f"for {option.recipe}, one reader, the context half full. The share that the kernels of each recipe reach is "
+        f"for {option.name}, one reader, the context half full. The share that the kernels of each recipe reach is "
         "that of llama.cpp's published table for Llama-3.1-8B; published speeds of Apple machines are within a third "
         "of this estimate. It leaves out reading the prompt, a busy machine, and decoding ahead.",
     )

@@ -26,7 +26,9 @@ CACHE_FLAGS = {"FP16": "", "Q8_0": " -ctk q8_0 -ctv q8_0", "Q4_0": " -ctk q4_0 -
 def gb(nbytes: float) -> str:
     """Bytes in decimal gigabytes, as files are listed: 4.92 GB."""
     value = nbytes / 1e9
-    return f"{value:.0f} GB" if value >= 100 else f"{value:.3g} GB" if value >= 0.01 else f"{nbytes / 1e6:.2g} MB"
+    if value < 0.01:
+        return f"{nbytes / 1e6:.2g} MB"
+    return f"{value:.0f} GB" if value >= 100 else f"{value:.3g} GB" if value >= 1 else f"{value:.2g} GB"
 
 
 def speed(option: Option) -> str:
@@ -56,7 +58,9 @@ def reasons(answer: Answer) -> list[str]:
     option = answer.option
     found = [_why(answer), *_cautions(answer)]
     if option is not None and option.cost.kl:
-        found.append(f"What it costs: {option.cost.words}. {option.cost.source[0].upper()}{option.cost.source[1:]}.")
+        source = option.cost.source
+        source = f"Source: {source}" if option.cost.published else f"{source[0].upper()}{source[1:]}"
+        found.append(f"What it costs: {option.cost.words}. {source}.")
     elif option is not None:
         found.append("It loses nothing: these are the weights as they are published.")
     return [sentence for sentence in found if sentence]
@@ -108,10 +112,10 @@ def _cautions(answer: Answer) -> list[str]:
     if option is not None and option.fits and option.headroom < TIGHT:
         found.append("That is tight: close other programs, or shorten the context.")
     if option is not None and option.weighed.fallback > MOST_FALLBACK:
-        mix = ", ".join(f"{share:.0%} {name}" for name, share in option.weighed.formats[:3])
+        mix = ", ".join(f"{share:.0%} {name}" for name, share in option.weighed.formats if share >= 0.005)
         found.append(
-            f"Most rows do not divide into {option.recipe}'s blocks, so other formats stand in ({mix}); its name says "
-            "little about this model."
+            f"{option.weighed.fallback:.0%} of the weights are in rows that do not divide into the blocks that "
+            f"{option.name} means for them, so other formats stand in: the file is {mix}."
         )
     if answer.subject.assumed:
         found.append(f"Assumed: {answer.subject.assumed}.")

@@ -115,6 +115,12 @@ def test_an_odd_config_gets_a_sentence(change, says):
         described(KNOWN["Llama-3-8B"].config | change, "odd")
 
 
+def test_a_config_of_endless_layers_takes_no_endless_time():
+    with pytest.raises(CheckpointError, match="too many"):
+        described(KNOWN["Llama-3-8B"].config | {"num_hidden_layers": 1024}, "odd")
+    assert max(len(KNOWN[name].checkpoint().tensors) for name in ("GLM-4.5", "Kimi-K2", "Llama-3.1-405B")) < 1800
+
+
 @pytest.mark.parametrize(
     "text",
     ["/etc/passwd", "../..", "/", "hf://owner/name", "https://host/x", "assets/demo_model", "", "8", "x" * 5000, "٨B"],
