@@ -14,6 +14,7 @@ import numpy as np
 from quantlib import architectures as _architectures
 from quantlib import formats as _formats
 from quantlib.checkpoints import Checkpoint, MetadataValue
+from quantlib.checkpoints.image_models import image_family
 from quantlib.formats.format import Format as _Format
 from quantlib.inspection import Statistics, TensorComparison
 from quantlib.jobs import Measured, Plan, Progress, RunResult
@@ -119,13 +120,14 @@ def _importance(form: _Format) -> str:
 
 
 def checkpoint(ckpt: Checkpoint) -> Row:
-    """What a checkpoint is: kind, architecture, counts, sizes and metadata."""
+    """What a checkpoint is: kind, architecture, counts, sizes and metadata. Names tell the family of an image model."""
+    family = image_family(ckpt) if ckpt.architecture is None else None
     weights = sum(prod(t.shape) for t in ckpt.tensors.values())
     nbytes = sum(t.nbytes for t in ckpt.tensors.values())
     return {
         "source": ckpt.origin or str(ckpt.source),
         "kind": ckpt.kind,
-        "architecture": ckpt.architecture,
+        "architecture": family.name if family else ckpt.architecture,
         "tensor count": len(ckpt.tensors),
         "weights": weights,
         "nbytes": nbytes,

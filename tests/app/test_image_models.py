@@ -73,8 +73,10 @@ def test_pages_that_read_text_say_why_they_do_not(run, page, sentence):
     assert sentence in said(found) and not found.button
 
 
-def test_inspect_names_the_parts(run):
-    does = set(run("inspect").dataframe[0].value["does"])
+def test_inspect_names_the_family_and_the_parts(run):
+    page = run("inspect")
+    assert "architecture: flux" in said(page)
+    does = set(page.dataframe[0].value["does"])
     assert {"into the model", "time and guidance", "modulation", "double blocks", "single blocks"} <= does
 
 
