@@ -215,7 +215,9 @@ def show_puzzle() -> None:
         points += said == best.name
         spent, least = spent + FORMATS[said].bits, least + best.bits
         st.caption(floats.kept_in_words(value, FORMATS[said]))
-    st.metric("Score", f"{points} of {len(PUZZLE)}", f"{spent} bits; {least} are enough", delta_color="off")
+    st.metric(
+        "Score", f"{points} of {len(PUZZLE)}", f"{spent} bits; {least} are enough", delta_color="off", delta_arrow="off"
+    )
 
 
 def snippet(spot: weight.Spot, names: tuple[str, ...], bits: int | None) -> str:

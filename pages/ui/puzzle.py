@@ -16,7 +16,7 @@ def scored(*, error: float, bits: float, target: float, best: float, free: float
     with st.container(horizontal=True):
         st.metric(
             "Relative error", f"{error:.1%}", "low enough" if solved else f"more than {target:.0%}",
-            delta_color="normal" if solved else "inverse",
+            delta_color="normal" if solved else "inverse", delta_arrow="off",
         )  # fmt: skip
         st.metric("Bits per weight", f"{bits:.4g}")
         st.metric("Score", f"{score} of 100")

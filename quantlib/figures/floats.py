@@ -106,12 +106,11 @@ def narrowest(value: float, formats: Sequence, tolerance: float = 0.01):
 
 def kept_in_words(value: float, fmt) -> str:
     """What a format makes of a value, in a sentence."""
-    x = np.float32(value)
-    back, name = float(fmt.decode(fmt.encode(x))), fmt.name.replace("_", " ")
-    off = abs(back - float(x)) / abs(float(x)) if x else 0.0
+    back, name = float(fmt.decode(fmt.encode(np.float32(value)))), fmt.name.replace("_", " ")
+    off = abs(back - value) / abs(value) if value else 0.0
     if not np.isfinite(back):
         return f"Too large for {name}: it becomes {back:g}."
-    return f"{name} stores {back:.7g}, {'exactly' if off == 0 else f'{off:.2%} off'}."
+    return f"{name} stores {back:.9g}, {'exactly' if off == 0 else f'{100 * off:.2g} % off'}."
 
 
 def conclusions(found: Sequence[Kept], formats: Sequence) -> list[str]:

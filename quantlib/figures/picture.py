@@ -88,7 +88,7 @@ def alike(x: np.ndarray) -> float:
 
 def conclusion(pixels: np.ndarray, tensor: Rows) -> str:
     """Why weights are not pictures, from both."""
-    picture, weights = alike(as_weights(pixels)), alike(sampled_rows(tensor))
+    picture, weights = alike(as_weights(pixels)), round(alike(sampled_rows(tensor)), 2) + 0.0  # never −0.00
     also = (
         "So the eye can fill in what a pixel lost, and nothing can for a weight." if picture > 3 * abs(weights) else ""
     )

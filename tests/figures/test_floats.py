@@ -99,6 +99,7 @@ def test_the_narrowest_format_keeps_a_value_and_no_narrower_one_does(value, name
     best = floats.narrowest(value, offered)
     assert best.name == name
     assert floats.kept_in_words(value, best).endswith(".")
+    assert "exactly" not in floats.kept_in_words(0.1, FORMATS["FP32"]), "0.1 cannot be stored"
     assert floats.narrowest(1e38, [FORMATS["FP16"]]) is None
 
 
