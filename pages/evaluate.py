@@ -1,5 +1,6 @@
 """Evaluate: what a quantized model does to a text, against the model that it was made from."""
 
+import shlex
 from functools import partial
 
 import streamlit as st
@@ -115,18 +116,24 @@ def show_result(found: Evaluation) -> None:
 
 
 def show_commands(opened: Opened, other: ql.Checkpoint | ql.Plan | None, context: int) -> None:
+    """The same measurement on the shipped texts, of what is chosen now."""
     texts = [measuring.shown_source(path, model.ROOT) for path in lm.EVALUATION]
-    recipe = other.recipe.name if isinstance(other, ql.Plan) else "Q4_K_M"
+    if isinstance(other, ql.Checkpoint):
+        rival = model.shown_path(other)
+        loaded, named = f"lm.load(ql.open_checkpoint({rival!r}))", shlex.quote(rival)
+    else:
+        recipe = other.recipe.name if other else "Q4_K_M"
+        loaded, named = f"lm.applied(model, ql.plan(original, {recipe!r}))", "quantized.gguf"
     captions.show_python(
         "import quantlib as ql\nfrom quantlib import lm\n\n"
         f"original = ql.open_checkpoint({opened.source!r})\n"
         "model, tokenizer = lm.load(original), lm.Tokenizer.of(original)\n"
-        f'other = lm.applied(model, ql.plan(original, "{recipe}"))\n'
+        f"other = {loaded}\n"
         f"for name, windows in lm.cut_texts(model, tokenizer, lm.read_texts({texts}), {context}).items():\n"
         "    print(name, lm.compare(other, lm.baseline(model, windows)).summary())",
         lm.compare,
-        shell=f"python -m quantlib perplexity quantized.gguf --text {texts[0]} --context {context} "
-        f"--baseline {opened.source}",
+        shell=f"python -m quantlib perplexity {named} --text {texts[0]} --context {context} "
+        f"--baseline {shlex.quote(opened.source)}",
     )
 
 

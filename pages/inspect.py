@@ -1,5 +1,7 @@
 """Inspect: what a checkpoint holds, byte by byte, tensor by tensor, and how it differs from another."""
 
+import shlex
+
 import streamlit as st
 
 import quantlib as ql
@@ -82,7 +84,7 @@ def show_tensors(opened: Opened) -> None:
         "import quantlib as ql\nfrom quantlib import tables\n\n"
         f"checkpoint = ql.open_checkpoint({opened.source!r})\n"
         "print(tables.as_text(tables.tensors(checkpoint)))",
-        shell=f"python -m quantlib inspect {opened.source}",
+        shell=f"python -m quantlib inspect {shlex.quote(opened.source)}",
     )
 
 

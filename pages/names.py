@@ -5,6 +5,7 @@ import shlex
 import streamlit as st
 
 import quantlib as ql
+from pages.server.opened import identity
 from pages.ui import address, budget, captions, drawing, menu, model, terms
 from pages.ui.chapter import chapter
 from pages.ui.guess import answer, guess
@@ -146,7 +147,7 @@ def show_name(plan: ql.Plan) -> None:
     said = address.about(token, "piece")["piece"]
     found = treemap.pieces(recipe)
     pointing(
-        drawn(str(source), recipe.name, plan),
+        drawn(identity(plan.checkpoint), recipe.name, plan),
         key="name",
         rest=f"{source.name.replace('_', ' ')} in {recipe.name}\n"
         f"{len(plan.tensors)} tensors, {plan.weights:,} weights · "
@@ -164,7 +165,7 @@ def show_name(plan: ql.Plan) -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
-def drawn(source: str, recipe: str, _plan: ql.Plan) -> str:
+def drawn(identity: str, recipe: str, _plan: ql.Plan) -> str:
     return treemap.treemap_svg(_plan, f"The tensors of {_plan.checkpoint.source.name} by format, in {recipe}")
 
 

@@ -1,5 +1,6 @@
 """Long looks at whole checkpoints, as jobs: statistics of every tensor, and two checkpoints side by side."""
 
+import shlex
 from functools import partial
 
 import streamlit as st
@@ -29,7 +30,13 @@ def show_statistics(opened: Opened) -> None:
         jobview.launch(STATISTICS, made)
     rows = jobview.outcome(job)
     if rows is not None:
-        show_rows(opened, rows, "Statistics of every tensor", "statistics", f"inspect {opened.source} --statistics")
+        show_rows(
+            opened,
+            rows,
+            "Statistics of every tensor",
+            "statistics",
+            f"inspect {shlex.quote(opened.source)} --statistics",
+        )
 
 
 def read_all(job: Job, checkpoint: ql.Checkpoint) -> list[dict]:
@@ -77,7 +84,7 @@ def show_comparison(opened: Opened) -> None:
         )
         middle.metric("Typical error, all weights", f"{total['relative']:.2%}")
         right.metric("SQNR", "no error" if total["sqnr"] is None else f"{total['sqnr']:.1f} dB")
-        command = f"inspect {opened.source} --against {other.source}"
+        command = f"inspect {shlex.quote(opened.source)} --against {shlex.quote(other.source)}"
         show_rows(opened, rows, f"{other.name} against {opened.name}", "comparison", command, bar="relative")
 
 

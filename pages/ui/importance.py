@@ -7,6 +7,8 @@ import streamlit as st
 import quantlib as ql
 from pages.server.opened import Opened
 from pages.ui import model
+from pages.ui.measuring import check_run_on_pages
+from quantlib.errors import QuantlibError
 from quantlib.figures import inputs, weights
 
 TOKENS, CONTEXT = 1024, 256
@@ -39,6 +41,15 @@ def adds(opened: Opened) -> bool:
     return opened is model.calculator()
 
 
+def runs(opened: Opened) -> bool:
+    """Whether pages run this model."""
+    try:
+        check_run_on_pages(opened.checkpoint)
+    except QuantlibError:
+        return False
+    return True
+
+
 def sentence(opened: Opened) -> str:
     """What the model reads where a chapter needs one input."""
     return QUESTION if adds(opened) else SENTENCE
@@ -60,11 +71,13 @@ def input_of_row(opened: Opened, tensor: ql.Tensor) -> Sequence[float] | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _inputs(source: str, _opened: Opened) -> dict[str, Sequence[float]]:
-    return inputs.last_inputs(_opened.checkpoint, sentence(_opened))
+    return inputs.last_inputs(_opened.checkpoint, sentence(_opened)) if runs(_opened) else {}
 
 
 @st.cache_resource(max_entries=4, show_spinner="Running the model once, to see how large its inputs are …")
 def _all(source: str, _opened: Opened) -> dict[str, Sequence[float]]:
+    if not runs(_opened):
+        return {}
     if adds(_opened):
         return inputs.importance_of_sums(_opened.checkpoint)
     text = "".join((model.ROOT / name).read_text(encoding="utf-8") for name in model.EVALUATION)

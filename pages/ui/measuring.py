@@ -30,6 +30,16 @@ def check_runnable(checkpoint: ql.Checkpoint, copies: int = 1) -> None:
         )
 
 
+def check_run_on_pages(checkpoint: ql.Checkpoint) -> None:
+    """Raise CheckpointError or JobError where pages do not run this model while their reader waits.
+
+    The one answer of all pages: what one of them runs no other refuses.
+    """
+    if checkpoint.origin:
+        raise CheckpointError("The opened model is on the hub, and its weights are not fetched to be run.")
+    check_runnable(checkpoint)
+
+
 def step(job: Job, low: float, high: float, words: str):
     """A progress callback for a part of a job, from `low` to `high` of all of it; it is also where a job is stopped."""
 

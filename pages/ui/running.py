@@ -6,7 +6,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui import captions, model
-from pages.ui.measuring import check_runnable
+from pages.ui.measuring import check_run_on_pages
 from quantlib.figures.layer import Layer, layers_at_work, matrices
 from quantlib.lm import CALIBRATION, Model, Tokenizer, load, read_texts
 from quantlib.recipes import layer_of
@@ -33,9 +33,7 @@ def running() -> Running:
     if opened is model.demo():
         return _demo()
     try:
-        if opened.checkpoint.origin:
-            raise ql.CheckpointError("The opened model is on the hub, and its weights are not fetched to be run.")
-        check_runnable(opened.checkpoint)
+        check_run_on_pages(opened.checkpoint)
         return replace(_loaded(opened.identity, opened.checkpoint), checkpoint=opened.checkpoint)
     except ql.QuantlibError as error:
         return replace(_demo(), note=f"The demo model is shown instead. {error}")

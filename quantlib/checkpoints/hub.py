@@ -170,16 +170,22 @@ class Repository:
                 time.sleep(pause)
         raise AssertionError("unreachable")
 
+    def _way(self, step: str) -> str:
+        """What the reader can do; a guest of a server, which opens public names only, has no token to give it."""
+        if self._terms.public:
+            return "Here only what everybody may read is opened; download it, and bring the file."
+        return f"{step}, and log in with `hf auth login` or set HF_TOKEN."
+
     def _sentence(self, error: Exception) -> str:
         from huggingface_hub import errors
 
         status, where = _status(error), self.address
         if isinstance(error, errors.GatedRepoError) or status == 403:
-            return f"{where} is gated: accept its terms on its page, and log in with `hf auth login` or set HF_TOKEN."
+            return f"{where} is gated. {self._way('Accept its terms on its page')}"
         if isinstance(error, errors.RevisionNotFoundError):
             return f"{where} has no revision {shown(where.revision)}."
         if isinstance(error, errors.RepositoryNotFoundError) or status == 401:
-            return f"{where} is not on the hub, or is private: check the name, or log in with `hf auth login`."
+            return f"{where} is not on the hub, or is private. {self._way('Check the name')}"
         if status == 404:
             return f"{where} lacks a file that it lists."
         if status == 429:

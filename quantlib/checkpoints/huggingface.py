@@ -146,13 +146,17 @@ def _shards(folder: Path) -> tuple[list[str], dict[str, str] | None]:
     index = read_json_if_there(folder / INDEX)
     if index is None:
         names = sorted(path.name for path in folder.glob("model*.safetensors"))
+        others = sorted(path.name for path in folder.glob("*.safetensors"))
+        if not names and len(others) == 1:
+            return others, None  # whatever it is called, there is no other
         if not names:
             pickles = sorted(path.name for path in folder.glob("*.bin"))
             why = (
                 f"has its weights in {shown(pickles[0])}, a pickle, and loading a pickle can run code; "
                 "save the model as safetensors first."
                 if pickles
-                else "has no model.safetensors and no index of shards."
+                else "has no model.safetensors and no index of shards"
+                + (f"; name one of its files to open it: {', '.join(map(shown, others[:4]))}." if others else ".")
             )
             raise fault(folder, why)
         return names, None

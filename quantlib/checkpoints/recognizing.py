@@ -112,6 +112,9 @@ def recognize_folder(folder: Path) -> str | None:
             "holds a LoRA adapter, which is a change to a model and no model: merge it into its base model first "
             "(merge_and_unload() of the package peft) and open the result."
         )
+    inner = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if inner:
+        return f"has no config.json, but its folder {inner[0]!r} has: open that one."
     return None
 
 

@@ -8,17 +8,13 @@ from quantlib.checkpoints.convert import gguf_name
 from quantlib.errors import QuantlibError
 from quantlib.lm import Tokenizer, imatrix, load, sums
 
-MOST_WEIGHTS = 100_000_000  # larger models are not run while a reader waits
-
 
 def column_importance(checkpoint: Checkpoint, text: str, tokens: int, context: int) -> dict[str, np.ndarray]:
     """The mean square of what each column of each matrix is multiplied with, float32 (n,), by the checkpoint's names.
 
-    The model runs once over the first `tokens` tokens of the text, in windows of `context`. Nothing where it is too
-    large for that, or cannot be run.
+    The model runs once over the first `tokens` tokens of the text, in windows of `context`. Nothing where it
+    cannot be run.
     """
-    if sum(tensor.n * tensor.nrows for tensor in checkpoint) > MOST_WEIGHTS:
-        return {}
     try:
         model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
         means = imatrix(model, tokenizer.encode(text)[:tokens], context, tokenizer.bos).matrix("").entries
@@ -36,10 +32,8 @@ def importance_of_sums(checkpoint: Checkpoint, count: int = 100) -> dict[str, np
 def last_inputs(checkpoint: Checkpoint, text: str) -> dict[str, np.ndarray]:
     """What each matrix is multiplied with at the last token of a short text, float32 (n,), by the checkpoint's names.
 
-    Nothing where the model is too large to run here, or cannot be run.
+    Nothing where the model cannot be run.
     """
-    if sum(tensor.n * tensor.nrows for tensor in checkpoint) > MOST_WEIGHTS:
-        return {}
     found: dict[str, np.ndarray] = {}
     try:
         load(checkpoint)(

@@ -18,7 +18,7 @@ from quantlib import inspection
 from quantlib.checkpoints import gguf_view
 from quantlib.checkpoints.hub import Address, Terms
 from quantlib.checkpoints.hub_opening import open_hub
-from quantlib.errors import JobError
+from quantlib.errors import CheckpointError, JobError
 
 WEIGHTS = "model.safetensors"
 TENSOR = "model.layers.2.mlp.down_proj.weight"
@@ -142,7 +142,7 @@ REFUSALS = {
     "not logged in": ([(401, {})] * 9, "hf://owner/demo_model", "is private"),
     "forbidden": ([(403, {})] * 9, "hf://owner/demo_model", "is gated"),
     "missing": ([], "hf://owner/nothing", "is not on the hub, or is private"),
-    "gated": ([], "hf://owner/gated", "is gated: accept its terms"),
+    "gated": ([], "hf://owner/gated", "is gated. Accept its terms"),
     "revision": ([], "hf://owner/demo_model@v9", "has no revision 'v9'"),
     "file": ([], "hf://owner/demo_model/x.gguf", "lists no file 'x.gguf'"),
 }
@@ -225,3 +225,13 @@ def test_whole_files_ask_for_room_first(hub, demo_model, tmp_path):
         with pytest.raises(JobError, match="no room"):
             remote.files[0].download()
     assert max(asked) == (demo_model / WEIGHTS).stat().st_size
+
+
+@pytest.mark.parametrize("name", ["not logged in", "forbidden", "missing", "gated"])
+def test_guests_of_a_server_are_told_what_guests_can_do(hub, tmp_path, name):
+    hub.failing, source, _ = REFUSALS[name]
+    hub.gated.add("owner/gated")
+    with pytest.raises(CheckpointError) as caught:
+        open_hub(source, Terms(public=True, cache=tmp_path))
+    assert "download it, and bring the file" in str(caught.value)
+    assert "log in" not in str(caught.value)

@@ -39,7 +39,7 @@ LLAMA = Architecture(
     name="llama",
     title="Llama",
     model_type="llama",
-    classes=("LlamaForCausalLM",),
+    classes=("LlamaForCausalLM", "LlamaModel"),
     defaults={
         "layers": 32,
         "context": 2048,

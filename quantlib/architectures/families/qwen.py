@@ -27,7 +27,7 @@ QWEN2 = Architecture(
     name="qwen2",
     title="Qwen2",
     model_type="qwen2",
-    classes=("Qwen2ForCausalLM",),
+    classes=("Qwen2ForCausalLM", "Qwen2Model"),
     defaults={
         "layers": 32,
         "context": 32_768,

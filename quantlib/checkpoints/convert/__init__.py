@@ -18,6 +18,8 @@ from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
 from quantlib.checkpoints.hub import Address
 from quantlib.checkpoints.untrusted import Fields
 
+TIED = "tie_word_embeddings"
+
 
 def converted(checkpoint: Checkpoint) -> Checkpoint:
     """A checkpoint as a GGUF file would hold it; general.file_type is a placeholder, 0.
@@ -56,6 +58,7 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
     if "tokenizer.ggml.tokens" not in tokens:
         metadata.setdefault(f"{name}.vocab_size", MetadataValue("uint32", config.vocab))
     warnings = tuple(warning for check in architecture.checks if (warning := check(config)))
+    warnings += output_notes(architecture, text.get(TIED, values.get(TIED)), "output.weight" in tensors)
     return replace(
         checkpoint,
         metadata=metadata,
@@ -63,6 +66,20 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
         tensors=tensors,
         warnings=(() if architecture.packs else checkpoint.warnings) + warnings + token_warnings,
     )
+
+
+def output_notes(architecture: Architecture, tied: object, stored: bool) -> tuple[str, ...]:
+    """A note where an output matrix of the model's own is stored or missing otherwise than config.json says."""
+    own = "an output matrix of its own"
+    if not any(weight.gguf == "output" for weight in architecture.weights) or bool(tied) != stored:
+        return ()
+    if stored:
+        return (
+            f"config.json says that the output matrix is the token embedding, but the checkpoint stores {own}: it is "
+            "kept, and llama.cpp uses it, where transformers would take the embedding.",
+        )
+    said = "does not say that the model has none" if tied is None else f"says that the model has {own}"
+    return (f"The checkpoint stores no output matrix and config.json {said}: the token embedding takes its place.",)
 
 
 def _called(checkpoint: Checkpoint) -> str | None:

@@ -19,6 +19,11 @@ from quantlib.checkpoints.convert import lazy
 # Buffers that old versions of transformers stored with the weights.
 BUFFERS = (".masked_bias", ".attention.bias", ".rotary_emb.inv_freq", ".position_ids")
 
+WRAPPED = (
+    ". It has it under 'base_layer', a name that adapters of the package peft give to what they wrap: call "
+    "merge_and_unload() on the model, save it again, and open that."
+)
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -51,10 +56,13 @@ def view_tensors(
             at = max(place[name] for name in names)
             found.append((at - len(place) if tensor.format == "MXFP4" else at, tensor))  # blocks are written first
         elif wanted.needed:
+            lacking = _first_missing(wanted, named)
+            stem, _, kind = lacking.rpartition(".")
+            way = WRAPPED if f"{stem}.base_layer.{kind}" in named else "."
             raise fault(
                 path,
                 f"describes {config.layers} layers, but the checkpoint lacks the tensor of {shown(wanted.name)}: "
-                f"{shown(_first_missing(wanted, named))}.",
+                f"{shown(lacking)}{way}",
             )
     for name, tensor in named.items():
         if name not in used:

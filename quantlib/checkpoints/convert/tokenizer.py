@@ -12,6 +12,7 @@ from quantlib.checkpoints.convert.general import generation_config
 from quantlib.checkpoints.convert.special_tokens import ID_KEYS, special_metadata
 from quantlib.checkpoints.convert.unigram import read_unigram
 from quantlib.checkpoints.convert.vocabulary import (
+    UNUSED,
     Vocabulary,
     added_tokens,
     byte_level_vocabulary,
@@ -77,7 +78,21 @@ def tokenizer_metadata(
     if how.kind == "merged":
         out.pop("tokenizer.ggml.add_bos_token", None)
         out["tokenizer.ggml.add_bos_token"] = MetadataValue("bool", True)
-    return out, found.warnings
+    return out, (*found.warnings, *_rows_without_tokens(found.metadata, config.vocab))
+
+
+def _rows_without_tokens(metadata: dict[str, MetadataValue], rows: int) -> tuple[str, ...]:
+    """A note with both numbers where the embedding has more rows than the tokenizer has tokens, or fewer."""
+    tokens = metadata["tokenizer.ggml.tokens"].value
+    types = metadata["tokenizer.ggml.token_type"].value
+    padded = sum(
+        kind == UNUSED and text == f"[PAD{at}]" for at, (text, kind) in enumerate(zip(tokens, types, strict=True))
+    )
+    count = len(tokens) - padded
+    if count == rows:
+        return ()
+    rest = "rows without a token stay as they are" if count < rows else "the model has no weights for the rest"
+    return (f"The embedding has {rows:,} rows and the tokenizer {count:,} tokens; {rest}.",)
 
 
 @dataclass(frozen=True)
