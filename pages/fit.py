@@ -153,7 +153,7 @@ def show_speed(answer: fit.Answer) -> None:
                 wrap_lines=True)  # fmt: skip
     else:
         st.markdown(
-            "Each token waits for the slow memory: the part of the weights that lies there is read at its bandwidth."
+            "Each token waits for the slow memory: the part of the weights in it is read at its bandwidth."
         )
     captions.receipt(
         "estimated",

@@ -47,8 +47,11 @@ def main() -> None:
                 "**recipe**: a format for most tensors, and rules for the others. Each box below is a tensor, as large "
                 "as its bytes. **Press a part of the name** and see which tensors it decides."
             )
+            picture = st.container()
             plan = choose_plan()
-            show_name(plan)
+            with picture:
+                show_name(plan)
+            show_sources(plan)
         with page.step("How many bits is that?"):
             ask_bits(plan)
         with page.step("Names that you meet", printed=True):
@@ -159,8 +162,12 @@ def show_name(plan: ql.Plan) -> None:
         start=address.whole(said, 0, len(found) - 1, -1),
         on_change=lambda: piece_to_address(token),
     )
+
+
+def show_sources(plan: ql.Plan) -> None:
+    """Where the picture's numbers come from, its data and its Python."""
     captions.receipt("exact", "areas are bytes; formats and reasons are those of the plan that would be run")
-    captions.data(lambda: tables.as_csv(tables.plan(plan)["tensors"]), f"{recipe.name}-tensors.csv")
+    captions.data(lambda: tables.as_csv(tables.plan(plan)["tensors"]), f"{plan.recipe.name}-tensors.csv")
     captions.show_python(snippet(plan), choose_formats, treemap.squarified)
 
 

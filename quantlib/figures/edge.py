@@ -42,6 +42,7 @@ def edge_svg(answers: Answers) -> str:
     marks.append(
         f'<text class="bits" x="{WIDTH - RIGHT + 6}" y="{HEIGHT - 7}" style="text-anchor:start">bits each</text>'
     )
+    marks.append(f'<text class="unit" x="{LEFT + 8}" y="{HEIGHT - BOTTOM - 10}">right answers, %</text>')
     first = set(first_to_fall(answers).grades)
     named = sorted(range(len(GRADES)), key=lambda g: -answers.found[-2].scores[g].share)
     heights = _apart([y(answers.found[-2].scores[g].share) for g in named])
