@@ -152,9 +152,7 @@ def show_speed(answer: fit.Answer) -> None:
         st.code("\n".join(fitting.speed_lines(option, answer.machine.bandwidth, option.placed.cache)), language=None,
                 wrap_lines=True)  # fmt: skip
     else:
-        st.markdown(
-            "Each token waits for the slow memory: the part of the weights in it is read at its bandwidth."
-        )
+        st.markdown("Each token waits for the slow memory: the part of the weights in it is read at its bandwidth.")
     captions.receipt(
         "estimated",
         f"for {option.name}, one reader, the context half full. The share that the kernels of each recipe reach is "
