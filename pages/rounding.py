@@ -96,8 +96,8 @@ def choose(found: running.Running) -> tuple[Layer, int]:
 
 def show_replay(found: running.Running, layer: Layer, bits: int) -> replays.Replay:
     terms.say(
-        f"The same on {layer.weight.size:,} real weights at {bits} bits. Pull the slider: a column is rounded, and "
-        "all columns to its right move to make up for it. The Hessian says how far each should move."
+        f"The same on {layer.weight.size:,} real weights, at {bits} bits. **Pull the slider**: a column is rounded, "
+        "and all columns to its right move. The Hessian says how far."
     )
     act_order = st.session_state.get("act_order", st.query_params.get("act_order") == "true")
     replayed = replay(found.identity, layer.name, bits, act_order, layer)

@@ -71,12 +71,12 @@ class Columns {
     this.ways_ = this.w.map(() => s("path", { class: "way" }));
     this.names = this.w.map((_, i) => s("text", { x: x(i), y: H - 8, "text-anchor": "middle" }));
     const parts = this.w.map((value, i) => {
-      const half = Math.min(56, room * 0.36);
+      const half = Math.min(50, room * 0.32);
       const node = s("g", puzzle ? { class: "turn own-keys", tabindex: 0, role: "button", onclick: () => this.turn(i),
         onkeydown: (event) => { if (["Enter", " ", "ArrowUp", "ArrowDown"].includes(event.key)) { event.preventDefault(); event.stopPropagation(); this.turn(i); } } } : {},
       s("rect", { class: "panel", x: x(i) - room * 0.46, y: 2, width: room * 0.92, height: H - FOOT + 4, rx: 5 }),
       s("path", { class: "level", d: levels(i).map((level) => `M${(x(i) - half).toFixed(1)} ${y(level).toFixed(1)}h${(2 * half).toFixed(1)}`).join("") }),
-      puzzle ? null : levels(i).map((level) => s("text", { class: "tick", x: x(i) - half - 6, y: y(level) + 4, "text-anchor": "end" }, pretty(level))),
+      puzzle ? null : levels(i).map((level) => s("text", { class: "tick", x: x(i) - half - 3, y: y(level) + 4, "text-anchor": "end" }, pretty(level))),
       this.ways_[i], s("circle", { class: "was", r: 8, cx: x(i), cy: y(value) }), this.dots[i], this.names[i]);
       return node;
     });
@@ -125,7 +125,7 @@ class Columns {
     }
     const entries = [{ name: puzzle ? "you" : this.at ? "so far" : "not rounded", error, mine: true }, ...this.rivals], most = Math.max(...entries.map((entry) => entry.error), 1e-9);
     this.board.replaceChildren(...entries.map(({ name, error: own, mine }) => h("div", { class: `racer${mine ? " you" : ""}` }, h("strong", {}, name),
-      h("span", { class: "track" }, h("i", { style: `width:${(100 * own) / most}%` })), h("span", { class: "share" }, role("error", `${(100 * own).toFixed(1)}%`)))),
+      h("span", { class: "track" }, h("i", { style: `width:${(100 * own) / most}%` })), h("span", { class: "share" }, role("error", `${(100 * own).toFixed(own && own < 0.01 ? 2 : 1)}%`)))),
     h("p", { class: "unit" }, "relative error of the output"));
   }
 }

@@ -21,7 +21,7 @@ export function ticks(low, high, count = 5) {
 export function axis(x, low, high, y, count = 5, name = "") {
   return s("g", { class: "axis" },
     s("path", { d: `M${x(low)} ${y}H${x(high)}` }),
-    ticks(low, high, count).map((at) => [
+    ticks(low, high, count).flatMap((at) => [
       s("path", { d: `M${x(at)} ${y}v4` }),
       s("text", { x: x(at), y: y + 16, "text-anchor": "middle" }, pretty(at, 4))]),
     name && s("text", { x: x(high), y: y + 32, "text-anchor": "end", class: "name" }, name));

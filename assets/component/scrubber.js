@@ -73,7 +73,7 @@ class Scrubber {
     const { data, at } = this;
     this.range.value = at;
     set(this.range, { "aria-valuetext": `${data.labels[at]}` });
-    this.say.replaceChildren(data.labels[at], this.curve.length ? h("b", {}, ` ${data.measure} ${this.curve[at].toFixed(1)}${data.unit}`) : "", this.rival.length && at ? `, where ${data.rivals} has left ${this.rival[at].toFixed(1)}${data.unit}` : "");
+    this.say.replaceChildren(data.labels[at], this.curve.length ? h("b", {}, ` ${data.measure[0].toUpperCase()}${data.measure.slice(1)}: ${this.curve[at].toFixed(1)}${data.unit}`) : "", this.rival.length && at ? `; after ${data.rivals}: ${this.rival[at].toFixed(1)}${data.unit}.` : this.curve.length ? "." : "");
     if (this.frames) {
       paint(this.canvas, this.frames, data.rows, data.columns, colours(this.root, data.colours), at * data.rows * data.columns);
       set(this.canvas, { "aria-label": `${data.picture}, ${data.labels[at]}` });

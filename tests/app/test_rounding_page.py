@@ -24,7 +24,7 @@ def test_columns_are_rounded_by_hand(server, page, shoot, run_snippet):
     film = page.locator(".ql.scrubber").first
     film.get_by_role("slider").press("End")
     playwright.expect(film.locator(".say")).to_contain_text("256 of 256 columns are on their levels")
-    left = re.search(r"([0-9.]+)%, where rounding to nearest has left ([0-9.]+)%", film.locator(".say").inner_text())
+    left = re.search(r": ([0-9.]+)%; after rounding to nearest: ([0-9.]+)%", film.locator(".say").inner_text())
     cells = page.locator("table.measured").first
     for figure in left.groups():
         playwright.expect(cells).to_contain_text(f"{figure}%")
