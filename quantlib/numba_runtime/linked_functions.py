@@ -8,6 +8,7 @@ function: the same results, compiled in more time.
 """
 
 import copy
+from typing import Any
 
 from quantlib.numba_runtime.settings import PLAIN
 from quantlib.numba_runtime.start import start
@@ -21,7 +22,7 @@ OPTIONS = dict(nogil=True, error_model="numpy")
 
 def _compiler():
     """numba's compiler with another last step; ImportError or AttributeError where numba has no such steps."""
-    from numba import _dynfunc
+    from numba import _dynfunc  # type: ignore[attr-defined]  # compiled, so that no types are found
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
     from numba.core.compiler_machinery import register_pass
@@ -61,7 +62,7 @@ def _compiler():
                 state.targetctx = whole
 
     class PartCompiler(CompilerBase):
-        def define_pipelines(self) -> list:
+        def define_pipelines(self) -> list[Any]:
             steps = DefaultPassBuilder.define_nopython_pipeline(self.state)
             steps.passes[:] = [(PartLowering if made is NativeLowering else made, what) for made, what in steps.passes]
             steps._finalized = False
@@ -71,7 +72,7 @@ def _compiler():
     return PartCompiler
 
 
-def part_options() -> dict:
+def part_options() -> dict[str, Any]:
     """Options of njit for a part: linked where this numba can do so, else compiled by itself."""
     if PLAIN:
         return OPTIONS

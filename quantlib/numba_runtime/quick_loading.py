@@ -11,6 +11,7 @@ one of them is gone, numba's own cache loads the function.
 import contextlib
 from collections.abc import Callable
 from pickle import UnpicklingError
+from typing import Any
 
 from quantlib.numba_runtime.settings import PLAIN
 from quantlib.numba_runtime.start import start
@@ -19,7 +20,7 @@ start()
 
 from numba import njit  # noqa: E402
 from numba.core.caching import FunctionCache  # noqa: E402
-from numba.core.runtime import rtsys  # noqa: E402
+from numba.core.runtime.nrt import rtsys  # noqa: E402
 
 LEANS_ON = (
     (FunctionCache, "_load_overload"),
@@ -55,10 +56,10 @@ def possible() -> bool:
     return not PLAIN and all(hasattr(owner, name) for owner, name in LEANS_ON)
 
 
-def compiled(**options) -> Callable:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """The decorator njit(nogil=True, cache=True, **options), whose functions load quickly where that is possible."""
 
-    def decorate(function: Callable) -> Callable:
+    def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(nogil=True, cache=True, **options)(function)
         if possible() and hasattr(dispatcher, "_cache"):
             dispatcher._cache = _QuickCache(function)

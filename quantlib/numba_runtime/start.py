@@ -19,5 +19,5 @@ def start() -> Path:
         import numba
 
         folder = cache_folder(numba.__version__)
-        numba.config.CACHE_DIR = str(folder)
+        numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # numba makes its settings as it starts
         return folder

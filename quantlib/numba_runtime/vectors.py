@@ -12,6 +12,8 @@ substitute: without vectors every kernel would be another one.
 """
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 from quantlib.numba_runtime.start import start
 
@@ -22,8 +24,11 @@ from numba import types  # noqa: E402
 from numba.core import cgutils  # noqa: E402
 from numba.core.datamodel import models  # noqa: E402
 from numba.core.typing.templates import AbstractTemplate, infer_global  # noqa: E402
-from numba.extending import intrinsic, lower_builtin, register_model  # noqa: E402
+from numba.extending import intrinsic as numba_intrinsic  # noqa: E402
+from numba.extending import lower_builtin, register_model  # noqa: E402
 
+# Kernels call an operation without the typing context that its declaration has.
+intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = numba_intrinsic
 WIDTH = 8
 WIDE = 16
 BYTE = ir.IntType(8)

@@ -66,7 +66,9 @@ def rounded(x: np.ndarray, scale: np.ndarray, minimum: np.ndarray, levels: Level
     return levels.nearest((x + minimum[..., None]) * inverse[..., None])
 
 
-def error_with(x: np.ndarray, weights: np.ndarray, scale: np.ndarray, minimum: np.ndarray, level: np.ndarray):
+def error_with(
+    x: np.ndarray, weights: np.ndarray, scale: np.ndarray, minimum: np.ndarray, level: np.ndarray
+) -> np.ndarray:
     """The weighted squared error of groups with these levels: (..., n) -> (...)."""
     miss = level * scale[..., None] - minimum[..., None] - x
     return total(weights * (miss * miss))

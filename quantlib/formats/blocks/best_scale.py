@@ -5,7 +5,6 @@ scales. Here many scales are tried around its own, each with several minima wher
 to the levels by weighted least squares, twice.
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from quantlib.formats.blocks.best import Levels, Reach, error_of, error_with, half, rounded, sums_of
+from quantlib.formats.blocks.improving import Codes, Improve
 from quantlib.formats.blocks.search import total
 from quantlib.formats.tables.searches import FITS, MINIMUM_STEP
 
@@ -32,18 +32,18 @@ class OneScale(NamedTuple):
     plain: Reach
     weighed: Reach
 
-    def improve(self, x: np.ndarray, weights: np.ndarray, codes: Mapping[str, np.ndarray], weighed: bool) -> dict:
+    def improve(self, x: np.ndarray, weights: np.ndarray, codes: Codes, weighed: bool) -> Codes:
         """The readable search: see `improve`."""
         return improve(x, weights, codes, self, weighed)
 
-    def load_kernel(self) -> Callable:
+    def load_kernel(self) -> Improve:
         """The compiled search, of the same meaning."""
         from quantlib.formats.kernels.best_scale import improve_codes
 
         return partial(improve_codes, form=self)
 
 
-def improve(x, weights, codes: Mapping[str, np.ndarray], form: OneScale, weighed: bool) -> dict[str, np.ndarray]:
+def improve(x: np.ndarray, weights: np.ndarray, codes: Codes, form: OneScale, weighed: bool) -> Codes:
     """Codes with a weighted squared error that is no higher in any block.
 
     x, weights: float32 (blocks, 32). codes: {field: (blocks, count)}, ggml's to begin with. weighed: by importance.
@@ -62,14 +62,19 @@ def improve(x, weights, codes: Mapping[str, np.ndarray], form: OneScale, weighed
         error = np.where(better, trial_error, error)
         scale, minimum = np.where(better, trial[0], scale), np.where(better, trial[1], minimum)
 
-    found = {"d": scale[:, None].astype(np.float16), "q": form.levels.codes(rounded(x, scale, minimum, form.levels))}
+    found: dict[str, np.ndarray] = {
+        "d": scale[:, None].astype(np.float16),
+        "q": form.levels.codes(rounded(x, scale, minimum, form.levels)),
+    }
     if form.minima:
         found["m"] = -minimum[:, None].astype(np.float16)
     better = (error < given)[:, None]
     return {name: np.where(better, code, codes[name]) for name, code in found.items()}
 
 
-def _around(x, weights, first, lowest, form: OneScale, reach: Reach) -> tuple[np.ndarray, np.ndarray]:
+def _around(
+    x: np.ndarray, weights: np.ndarray, first: np.ndarray, lowest: np.ndarray, form: OneScale, reach: Reach
+) -> tuple[np.ndarray, np.ndarray]:
     """The best of the scales and minima around these, as if they were stored exactly."""
     scale, minimum, error = first, lowest, np.full(len(x), np.inf, F32)
     steps = range(-reach.minima, reach.minima + 1) if form.minima else (0,)
@@ -84,7 +89,9 @@ def _around(x, weights, first, lowest, form: OneScale, reach: Reach) -> tuple[np
     return scale, minimum
 
 
-def _fitted(x, weights, scale, minimum, form: OneScale) -> tuple[np.ndarray, np.ndarray]:
+def _fitted(
+    x: np.ndarray, weights: np.ndarray, scale: np.ndarray, minimum: np.ndarray, form: OneScale
+) -> tuple[np.ndarray, np.ndarray]:
     """The scale and the minimum that fit the levels best, as they are stored."""
     sums = sums_of(x, weights, scale, minimum, form.levels)
     if not form.minima:

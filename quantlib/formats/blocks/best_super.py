@@ -6,7 +6,6 @@ its own, far to both sides; then those of the scale and minimum that fit its lev
 everything chosen, by weighted least squares; then every group looks around once more.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from quantlib.formats.blocks.best import Levels, Reach, clamp, error_of, error_with, half, rounded, sums_of, whole
+from quantlib.formats.blocks.improving import Codes, Improve
 from quantlib.formats.blocks.search import total
 from quantlib.formats.tables.searches import BESIDE
 
@@ -51,11 +51,11 @@ class SuperBlock(NamedTuple):
         power = total(total(squares.reshape(len(x), self.groups, -1))) / F32(x.shape[1])
         return weights * np.sqrt(power[:, None] + squares)
 
-    def improve(self, x: np.ndarray, weights: np.ndarray, codes: Mapping[str, np.ndarray], weighed: bool) -> dict:
+    def improve(self, x: np.ndarray, weights: np.ndarray, codes: Codes, weighed: bool) -> Codes:
         """The readable search: see `improve`."""
         return improve(x, self.counted(x, weights), codes, self, weighed)
 
-    def load_kernel(self) -> Callable:
+    def load_kernel(self) -> Improve:
         """The compiled search, of the same meaning."""
         from quantlib.formats.kernels.best_super import improve_codes
 
@@ -80,7 +80,7 @@ class Stored:
         return total(self.error)[:, None]
 
 
-def improve(x, weights, codes: Mapping[str, np.ndarray], form: SuperBlock, weighed: bool) -> dict[str, np.ndarray]:
+def improve(x: np.ndarray, weights: np.ndarray, codes: Codes, form: SuperBlock, weighed: bool) -> Codes:
     """Codes with a weighted squared error that is no higher in any block.
 
     x, weights: float32 (blocks, 256). codes: {field: (blocks, count)}, ggml's to begin with. weighed: by importance.
@@ -98,7 +98,7 @@ def improve(x, weights, codes: Mapping[str, np.ndarray], form: SuperBlock, weigh
     state = _refitted(x, weights, state, form)
     state = _around(x, weights, state, form, Reach(BESIDE, BESIDE))
 
-    found = {"d": state.d.astype(np.float16), "sc": state.sc + F32(form.sub_zero)}
+    found: dict[str, np.ndarray] = {"d": state.d.astype(np.float16), "sc": state.sc + F32(form.sub_zero)}
     if form.minima:
         found |= {"dmin": state.dmin.astype(np.float16), "mn": state.mn}
     level = rounded(x, state.d * state.sc, state.dmin * state.mn, form.levels)
@@ -107,7 +107,15 @@ def improve(x, weights, codes: Mapping[str, np.ndarray], form: SuperBlock, weigh
     return {name: np.where(better, code.astype(codes[name].dtype), codes[name]) for name, code in found.items()}
 
 
-def _stored(x, weights, d, dmin, sc, mn, form: SuperBlock) -> Stored:
+def _stored(
+    x: np.ndarray,
+    weights: np.ndarray,
+    d: np.ndarray,
+    dmin: np.ndarray,
+    sc: np.ndarray,
+    mn: np.ndarray,
+    form: SuperBlock,
+) -> Stored:
     return Stored(d, dmin, sc, mn, error_of(x, weights, d * sc, dmin * mn, form.levels))
 
 
@@ -122,7 +130,7 @@ def _take_lower(state: Stored, sc: np.ndarray, mn: np.ndarray, error: np.ndarray
     )
 
 
-def _around(x, weights, start: Stored, form: SuperBlock, reach: Reach) -> Stored:
+def _around(x: np.ndarray, weights: np.ndarray, start: Stored, form: SuperBlock, reach: Reach) -> Stored:
     """For each group the best of the sub-codes around its own."""
     state = start
     steps = range(-reach.minima, reach.minima + 1) if form.minima else (0,)
@@ -135,7 +143,7 @@ def _around(x, weights, start: Stored, form: SuperBlock, reach: Reach) -> Stored
     return state
 
 
-def _fitted(x, weights, state: Stored, form: SuperBlock) -> Stored:
+def _fitted(x: np.ndarray, weights: np.ndarray, state: Stored, form: SuperBlock) -> Stored:
     """For each group the sub-codes nearest to what fits its levels best, where they are better."""
     sums = sums_of(x, weights, state.d * state.sc, state.dmin * state.mn, form.levels)
     per_d = F32(1) / state.d
@@ -150,7 +158,7 @@ def _fitted(x, weights, state: Stored, form: SuperBlock) -> Stored:
     return _take_lower(state, sc, mn, error_of(x, weights, state.d * sc, state.dmin * mn, form.levels))
 
 
-def _refitted(x, weights, state: Stored, form: SuperBlock) -> Stored:
+def _refitted(x: np.ndarray, weights: np.ndarray, state: Stored, form: SuperBlock) -> Stored:
     """The super-scales that fit all levels best, where rounding them leaves the block better."""
     sums = sums_of(x, weights, state.d * state.sc, state.dmin * state.mn, form.levels)
     sc, mn = state.sc.astype(float), state.mn.astype(float)
@@ -167,6 +175,9 @@ def _refitted(x, weights, state: Stored, form: SuperBlock) -> Stored:
     dmin = np.where(both, (bx * aa - ax * ab) / spread, state.dmin)
     trial = _stored(x, weights, half(d), half(dmin), state.sc, state.mn, form)
     better = trial.whole_error < state.whole_error
-    return Stored(
-        *(np.where(better, getattr(trial, name), getattr(state, name)) for name in ("d", "dmin", "sc", "mn", "error"))
+    return replace(
+        state,
+        d=np.where(better, trial.d, state.d),
+        dmin=np.where(better, trial.dmin, state.dmin),
+        error=np.where(better, trial.error, state.error),
     )

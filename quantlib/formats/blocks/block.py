@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Term:
     """
 
     symbol: str
-    of: Callable[[Mapping[str, int], int], float]
+    of: Callable[[Mapping[str, Any], int], SupportsFloat]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +53,9 @@ class Kernels:
     magnitude that it met, infinite or NaN if need be, which spares a look at every weight beforehand.
     """
 
-    encode: Callable
-    encode_important: Callable | None
-    decode: Callable
+    encode: Callable[[np.ndarray, np.ndarray], float | None]
+    encode_important: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None
+    decode: Callable[[np.ndarray, np.ndarray], None]
     sizes: bool = False
 
 
@@ -130,7 +131,7 @@ class BlockFormat:
     choose: Callable[[np.ndarray, np.ndarray | None], Choice]
     decode: Callable[[Codes], np.ndarray]
     load_kernels: Callable[[], Kernels]
-    reference: tuple[Callable, ...]
+    reference: tuple[Callable[..., object], ...]
     uses_importance: bool = True
     importance_by_row: bool = False
     requires_importance: bool = False
@@ -186,17 +187,17 @@ class BlockFormat:
             check_scales(self.name, self.layout.overflowed(data.reshape(-1, self.nbytes)), np.asarray(x), importance)
         if effort == "standard" or self.better is None:
             return data
-        return self._improved(data, x, importance, self._compiled_steps())
+        return self._improved(data, x, importance, self._compiled_steps(self.better))
 
     def _improved(self, data: np.ndarray, x: np.ndarray, importance: np.ndarray | None, steps: Steps) -> np.ndarray:
         blocks, importance, shape = self._blocks(x, importance, finite=False)  # the first encoder has looked
         return improved(data.reshape(-1, self.nbytes), blocks, importance, self.layout, steps).reshape(shape)
 
-    def _compiled_steps(self) -> Steps:
+    def _compiled_steps(self, better: SuperBlock | OneScale) -> Steps:
         from quantlib.formats.kernels import packing, stretch
 
         unpack, pack = partial(packing.unpack, self.layout), partial(packing.pack, self.layout)
-        return Steps(self.better.load_kernel(), unpack, pack, self.dequantize, stretch.moments)
+        return Steps(better.load_kernel(), unpack, pack, self.dequantize, stretch.moments)
 
     def ggml_bytes(self, x: np.ndarray, importance: np.ndarray | None = None) -> np.ndarray:
         """As `quantize`, and as ggml also where a scale is beyond FP16's range: infinite."""
@@ -205,20 +206,18 @@ class BlockFormat:
     def _encoded(self, x: np.ndarray, importance: np.ndarray | None) -> tuple[np.ndarray, float]:
         """ggml's bytes, and the largest magnitude in x, infinite where the kernel does not look for it."""
         kernels = self.load_kernels()
-        plain = importance is None or not self.uses_importance
-        look_first = not (plain and kernels.sizes)
+        weighed = kernels.encode_important if importance is not None and self.uses_importance else None
+        look_first = weighed is not None or not kernels.sizes
         blocks, importance, shape = self._blocks(x, importance, look_first)
         out = np.empty((len(blocks), self.nbytes), np.uint8)
-        size = np.inf
-        if not plain:
-            kernels.encode_important(read_only(blocks), read_only(importance), out)
-        elif look_first:
-            kernels.encode(read_only(blocks), out)
+        size: float | None = None
+        if weighed is not None and importance is not None:
+            weighed(read_only(blocks), read_only(importance), out)
         else:
             size = kernels.encode(read_only(blocks), out)
-            if not np.isfinite(size):
+            if not look_first and (size is None or not np.isfinite(size)):
                 check_finite(self.name, blocks.reshape(np.shape(x)))
-        return out.reshape(shape), size
+        return out.reshape(shape), np.inf if look_first or size is None else size
 
     def quantize_reference(
         self, x: np.ndarray, importance: np.ndarray | None = None, effort: str = "standard"
@@ -275,9 +274,20 @@ class BlockFormat:
             choice = self.choose(blocks, importance)
             decoded = self.decode(choice.codes)[0]
         codes = {name: code[0] for name, code in choice.codes.items()}
-        groups = (getattr(choice, part)[0] for part in ("weights", "scales", "minima", "errors", "winner"))
-        tried = {name: candidates[0] for name, candidates in choice.tried.items()}
-        return Trace(self.name, blocks[0], *groups, codes, self.pack(codes), decoded, tried, choice.measure)
+        return Trace(
+            format=self.name,
+            x=blocks[0],
+            weights=choice.weights[0],
+            scales=choice.scales[0],
+            minima=choice.minima[0],
+            errors=choice.errors[0],
+            winner=choice.winner[0],
+            codes=codes,
+            data=self.pack(codes),
+            decoded=decoded,
+            tried={name: candidates[0] for name, candidates in choice.tried.items()},
+            measure=choice.measure,
+        )
 
     def spell(self, codes: Codes, weight: int) -> tuple[str, str, str]:
         """Decoding one weight of a block in three lines: symbols, this weight's numbers, the result.
@@ -296,7 +306,9 @@ class BlockFormat:
             f"{value:.6g}".replace("-", "−"),
         )
 
-    def _blocks(self, x, importance, finite: bool = True) -> tuple[np.ndarray, np.ndarray | None, tuple[int, ...]]:
+    def _blocks(
+        self, x: np.ndarray, importance: np.ndarray | None, finite: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None, tuple[int, ...]]:
         """Checked input: float32 (blocks, values), importance (blocks of a row, values), the shape of the result.
 
         finite: whether to look for NaN and infinity here.

@@ -61,7 +61,9 @@ def grid(name: str, shells: int) -> Grid:
     return Grid(
         dim,
         base,
-        *(_frozen(table) for table in (levels, values, number)),
+        _frozen(levels),
+        _frozen(values),
+        _frozen(number),
         near=_frozen(near.astype(np.int32)),
         first=_frozen(np.cumsum(counts).astype(np.int32)),
     )

@@ -9,6 +9,7 @@ from quantlib.formats.blocks.stretch import Sums, stretched
 from quantlib.formats.layout import Layout
 
 Codes = Mapping[str, np.ndarray]
+Improve = Callable[[np.ndarray, np.ndarray, Codes, bool], Codes]
 TOGETHER = 1 << 18  # weights that are unpacked at once, in whole rows
 
 
@@ -20,7 +21,7 @@ class Steps:
     moments: the sums of `stretch`.
     """
 
-    improve: Callable[[np.ndarray, np.ndarray, Codes, bool], Codes]
+    improve: Improve
     unpack: Callable[[np.ndarray], Codes]
     pack: Callable[[Codes], np.ndarray]
     decode: Callable[[np.ndarray], np.ndarray]

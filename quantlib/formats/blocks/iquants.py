@@ -55,13 +55,16 @@ IQ3_S: 256 weights in 110 bytes, 3.4375 bpw
   x̂ = d · (2 · sc + 1) · ±grid[q]
 """
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from quantlib.formats.blocks import iquants_search as search
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels, Term
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels, Term
 from quantlib.formats.blocks.grids import Grid, grid, nearest_points
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.iquants_search import ALL, ALL_IF_ANY, OFF_GRID, Rule
 from quantlib.formats.blocks.iquants_signs import expand_signs, split_signs
 from quantlib.formats.blocks.search import nearest_int, positive_scale, total
@@ -81,7 +84,7 @@ def choose_by_grid(x: np.ndarray, importance: np.ndarray | None, rule: Rule, poi
     sc = np.clip(nearest_int(F32(0.5) * (F32(1) / d * found.scale - F32(1))), 0, 15)
     lost = largest == 0
     cleared = lost & rule.clears
-    codes = {
+    codes: dict[str, np.ndarray] = {
         "d": np.where(lost, F32(0), d * rule.fudge).astype(np.float16),
         "q": np.where(cleared, 0, found.number.reshape(len(x), -1)).astype(np.uint16),
         "sign": np.where(cleared, 0, found.signs.reshape(len(x), -1)).astype(np.uint8),
@@ -118,7 +121,7 @@ def decode_by_grid(codes: Codes, rule: Rule, points: Grid, share: float) -> np.n
     return (scale[..., None] * value.reshape(*scale.shape, -1)).reshape(signs.shape)
 
 
-def _grid_format(name: str, ggml_type: int, rule: Rule, shells: int, share: float, **parts) -> BlockFormat:
+def _grid_format(name: str, ggml_type: int, rule: Rule, shells: int, share: float, **parts: Any) -> BlockFormat:
     """A format of this family: its search rule, the shells of neighbours it tries, and what a sub-scale counts."""
 
     def points() -> Grid:
@@ -136,7 +139,7 @@ def _grid_format(name: str, ggml_type: int, rule: Rule, shells: int, share: floa
 
         return iquants.grid_kernels(rule, points(), share, form.layout)
 
-    def value(codes, weight: int) -> float:
+    def value(codes: Mapping[str, Any], weight: int) -> float:
         sign = expand_signs(np.array([codes["sign"]], np.uint8), rule.even)[weight % 8]
         return float(sign * points().values[codes["q"], weight % points().dim])
 

@@ -64,7 +64,9 @@ class Found:
     winner: np.ndarray
 
 
-def weights_of(groups: np.ndarray, importance: np.ndarray | None, power: float, floor: float = 0) -> np.ndarray:
+def weights_of(
+    groups: np.ndarray, importance: np.ndarray | None, power: float | np.float32, floor: float | np.float32 = 0
+) -> np.ndarray:
     """What an error counts: importance · √(power · mean square of the block + x²), or about x² without importance.
 
     groups: float32 (blocks, groups, n). importance: float32 (blocks, 256) or None.
@@ -76,7 +78,9 @@ def weights_of(groups: np.ndarray, importance: np.ndarray | None, power: float, 
     return F32(floor) * mean + groups * groups if floor else groups * groups
 
 
-def nearest_on_grid(place, x, weights, scale, table, grid: Grid) -> np.ndarray:
+def nearest_on_grid(
+    place: np.ndarray, x: np.ndarray, weights: np.ndarray, scale: np.ndarray, table: np.ndarray, grid: Grid
+) -> np.ndarray:
     """Of the grid points near a place, the one with the least weighted squared error for x; the first among equals.
 
     place: (m,), all off the grid. x, weights: (m, dim). scale: (m,). table: (levels,) or (m, levels), what levels
@@ -96,7 +100,9 @@ def nearest_on_grid(place, x, weights, scale, table, grid: Grid) -> np.ndarray:
     return points[np.arange(len(points)), error.argmin(axis=1)]
 
 
-def snap(x, root, inverse, scale, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def snap(
+    x: np.ndarray, root: np.ndarray, inverse: np.ndarray, scale: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
     """Round magnitudes to levels; where those make no grid point, take the best one near.
 
     x, root (square roots of the weights): float32 (..., n). inverse, scale: (...).
@@ -108,12 +114,12 @@ def snap(x, root, inverse, scale, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     off = number < 0
     magnitudes = 2 * np.arange(grid.base, dtype=F32) + 1
     spread = np.broadcast_to(scale[..., None], place.shape)
-    parts = (part.reshape(*place.shape, grid.dim)[off] for part in (x, root))
-    number[off] = nearest_on_grid(place[off], *parts, spread[off], magnitudes, grid)
+    values, roots = (part.reshape(*place.shape, grid.dim)[off] for part in (x, root))
+    number[off] = nearest_on_grid(place[off], values, roots, spread[off], magnitudes, grid)
     return number, ~off
 
 
-def fit(x, weights, number, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def fit(x: np.ndarray, weights: np.ndarray, number: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Σwxq and Σwq² for the magnitudes q = 2l + 1 of grid points: the best scale is their ratio."""
     q = (2 * grid.levels[number] + 1).astype(F32).reshape(x.shape)
     return total(weights * x * q), total(weights * q * q)
@@ -143,7 +149,7 @@ def grid_scale(groups: np.ndarray, importance: np.ndarray | None, rule: Rule, gr
     number = np.zeros((*span.shape, groups.shape[-1] // grid.dim), np.int32)
     settled = np.full(number.shape, rule.again == OFF_GRID)
     winner = np.zeros(span.shape, np.int64)
-    tried = []
+    tried: list[tuple[np.ndarray, ...]] = []
 
     for s in range(-rule.reach, rule.reach + 1):
         inverse = (top + F32(s) * rule.step) / span

@@ -25,12 +25,14 @@ IQ1_M: 256 weights in 56 bytes, 1.75 bpw
   x̂ = d · (2 · sc + 1) · (grid[q] ± ⅛)
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels, Term
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels, Term
 from quantlib.formats.blocks.grids import Grid, grid, nearest_points
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.iquants_search import nearest_on_grid, weights_of
 from quantlib.formats.blocks.search import nearest_int, total
 from quantlib.formats.layout import Field, Layout, run, word
@@ -49,7 +51,9 @@ def running_sums(terms: np.ndarray) -> np.ndarray:
     return np.cumsum(np.concatenate([np.zeros_like(terms[..., :1]), terms], axis=-1), axis=-1, dtype=F32)
 
 
-def best_split(tops, squares, nothing, power) -> tuple[np.ndarray, ...]:
+def best_split(
+    tops: np.ndarray, squares: np.ndarray, nothing: np.ndarray, power: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of candidates with Σwxq and Σwq², the one that removes most of the error, and all their scales and errors.
 
     tops, squares: float32 (blocks, groups, candidates), in the order tried. nothing: groups not to look at.
@@ -80,7 +84,7 @@ def split_levels(order: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     return (rank >= i[..., None]).astype(np.int64) + (rank >= j[..., None])
 
 
-def split_scores_s(x, weights, order) -> tuple[np.ndarray, np.ndarray]:
+def split_scores_s(x: np.ndarray, weights: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Σwxq and Σwq² of every split of a group, with either shift: (..., 2 · splits) each, up before down.
 
     x, weights: float32 (..., 32). order: the weights by size.
@@ -90,17 +94,18 @@ def split_scores_s(x, weights, order) -> tuple[np.ndarray, np.ndarray]:
     sum_w = running_sums(np.take_along_axis(weights, order, axis=-1))
     i, j = splits(n)
 
-    def parts(sums):
+    def parts(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return sums[..., i] - sums[..., :1], sums[..., j] - sums[..., i], sums[..., n:] - sums[..., j]
 
     a, b, c = parts(sum_x)
     wa, wb, wc = parts(sum_w)
     tops = [a * q[0] + b * q[1] + c * q[2] for q in (UP, DOWN)]
     squares = [wa * q[0] * q[0] + wb * q[1] * q[1] + wc * q[2] * q[2] for q in (UP, DOWN)]
-    return tuple(np.stack(both, axis=-1).reshape(*x.shape[:-1], -1) for both in (tops, squares))
+    top, square = (np.stack(both, axis=-1).reshape(*x.shape[:-1], -1) for both in (tops, squares))
+    return top, square
 
 
-def split_scores_m(x, weights, order) -> tuple[np.ndarray, np.ndarray]:
+def split_scores_m(x: np.ndarray, weights: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Σwxq and Σwq² of every split of a group, with either shift in each half: (..., 4 · splits) each.
 
     Shifts are tried as up up, up down, down up, down down. x, weights: float32 (..., 16). order: the weights by size.
@@ -121,13 +126,16 @@ def split_scores_m(x, weights, order) -> tuple[np.ndarray, np.ndarray]:
             ]
         )
     both = ((0, 0), (0, 1), (1, 0), (1, 1))
-    return tuple(
+    top, square = (
         np.stack([parts[0][a] + parts[1][b] for a, b in both], axis=-1).reshape(*x.shape[:-1], -1)
         for parts in (tops, squares)
     )
+    return top, square
 
 
-def put_on_grid(x, weights, levels, scale, down) -> tuple[np.ndarray, np.ndarray]:
+def put_on_grid(
+    x: np.ndarray, weights: np.ndarray, levels: np.ndarray, scale: np.ndarray, down: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Grid points for levels 0, 1, 2, and the scale that fits them where levels had to change.
 
     x, weights: float32 (blocks, groups, n). levels alike. scale: (blocks, groups). down: bool (blocks, groups, n / 8),
@@ -138,14 +146,19 @@ def put_on_grid(x, weights, levels, scale, down) -> tuple[np.ndarray, np.ndarray
     number = points().number[place]
     off = number < 0
     spread = np.broadcast_to(scale[..., None], off.shape)
-    eights = (part.reshape(*off.shape, 8)[off] for part in (x, weights))
-    number[off] = nearest_on_grid(place[off], *eights, spread[off], table[off], points())
+    values, counts = (part.reshape(*off.shape, 8)[off] for part in (x, weights))
+    number[off] = nearest_on_grid(place[off], values, counts, spread[off], table[off], points())
     q = np.take_along_axis(table, points().levels[number].astype(np.int64), axis=-1).reshape(x.shape)
     top, square = total(weights * q * x), total(weights * q * q)
     return number, np.where(off.any(axis=-1) & (top > 0) & (square > 0), top / square, scale)
 
 
-def search_groups(groups, weights, scores, shifts: int, least) -> tuple:
+Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def search_groups(
+    groups: np.ndarray, weights: np.ndarray, scores: Scores, shifts: int, least: np.float32
+) -> tuple[np.ndarray, ...]:
     """Scale, grid points and shifts of groups (blocks, groups, n); the sorted weights are cut into three every way.
 
     scores: `split_scores_s` or `split_scores_m`; it tries `shifts` shifts a split. With three levels that is an exact
@@ -154,7 +167,8 @@ def search_groups(groups, weights, scores, shifts: int, least) -> tuple:
     nothing = np.abs(groups).max(axis=-1) < least
     order = np.argsort(groups, axis=-1, kind="stable")
     power = (weights.astype(float) * groups.astype(float) ** 2).sum(axis=-1)
-    scale, winner, scales, errors = best_split(*scores(groups, weights, order), nothing, power)
+    tops, squares = scores(groups, weights, order)
+    scale, winner, scales, errors = best_split(tops, squares, nothing, power)
     nothing = nothing | (winner < 0)
     winner = np.maximum(winner, 0)
     shift = winner % shifts
@@ -172,7 +186,7 @@ def search_groups(groups, weights, scores, shifts: int, least) -> tuple:
     return scale, number, down & ~nothing[..., None], scales, errors, winner
 
 
-def choose_iq1_s(x: np.ndarray, importance: np.ndarray) -> Choice:
+def choose_iq1_s(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
     """Search each 32 weights, then round the scales to 3 bits: sc stands for d · (2 · sc + 1).
 
     x, importance: float32 (blocks, 256). Source: quantize_row_iq1_s_impl.
@@ -183,7 +197,7 @@ def choose_iq1_s(x: np.ndarray, importance: np.ndarray) -> Choice:
     d = scale.max(axis=-1, keepdims=True) / F32(15)
     lost = scale.max(axis=-1, keepdims=True) == 0
     sc = np.clip(nearest_int(F32(0.5) * (F32(1) / d * scale - F32(1))), 0, 7)
-    codes = {
+    codes: Codes = {
         "d": np.where(lost, F32(0), d * F32(1.125)).astype(np.float16),
         "q": number.reshape(len(x), -1).astype(np.uint16),
         "sc": np.where(lost, 0, sc).astype(np.uint8),
@@ -209,7 +223,7 @@ def choose_iq1_m(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
     q = q * (2 * sc + 1).astype(F32)[..., None]
     top, square = total((weights * q * groups).reshape(len(x), -1)), total((weights * q * q).reshape(len(x), -1))
     d = np.where(square > 0, top / square, d)[:, None]
-    codes = {
+    codes: Codes = {
         "q": number.reshape(len(x), -1).astype(np.uint16),
         "delta": np.where(lost, 0, down.reshape(len(x), -1)).astype(np.uint8),
         "sc": np.where(lost, 0, sc).astype(np.uint8),
@@ -238,7 +252,7 @@ def decode_ternary_grid(codes: Codes) -> np.ndarray:
     return (scale[..., None] * shifted.reshape(*scale.shape, -1)).reshape(shape)
 
 
-def _load(name: str):
+def _load(name: str) -> Callable[[], Kernels]:
     @cache
     def load() -> Kernels:
         from quantlib.formats.kernels import iquants_ternary

@@ -44,7 +44,8 @@ import numpy as np
 from quantlib.formats.blocks import search
 from quantlib.formats.blocks.best import Levels, Reach
 from quantlib.formats.blocks.best_super import SuperBlock
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.search import nearest_int, total
 from quantlib.formats.layout import Field, Layout, plane, run, word
 
@@ -114,7 +115,15 @@ def weights_by_importance(groups: np.ndarray, importance: np.ndarray, factor: in
     return importance.reshape(groups.shape) * np.sqrt(power[:, None, None] + groups * groups)
 
 
-def round_against_minima(groups, found: search.Search, d, sc, dmin, mn, levels: int) -> dict[str, np.ndarray]:
+def round_against_minima(
+    groups: np.ndarray,
+    found: search.Search,
+    d: np.ndarray,
+    sc: np.ndarray,
+    dmin: np.ndarray,
+    mn: np.ndarray,
+    levels: int,
+) -> dict[str, np.ndarray]:
     """The final codes, nearest to x for the scales as they are stored: q = round((x + dmin · mn) / (d · sc)).
 
     groups: float32 (blocks, groups, n). d, dmin: (blocks,). sc, mn: (blocks, groups). Gives the codes of every field.
@@ -271,7 +280,7 @@ def choose_q6_k(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
     q = np.clip(nearest_int(groups / scale), -32, 31)
     q = np.where(scale == 0, found.codes, q)  # a scale of zero leaves the search's codes
     q = np.where(nothing[..., None], 0, q + 32).astype(np.uint8)
-    codes = {"d": d, "sc": sc, "q": q.reshape(-1, 256)}
+    codes: dict[str, np.ndarray] = {"d": d, "sc": sc, "q": q.reshape(-1, 256)}
     return Choice(codes, weights, found.scales, found.minima, found.errors, found.winner)
 
 

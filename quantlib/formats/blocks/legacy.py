@@ -49,7 +49,8 @@ import numpy as np
 from quantlib.formats.blocks import search
 from quantlib.formats.blocks.best import Levels, Reach
 from quantlib.formats.blocks.best_scale import OneScale
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.search import nearest_int, total
 from quantlib.formats.layout import Field, Layout, plane, run, word
 
@@ -66,6 +67,7 @@ def choose_symmetric(x: np.ndarray, importance: np.ndarray | None = None, *, bit
     x, importance: float32 (blocks, 32), with importance all blocks of one row. Source: quantize_row_q4_0_ref,
     quantize_row_q5_0_ref and their _impl.
     """
+    codes: Codes
     levels = 1 << (bits - 1)
     if importance is not None:
         weights = weights_in_row(x, importance)
@@ -96,6 +98,7 @@ def choose_minimum(x: np.ndarray, importance: np.ndarray | None = None, *, bits:
     x, importance: float32 (blocks, 32), with importance all blocks of one row. Source: quantize_row_q4_1_ref,
     quantize_row_q5_1_ref and their _impl.
     """
+    codes: Codes
     levels = (1 << bits) - 1
     if importance is not None:
         weights = weights_in_row(x, importance)

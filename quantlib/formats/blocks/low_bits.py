@@ -17,7 +17,8 @@ Q2_0: 64 weights in 18 bytes, 2.25 bpw
 
 import numpy as np
 
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.legacy import only_choice, round_away
 from quantlib.formats.blocks.search import total
 from quantlib.formats.layout import Field, Layout, plane, word
@@ -32,7 +33,7 @@ def choose_q1_0(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
     d = Σ|x| / 128, q = 1 where x ≥ 0. x: float32 (blocks, 128). Importance has no say. Source: quantize_row_q1_0_ref.
     """
     d = total(np.abs(x))[:, None] / F32(128)  # (blocks, 1)
-    codes = {"d": d.astype(np.float16), "q": (x >= 0).astype(np.uint8)}
+    codes: dict[str, np.ndarray] = {"d": d.astype(np.float16), "q": (x >= 0).astype(np.uint8)}
     return only_choice(x, codes, decode_q1_0(codes), d, np.zeros_like(d))
 
 
@@ -70,7 +71,7 @@ def choose_q2_0(x: np.ndarray, importance: np.ndarray | None = None) -> Choice:
     near = round_away(x * np.where(d > 0, F32(1) / d, F32(0)))
     # A scale below 2⁻¹²⁸ has no finite inverse; what then has no integer becomes the lowest code.
     q = np.where(np.abs(near) <= 2, np.clip(near + F32(1), 0, 3), F32(0)).astype(np.uint8)
-    codes = {"d": d.astype(np.float16), "q": q}
+    codes: dict[str, np.ndarray] = {"d": d.astype(np.float16), "q": q}
     return only_choice(x, codes, decode_q2_0(codes), d, np.zeros_like(d))
 
 

@@ -15,7 +15,8 @@ NVFP4: 64 weights in 36 bytes, 4.5 bpw
 
 import numpy as np
 
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels, Term
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels, Term
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.layout import Field, Layout, plane, run
 from quantlib.formats.tables.small_floats import VALUES, power_of_two, small_float, whole_logarithm
 

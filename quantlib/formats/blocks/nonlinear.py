@@ -22,14 +22,15 @@ import numpy as np
 from quantlib.formats.blocks.best import Levels, Reach
 from quantlib.formats.blocks.best_scale import OneScale
 from quantlib.formats.blocks.best_super import SuperBlock
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels, Term
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels, Term
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.search import LEAST, VALUES, Search, nearest_int, nearest_value, total
 from quantlib.formats.layout import Field, Layout, plane, word
 
 F32 = np.float32
 
 
-def table_scale(x, weights) -> Search:
+def table_scale(x: np.ndarray, weights: np.ndarray) -> Search:
     """Find d so that d · value comes closest to x, for the values of the table.
 
     The first candidate makes the value of largest magnitude −127 with its sign turned; fifteen more make it one of
@@ -45,7 +46,7 @@ def table_scale(x, weights) -> Search:
     scale = best = np.zeros(x.shape[:-1], F32)
     codes = np.zeros(x.shape, np.uint8)
     winner = np.zeros(x.shape[:-1], np.int64)
-    tried = []
+    tried: list[tuple[np.ndarray, np.ndarray]] = []
 
     for s in (None, *range(-7, 8)):
         inverse = F32(1) / (-largest / low) if s is None else (F32(s) + low) / largest

@@ -26,7 +26,8 @@ import numpy as np
 from quantlib.formats.blocks import search
 from quantlib.formats.blocks.best import Levels, Reach
 from quantlib.formats.blocks.best_super import SuperBlock
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.kquants import (
     decode_minima,
     nearest_sub_codes,

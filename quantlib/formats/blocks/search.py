@@ -58,7 +58,9 @@ def _divide(a: np.ndarray, b: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
     return np.where(b != 0, a / b, F32(otherwise))
 
 
-def scale_and_minimum(x, weights, levels: int, first: float, step: float, steps: int, absolute: bool = False) -> Search:
+def scale_and_minimum(
+    x: np.ndarray, weights: np.ndarray, levels: int, first: float, step: float, steps: int, absolute: bool = False
+) -> Search:
     """Find d ≥ 0 and m ≥ 0 so that d · q − m, q in 0 … levels, comes closest to x.
 
     The first candidate spans the group from its lowest value (or 0) to its highest. Each further candidate stretches
@@ -74,10 +76,10 @@ def scale_and_minimum(x, weights, levels: int, first: float, step: float, steps:
     sum_w = np.cumsum(weights, axis=-1)[..., -1]
     sum_x = np.cumsum(weights * x, axis=-1)[..., -1]
 
-    def codes_of(inverse):
+    def codes_of(inverse: np.ndarray) -> np.ndarray:
         return np.clip(nearest_int(inverse[..., None] * (x - low[..., None])), 0, levels)
 
-    def error_of(codes, scale, low):
+    def error_of(codes: np.ndarray, scale: np.ndarray, low: np.ndarray) -> np.ndarray:
         miss = scale[..., None] * codes.astype(F32) + low[..., None] - x
         return total(weights * (np.abs(miss) if absolute else miss * miss))
 
@@ -117,7 +119,7 @@ def scale_and_minimum(x, weights, levels: int, first: float, step: float, steps:
     return Search(scale, -low, codes, scales, minima, errors, winner)
 
 
-def symmetric_scale(x, weights, levels: int) -> Search:
+def symmetric_scale(x: np.ndarray, weights: np.ndarray, levels: int) -> Search:
     """Find d so that d · q, q in −levels … levels − 1, comes closest to x.
 
     The first candidate puts the value of largest magnitude at −levels. Eighteen more move it by tenths of a step up to
@@ -132,7 +134,7 @@ def symmetric_scale(x, weights, levels: int) -> Search:
     scale = best = np.zeros(x.shape[:-1], F32)
     codes = np.full(x.shape, -levels, np.int32)
     winner = np.zeros(x.shape[:-1], np.int64)
-    tried = []
+    tried: list[tuple[np.ndarray, np.ndarray]] = []
 
     for s in (0, *range(-9, 0), *range(1, 10)):
         inverse = -(F32(levels) + F32(0.1) * F32(s)) / largest
@@ -156,7 +158,7 @@ def symmetric_scale(x, weights, levels: int) -> Search:
     return Search(scale, np.zeros_like(scale), codes, scales, np.zeros_like(scales), errors, winner)
 
 
-def refined_scale(x, weights, levels: int) -> Search:
+def refined_scale(x: np.ndarray, weights: np.ndarray, levels: int) -> Search:
     """Find d so that d · q, q in −levels … levels − 1, comes closest to x, by moving one code at a time.
 
     The value of largest magnitude goes to −levels. Then each code in turn moves to where it fits best against the scale
@@ -171,7 +173,7 @@ def refined_scale(x, weights, levels: int) -> Search:
     sum_xl = total(weights * x * codes.astype(F32))
     sum_l2 = total(weights * codes.astype(F32) * codes.astype(F32))
     winner = np.zeros(x.shape[:-1], np.int64)
-    tried = []
+    tried: list[tuple[np.ndarray, np.ndarray]] = []
 
     for turn in range(6):
         for i in range(x.shape[-1]) if turn > 0 else ():
@@ -197,7 +199,7 @@ def refined_scale(x, weights, levels: int) -> Search:
     )
 
 
-def positive_scale(x, weights, levels: int) -> tuple[np.ndarray, np.ndarray]:
+def positive_scale(x: np.ndarray, weights: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
     """Find d and codes 0 … levels so that d · q comes closest to a few positive numbers; gives (d, codes).
 
     Nine ranges are tried as in the other searches. Then each code in turn is moved to where it fits best against the
@@ -208,7 +210,7 @@ def positive_scale(x, weights, levels: int) -> tuple[np.ndarray, np.ndarray]:
     largest = np.maximum(x.max(axis=-1), F32(0))
     nothing = largest < LEAST
 
-    def error_of(codes, scale):
+    def error_of(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
         miss = x - scale[..., None] * codes.astype(F32)
         return total(weights * miss * miss)
 

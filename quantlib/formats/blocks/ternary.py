@@ -17,7 +17,8 @@ TQ2_0: 256 weights in 66 bytes, 2.0625 bpw
 
 import numpy as np
 
-from quantlib.formats.blocks.block import BlockFormat, Choice, Codes, Formula, Kernels, Term
+from quantlib.formats.blocks.block import BlockFormat, Choice, Formula, Kernels, Term
+from quantlib.formats.blocks.improving import Codes
 from quantlib.formats.blocks.legacy import round_away
 from quantlib.formats.layout import Field, Layout, plane, run, word
 
