@@ -1,4 +1,4 @@
-"""A server for each module of browser tests, and a browser with a window of a chosen size and theme."""
+"""One server for all browser tests, and a browser with a window of a chosen size and theme."""
 
 import asyncio
 import os
@@ -75,9 +75,9 @@ def running(folder: Path, **settings: str) -> Iterator[str]:
         process.wait(10)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[str]:
-    """One server for a whole module."""
+    """One server for all modules: visitors of a site share it too."""
     with running(tmp_path_factory.mktemp("server")) as address:
         yield address
 
