@@ -36,7 +36,7 @@ def test_the_number_and_its_bits_follow_each_other(server, page):
     values.first.wait_for(timeout=60_000)
     playwright.expect(values).to_have_count(4)
     playwright.expect(values.first).to_have_text("0.100000001")
-    page.get_by_role("slider", name="The number").fill("100")
+    page.get_by_role("slider", name="The number", exact=True).fill("100")
     playwright.expect(values.first).to_have_text("10")
     page.get_by_role("button", name="FP32 sign bit 1 of 1, is 0").click()
     playwright.expect(values.first).to_have_text("−10")
