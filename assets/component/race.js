@@ -44,7 +44,7 @@ class Race {
     this.tally = h("p", { class: "tally", "aria-live": "polite" });
     this.board = h("div", { class: "board" });
     root.replaceChildren(h("div", { class: "controls" }, this.pills, this.shows = h("div", { class: "group" })),
-      h("div", { class: "stage" }, this.plot, h("figure", {}, this.map, h("figcaption", {}, h("span", {}, "scale →"), h("span", {}, "↑ minimum"), h("span", {}, "more colour: less error")))), this.board);
+      h("div", { class: "stage" }, this.plot, h("figure", {}, this.map, h("figcaption", {}, h("span", {}, "scale →"), h("span", {}, "↑ minimum"), h("span", {}, "more colour: less error")))), this.tally, this.board);
     dragged(this.map, (x, y) => this.go(this.scaleAt(clamp(x, 0, 1)), this.minimumAt(clamp(y, 0, 1))));
   }
 
