@@ -13,7 +13,7 @@ def test_sums_are_pointed_at_and_the_puzzle_is_scored(server, page):
     page.goto(f"{server}/what-it-costs")
     settle_chapter(page)
     figure = page.locator(".ql.pointing", has=page.locator(".edge"))
-    figure.locator('[data-words^="2 × 2 digits from Q3_K_M"] .reach').hover()
+    figure.locator('[data-words^="2 × 2 digits from Q3_K_M"] .dot').hover()
     playwright.expect(figure.locator(".say")).to_contain_text("1,864 of 2,000 right")
     page.get_by_role("button", name="0 + 8").click()
     page.get_by_role("button", name="Check").click()
