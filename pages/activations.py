@@ -173,7 +173,7 @@ def show_layers(shown: Shown) -> None:
         terms.say(skyline.first_in_words(found.layers))
         captions.receipt("stored", f"{shown.spiky.model}, 1,024 tokens; {PUBLISHED}")
         return
-    kind = st.segmented_control("Read by", KINDS, default="attn_q", key="kind", bind="query-params", required=True)
+    kind = st.segmented_control("Read by", KINDS, default="attn_q", key="read-by", bind="query-params", required=True)
     captions.glossed(kind)
     seen = watched(shown.found.identity, shown.found)
     chart("channels", outliers.channel_figure, seen, kind, about=(shown.found.identity, kind))

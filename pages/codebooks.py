@@ -66,7 +66,7 @@ def show_marks(spot: Spot, count: int) -> None:
     token = f"{spot.tensor.name}/{count}"
     said = marks.parse(address.about(token, key)[key], count)
     component.marks(
-        key=key,
+        key=f"marks{count}",
         marks=pictures.marks_message(
             the_crowd(*about(spot), spot.tensor),
             rivals,

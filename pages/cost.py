@@ -253,7 +253,7 @@ def show_puzzle() -> None:
     if st.button("Check", key="checked") or st.session_state.get("broken-shown"):
         st.session_state["broken-shown"] = True
         st.markdown(f"**You are right about {found.score(picked)} of {len(found.sums)}.**")
-        drawing.draw(edge.puzzle_html(found, picked), key="puzzle")
+        drawing.draw(edge.puzzle_html(found, picked), key="edge-puzzle")
         captions.receipt("stored", "what the calculator wrote")
 
 
