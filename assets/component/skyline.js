@@ -29,7 +29,7 @@ class Skyline {
   build() {
     const { stops, panels, readouts, words, slider } = this.data;
     const top = Math.max(...panels.map((panel) => panel.top)) / 100;
-    const tall = panels.length > 1 ? TALL - 20 * (panels.length - 2) : ONE;
+    const tall = panels.length > 1 ? TALL - 44 * (panels.length - 2) : ONE;
     this.range = h("input", { type: "range", min: 0, max: stops.length - 1, step: 1, value: this.stop, "aria-label": slider,
       oninput: () => this.go(Number(this.range.value)) });
     this.at = h("b", {});
@@ -37,17 +37,17 @@ class Skyline {
     this.said = h("p", { class: "said", "aria-live": "polite" });
     this.words = words.map((word, i) => h("button", { type: "button", tabindex: -1, onclick: () => this.go(i) }, word));
     this.drawn = panels.map((panel) => this.plot(panel, top, tall));
-    this.root.replaceChildren(
+    const parts = [
       h("label", { class: "dial" }, h("span", {}, `${slider}: `, this.at), this.range),
-      words.length ? h("div", { class: "words" }, this.words) : null,
-      readouts.length ? h("div", { class: "tiles" }, readouts.map((readout, i) => h("div", {}, this.values[i], h("span", {}, readout.title)))) : null,
-      ...this.drawn.map((part) => part.node), this.said);
-    this.root.querySelectorAll(":scope > :empty").forEach((node) => node !== this.said && node.remove());
+      words.length && h("div", { class: "words" }, this.words),
+      readouts.length && h("div", { class: "tiles" }, readouts.map((readout, i) => h("div", {}, this.values[i], h("span", {}, readout.title)))),
+      ...this.drawn.map((part) => part.node), this.said];
+    this.root.replaceChildren(...parts.filter(Boolean));
   }
 
   // One row of bars, all on one scale: `top` times the typical value.
   plot(panel, top, tall) {
-    const y = linear(0, top * 1.04, tall - FOOT, 6), x = linear(0, panel.channels, LEFT, WIDTH);
+    const y = linear(0, top * 1.04, tall - FOOT, 2), x = linear(0, panel.channels, LEFT, WIDTH);
     const bars = s("path", { class: "bars", "data-role": panel.role }), kept = s("path", { class: "kept" }), line = s("path", { class: "line" });
     const mark = s("text", { class: "mark", "text-anchor": "middle" });
     const picture = s("svg", { viewBox: `0 0 ${WIDTH} ${tall}`, role: "img" },

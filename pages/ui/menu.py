@@ -75,6 +75,10 @@ COST = Entry(
     "cost.py", "What it does to the model", "⚖️", "what-it-costs",
     "The model reads, and writes, with fewer bits: what changes, in numbers and in words.", 10,
 )  # fmt: skip
+MACHINE = Entry(
+    "machine.py", "What the machine does with them", "⚙️", "what-the-machine-does",
+    "Why fewer bits are faster until they are not, one block in the processor's registers, and the cache.", 8,
+)  # fmt: skip
 FIT = Entry(
     "fit.py", "Which one should I run?", "🎯", "which-one-should-i-run",
     "Your memory and a model's shape in; what fits, how fast and how well, out.", 7,
@@ -91,7 +95,21 @@ WORDS = Entry("words.py", "All the words", "🔤", "words")
 EXPORT = Entry("export.py", "Export", "🚚", "export")
 
 # The chapters in reading order; their numbers and their previous and next links follow from it.
-CHAPTERS = (HOME, FLOAT, LEVELS, OUTLIERS, ACTIVATIONS, SUPER_BLOCK, CODEBOOKS, NAMES, ROUNDING, COST, FIT, CLAIMS)
+CHAPTERS = (
+    HOME,
+    FLOAT,
+    LEVELS,
+    OUTLIERS,
+    ACTIVATIONS,
+    SUPER_BLOCK,
+    CODEBOOKS,
+    NAMES,
+    ROUNDING,
+    COST,
+    MACHINE,
+    FIT,
+    CLAIMS,
+)
 SECTIONS = {
     "Learn": [chapter for chapter in CHAPTERS if chapter.written],
     "Use": [OPEN, INSPECT, QUANTIZE, EXPORT, EVALUATE],

@@ -173,9 +173,9 @@ def answered(place: Place, working: Working) -> Station:
 
 # In the order of the chapters. The last three need a model that runs.
 WEIGHT_ALONE: tuple[Callable[[Place], Station], ...] = (bits, code, pushed, in_super_block, entry, by_recipe)
-AT_WORK: tuple[Callable[[Place, Working], Station], ...] = (moved, output, answered)
-CHAPTERS = ("float", "levels", "outliers", "super_block", "codebooks", "names", "rounding", "machine", "cost")
-NAMES = ("bits", "code", "one scale", "super-block", "codebook", RECIPE, "GPTQ", "output", "answer")
+AT_WORK: tuple[Callable[[Place, Working], Station], ...] = (moved, answered, output)
+CHAPTERS = ("float", "levels", "outliers", "super_block", "codebooks", "names", "rounding", "cost", "machine")
+NAMES = ("bits", "code", "one scale", "super-block", "codebook", RECIPE, "GPTQ", "answer", "output")
 
 
 def stations(place: Place, count: int = len(CHAPTERS), working: Callable[[], Working] | None = None) -> list[Station]:

@@ -41,7 +41,7 @@ def test_a_station_reads_back_what_the_format_stores(ours, told, chapter, name):
 
 def test_at_work_it_is_multiplied_and_the_answer_is_wrong(ours):
     working = answer.at_work(ours.checkpoint, ours.tensor)
-    moved, output, answered = (make(ours, working) for make in journey.AT_WORK)
+    moved, answered, output = (make(ours, working) for make in journey.AT_WORK)
     assert output.shown.split(" of ")[0] == f"{ours.weight * working.inputs[ours.column]:.3g}".replace("-", "−")
     assert working.result == "2,491" and answered.shown.endswith("✓" if working.right else "✗")
     assert f"= {working.answer}." in answered.words
