@@ -5,11 +5,11 @@ import streamlit as st
 from pages.ui import captions, drawing, menu, model, running, terms
 from pages.ui.chapter import chapter
 from quantlib import tables
+from quantlib.checkpoints import gguf_view
 from quantlib.errors import QuantlibError
 from quantlib.figures import dot, machine
-from quantlib.fit.attention import attention_of
-from quantlib.fit.memory import cache_bytes
-from quantlib.fit.shapes import KNOWN
+from quantlib.fit.cache import cache_bytes, cache_of
+from quantlib.fit.catalogue import KNOWN
 from quantlib.lm import EVALUATION, bench, caching, read_texts
 from quantlib.methods.products import expanded, in_integers
 
@@ -168,7 +168,7 @@ def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def large_cache(context: int, name: str) -> int:
-    return cache_bytes(attention_of(KNOWN[LARGE].checkpoint()), context, name)
+    return cache_bytes(cache_of(gguf_view(KNOWN[LARGE].checkpoint())), context, name)
 
 
 @st.cache_resource(show_spinner="Reading with smaller caches …", max_entries=4)
