@@ -77,8 +77,8 @@ def speeds_in_words(at_once: str) -> str:
     return (
         f"Writing one token, the machine fetches every weight from memory once. {last.recipe} has {fewer:.1f} times "
         f"fewer bits than {first.recipe} and writes {faster:.1f} times faster. The pale bars show what the bits alone "
-        f"would give. From {before.recipe} to {last.recipe} the bits fall by {1 - last.bits / before.bits:.0%}, and the speed "
-        f"goes from {before.writing:.1f} to {last.writing:.1f}."
+        f"would give. From {before.recipe} to {last.recipe} the bits fall by {1 - last.bits / before.bits:.0%}, "
+        f"and the speed goes from {before.writing:.1f} to {last.writing:.1f}."
     )
 
 
