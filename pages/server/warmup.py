@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from pathlib import Path
 
 import quantlib
-from pages.server import files, jobs, rehearsal, security, uploads
+from pages.server import files, jobs, memory, rehearsal, security, uploads
 from pages.server.connections import LOOK_SECONDS, Connections, guard_connections
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
@@ -145,6 +145,7 @@ def lifespan(pages: Mapping[str, Path]) -> Callable[[object], AbstractAsyncConte
     @asynccontextmanager
     async def around(_app: object) -> AsyncIterator[None]:
         security.warn_operator()
+        memory.reserve_nothing()
         import_all(pages.values())
         connections = Connections(budget().connections, budget().of_one)
         guard_connections(connections)
