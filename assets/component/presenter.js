@@ -1,7 +1,9 @@
-// The bar at a chapter's foot, and presenting: one step on the screen, turned by keys; a code that leads others here.
+// The bar at a chapter's foot, and presenting: one slide on the screen, turned by keys; a window for who presents; a code
+// that leads others here.
 import { h } from "./dom.js";
+import { Slides, stepSelector } from "./slides.js";
 
-const STEP = (n) => `[class*="st-key-step-"]:is(.st-key-step-${n}, .st-key-step-${n}-printed)`;
+const SETTLES = 250;  // ms after which a slide that changed is laid out again
 
 export default function ({ data: [message], parentElement }) {
   const root = parentElement.querySelector(".ql");
@@ -15,10 +17,18 @@ class Presenter {
     this.root = root;
     this.keys = (event) => this.key(event);
     document.addEventListener("keydown", this.keys);
+    this.again = () => { clearTimeout(this.due); this.due = setTimeout(() => this.data?.presenting && this.show(), SETTLES); };
+    addEventListener("resize", this.again);
+    this.changes = new MutationObserver((found) => found.some((one) => one.type === "childList") && this.again());
+    this.sizes = new ResizeObserver(() => this.resized());
   }
 
   leave() {
     document.removeEventListener("keydown", this.keys);
+    removeEventListener("resize", this.again);
+    clearTimeout(this.due);
+    this.changes.disconnect();
+    this.sizes.disconnect();
     this.style?.remove();
     this.closeCode();
   }
@@ -27,29 +37,31 @@ class Presenter {
     const first = !this.data;
     this.data = data;
     this.at ??= data.step;
+    this.part ??= Number(new URL(location.href).searchParams.get("part")) || 1;
     this.root.classList.toggle("presenting", data.presenting);
     this.root.replaceChildren(...(data.presenting ? this.stage() : this.plain()));
     if (data.presenting) this.show();
-    else if (first && new URL(location.href).searchParams.has("step")) document.querySelector(STEP(data.step))?.scrollIntoView();
+    else if (first && new URL(location.href).searchParams.has("step")) document.querySelector(stepSelector(data.step))?.scrollIntoView();
   }
 
   plain() {
     return [h("div", { class: "bar" },
-      h("a", { class: "pill", href: this.there({ present: "1", step: "1" }) }, "Present this chapter"),
+      h("a", { class: "pill", href: this.there({ present: "1", step: "1", slide: String(innerHeight) }) }, "Present this chapter"),
       h("button", { class: "pill", type: "button", onclick: () => this.toggleCode() }, "QR code of this page"),
       h("button", { class: "pill", type: "button", onclick: () => window.print() }, "Print the one-page summary"))];
   }
 
   stage() {
-    const { steps, title } = this.data;
     return [h("div", { class: "bar", role: "toolbar", "aria-label": "Presenting" },
-      h("button", { class: "pill", type: "button", onclick: () => this.turn(-1), "aria-label": "Previous step" }, "←"),
-      this.place = h("span", { class: "place", "aria-live": "polite" }, `${title} · ${this.at} of ${steps}`),
-      h("button", { class: "pill", type: "button", onclick: () => this.turn(1), "aria-label": "Next step" }, "→"),
-      h("span", { class: "keys" }, h("kbd", {}, "←"), h("kbd", {}, "→"), " step ", h("kbd", {}, "F"), " full screen ", h("kbd", {}, "Q"), " code ", h("kbd", {}, "Esc"), " leave"),
+      h("button", { class: "pill", type: "button", onclick: () => this.turn(-1), "aria-label": "Previous slide" }, "←"),
+      this.place = h("span", { class: "place", "aria-live": "polite" }),
+      h("button", { class: "pill", type: "button", onclick: () => this.turn(1), "aria-label": "Next slide" }, "→"),
+      h("span", { class: "keys" }, h("kbd", {}, "←"), h("kbd", {}, "→"), " turn ", h("kbd", {}, "N"), " notes ", h("kbd", {}, "F"), " full screen ", h("kbd", {}, "Q"), " code ", h("kbd", {}, "Esc"), " leave"),
+      h("button", { class: "pill", type: "button", onclick: () => this.openNotes() }, "notes"),
+      h("a", { class: "pill", href: this.there({ room: this.data.room ? null : newRoom() }) }, this.data.room ? "stop counting guesses" : "count guesses"),
       h("button", { class: "pill", type: "button", onclick: () => this.toggleCode() }, "code"),
       h("button", { class: "pill", type: "button", onclick: () => this.fullScreen() }, "full screen"),
-      h("a", { class: "pill", href: this.there({ present: null }) }, "leave"))];
+      h("a", { class: "pill", href: this.there({ present: null, part: null, slide: null }) }, "leave"))];
   }
 
   // The address of this page with other parameters.
@@ -64,19 +76,70 @@ class Presenter {
   show() {
     this.style ??= document.head.appendChild(h("style", { id: "ql-step" }));
     this.style.textContent = `.stMainBlockContainer [class*="st-key-step-"] { display: none !important; }
-      .stMainBlockContainer ${STEP(this.at)} { display: flex !important; }
+      .stMainBlockContainer ${stepSelector(this.at)} { display: flex !important; }
       .stMainBlockContainer .st-key-chapter-head { display: ${this.at === 1 ? "flex" : "none"} !important; }`;
-    this.place.textContent = `${this.data.title} · ${this.at} of ${this.data.steps}`;
-    history.replaceState(history.state, "", this.there({ step: String(this.at) }));
-    window.dispatchEvent(new Event("resize"));
+    this.slides = new Slides(this.at);
+    if (!this.slides.node) return this.again();
+    this.part = this.slides.show(this.part);
+    this.height = this.slides.node.offsetHeight;
+    for (const watcher of [this.changes, this.sizes]) watcher.disconnect();
+    this.changes.observe(this.slides.node, { childList: true, subtree: true });
+    this.sizes.observe(this.slides.node);
+    const { title, steps } = this.data, parts = this.slides.count > 1 ? `, slide ${this.part} of ${this.slides.count}` : "";
+    this.place.textContent = `${title} · ${this.at} of ${steps}${parts}`;
+    history.replaceState(history.state, "", this.there({ step: String(this.at), part: this.part > 1 ? String(this.part) : null }));
+    this.tellNotes();
+  }
+
+  // A slide that grew or shrank by itself, as when a chart arrives, is shared out again.
+  resized() {
+    if (Math.abs((this.slides?.node?.offsetHeight ?? 0) - this.height) > 4) this.again();
   }
 
   turn(by) {
-    const to = this.at + by;
-    if (to < 1 || to > this.data.steps) return;
-    this.at = to;
+    const part = this.part + by;
+    if (part >= 1 && part <= this.slides.count) this.part = part;
+    else {
+      const to = this.at + by;
+      if (to < 1 || to > this.data.steps) return;
+      this.at = to;
+      this.part = by > 0 ? 1 : Infinity;
+    }
     this.show();
     document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
+  }
+
+  // What only the presenter sees, in a second window: the words of this step, what comes next, the time since the start.
+  openNotes() {
+    this.notes = open("", "quantlib-notes", "popup,width=720,height=820");
+    if (!this.notes) return;
+    this.since ??= Date.now();
+    const page = this.notes.document, make = (tag, text = "") => Object.assign(page.createElement(tag), { textContent: text });
+    page.title = "Notes for the presenter";
+    page.body.replaceChildren(this.clock = make("p"), this.said = make("div"));
+    page.body.style.cssText = "font: 20px/1.45 system-ui, sans-serif; margin: 1.5rem; color-scheme: light dark; color: light-dark(#1F2328, #E6E8EB); background: light-dark(#FDFCFA, #14171C)";
+    page.onkeydown = (event) => ({ ArrowRight: () => this.turn(1), PageDown: () => this.turn(1), ArrowLeft: () => this.turn(-1), PageUp: () => this.turn(-1) })[event.key]?.();
+    clearInterval(this.ticks);
+    this.ticks = setInterval(() => this.tick(), 1000);
+    this.tick();
+    this.tellNotes();
+  }
+
+  tick() {
+    if (!this.notes || this.notes.closed) return clearInterval(this.ticks);
+    const seconds = Math.floor((Date.now() - this.since) / 1000), two = (n) => String(n).padStart(2, "0");
+    this.clock.textContent = `${two(Math.floor(seconds / 60))}:${two(seconds % 60)} since the start · ${this.data.title}, ${this.at} of ${this.data.steps}`;
+  }
+
+  tellNotes() {
+    if (!this.notes || this.notes.closed) return;
+    const { prose, sources, spoilers } = this.slides.words(), next = document.querySelector(stepSelector(this.at + 1))?.querySelector("h1, h2, h3");
+    const make = (tag, text) => Object.assign(this.notes.document.createElement(tag), { textContent: text });
+    this.said.replaceChildren(
+      ...prose.map((text) => make("p", text)),
+      ...spoilers.flatMap((text) => [make("h3", "The answer, which the room does not see yet"), make("p", text)]),
+      ...sources.map((text) => make("small", text)),
+      make("p", this.at < this.data.steps ? `Next: ${next?.textContent ?? "the following step"}` : "This was the last step."));
   }
 
   fullScreen() {
@@ -89,7 +152,7 @@ class Presenter {
     if (typing || (!this.data.presenting && event.key !== "Escape")) return;
     const busy = event.composedPath().some((node) => node.matches?.("button.bit, .w, .byte, input, [role=slider], [role=radio], .own-keys"));
     const act = { PageDown: () => this.turn(1), PageUp: () => this.turn(-1), Escape: () => this.escape(),
-      f: () => this.fullScreen(), F: () => this.fullScreen(), q: () => this.toggleCode(), Q: () => this.toggleCode(),
+      f: () => this.fullScreen(), F: () => this.fullScreen(), n: () => this.openNotes(), N: () => this.openNotes(), q: () => this.toggleCode(), Q: () => this.toggleCode(),
       ...(busy ? {} : { ArrowRight: () => this.turn(1), ArrowLeft: () => this.turn(-1) }) }[event.key];
     if (!act) return;
     if (event.key !== "Escape") event.preventDefault();
@@ -98,12 +161,12 @@ class Presenter {
 
   escape() {
     if (this.code) this.closeCode();
-    else if (this.data.presenting && !document.fullscreenElement) location.href = this.there({ present: null });
+    else if (this.data.presenting && !document.fullscreenElement) location.href = this.there({ present: null, part: null, slide: null });
   }
 
   toggleCode() {
     if (this.code) return this.closeCode();
-    const address = this.there({ present: null });
+    const address = this.there({ present: null, part: null, slide: null, step: null });
     const close = h("button", { class: "pill", type: "button", onclick: () => this.closeCode() }, "Close");
     this.code = h("div", { class: "code", role: "dialog", "aria-modal": "true", "aria-label": "QR code of this page" },
       h("img", { src: new URL(`share/qr.svg?address=${encodeURIComponent(address)}`, this.base()).href, alt: "QR code that leads to this page as it is now" }),
@@ -119,4 +182,9 @@ class Presenter {
   }
 
   closeCode() { this.code?.remove(); this.code = null; }
+}
+
+// A name for a room whose guesses are counted; long enough that nobody guesses it.
+function newRoom() {
+  return [...crypto.getRandomValues(new Uint8Array(10))].map((byte) => "abcdefghjkmnpqrstuvwxyz23456789"[byte % 31]).join("");
 }

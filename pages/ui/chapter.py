@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from pages.ui import address, component, menu, weight
+from pages.ui import address, component, menu, room, weight
 
 
 class Chapter:
@@ -72,5 +72,6 @@ def foot(page: Chapter) -> None:
         address=page.entry.address,
         steps=page.steps,
         presenting=address.flag("present"),
+        room=room.name(),
         step=address.whole(st.query_params.get("step"), 1, page.steps, 1),
     )

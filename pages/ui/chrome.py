@@ -19,6 +19,11 @@ def page_frame() -> None:
     component.mending(theme())
 
 
+def slide() -> int:
+    """How many lines the screen has on which this page is presented; 0 where it is not presented."""
+    return address.whole(st.query_params.get("slide"), 300, 4320, 1080) if address.flag("present") else 0
+
+
 def theme() -> str:
     """ "light" or "dark", as the reader's browser shows the page."""
     return st.context.theme.type or "light"

@@ -276,9 +276,12 @@ def skyline(*, key: str, channels: dict, on_change: Callable[[], None]) -> None:
     _skyline(key=key, data=packed(channels), on_stop_change=on_change)
 
 
-def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, step: int) -> None:
-    """The bar at a chapter's foot; while `presenting`, it shows one step at a time and listens to keys."""
-    data = {"title": title, "address": address, "steps": steps, "presenting": presenting, "step": step}
+def presenter(*, key: str, title: str, address: str, steps: int, presenting: bool, room: str, step: int) -> None:
+    """The bar at a chapter's foot; while `presenting`, it shows one slide at a time and listens to keys.
+
+    `room`: the name under which guesses are counted, or nothing.
+    """
+    data = {"title": title, "address": address, "steps": steps, "presenting": presenting, "room": room, "step": step}
     _presenter(key=key, data=data)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from pages.ui import address, room
+
 SHOW = "Show me"
 
 
@@ -18,15 +20,20 @@ def guess(question: str, choices: Sequence[str], key: str = "guess") -> str | No
     """Ask, and give what the reader said, SHOW for somebody who would rather not; None until then."""
     with st.container(border=True, key=f"guess-{key}"):
         st.markdown(f"**Guess.** {question}")
-        return st.segmented_control(
+        said = st.segmented_control(
             "Your guess", [*choices, SHOW], key=key, bind="query-params", label_visibility="collapsed", required=False
         )
+        room.take_part(key, said, choices)
+    return said
 
 
 def answer(said: str | None, right: str, sentence: str) -> None:
     """The answer, once there is a guess; until then a line that says what is covered."""
     if said is None:
         st.markdown(":gray[The answer is covered until you choose.]")
+        if address.flag("present"):
+            with st.container(key=f"spoiler-{abs(hash((right, sentence)))}"):  # for the presenter's own window
+                st.markdown(f"**{right[:1].upper()}{right[1:]}.** {sentence}")
     else:
         st.markdown(f"{verdict(said, right)} {sentence}")
 
