@@ -122,7 +122,8 @@ export class Slides {
 }
 
 // Nothing for a wall by itself: a control whose picture is elsewhere, links to pages.
-const idle = (block) => has(block, "[data-testid=stPageLink], [data-testid=stPopover], [data-testid=stSelectbox], [data-testid=stElementContainer]:empty") && !pictured(block) && !has(block, NUMBERS);
+const idle = (block) => !pictured(block) && !has(block, `${NUMBERS}, [class*=st-key-guess-], [class*=st-key-in-short]`)
+  && (has(block, "[data-testid=stPageLink], [data-testid=stPopover]") || (has(block, CONTROL) && ![...block.querySelectorAll("[data-testid=stMarkdown] :is(p, li)")].some((node) => node.textContent.length > 40)));
 
 // Words alone, without anything to touch.
 const spoken = (block) => !has(block, `${CONTROL}, [data-testid=stMetric], [class*=st-key-guess-]`);

@@ -49,7 +49,11 @@ def test_presenting_turns_steps_by_key_and_a_code_leads_to_the_same_state(server
     playwright.expect(head).to_be_visible()
     playwright.expect(second).to_be_hidden()
     playwright.expect(page.locator("[data-testid=stSidebar]")).to_be_hidden()
-    page.keyboard.press("PageDown")
+    for _ in range(8):  # slides of the first step
+        page.keyboard.press("PageDown")
+        page.wait_for_timeout(400)
+        if second.is_visible():
+            break
     playwright.expect(second).to_be_visible()
     playwright.expect(head).to_be_hidden()
     page.wait_for_url(re.compile("step=2"))
@@ -62,7 +66,9 @@ def test_presenting_turns_steps_by_key_and_a_code_leads_to_the_same_state(server
     assert image.evaluate("i => i.naturalWidth") > 100
     page.keyboard.press("Escape")
     playwright.expect(code).to_have_count(0)
-    page.keyboard.press("PageUp")
+    for _ in range(8):
+        page.keyboard.press("PageUp")
+        page.wait_for_timeout(400)
     playwright.expect(head).to_be_visible()
 
 
