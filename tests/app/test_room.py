@@ -111,7 +111,7 @@ def test_the_wall_counts_what_phones_guess(server, browser):
     wall, phone = (browser.new_context() for _ in range(2))
     try:
         code = "abcdefghjk"
-        at = f"{server}/{menu.CODEBOOKS.address}"
+        at = f"{server}/{menu.LEVELS.address}"
         shown_there = wall.new_page()
         shown_there.goto(f"{at}?present=1&room={code}")
         guess = phone.new_page()
