@@ -106,8 +106,7 @@ def show_two_ways(found: running.Running) -> None:
 def show_matrix() -> None:
     terms.say(
         f"A matrix of {machine.ROWS:,} × {machine.COLUMNS:,} weights, multiplied on one core of this server by the "
-        "kernels of this project. They are plain code. llama.cpp's are written by hand for each processor and are "
-        "several times faster."
+        "kernels of this project. They are plain code. llama.cpp's are written by hand for each processor."
     )
     if not st.toggle("Measure it here (some seconds)", key="measure", bind="query-params"):
         st.caption("Somebody's measurement is kept for an hour and shown to everybody.")
