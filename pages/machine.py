@@ -82,7 +82,7 @@ def show_registers(found: running.Running) -> None:
 def show_two_ways(found: running.Running) -> None:
     terms.say(
         "**On a graphics card**, a kernel for one token reads codes and scales, makes floats of them in registers, and "
-        "multiplies those with the activations; for many tokens it does so tile by tile and hands the tiles to the "
+        "multiplies those with the activations. For many tokens it does so tile by tile and hands the tiles to the "
         "matrix units. **On a processor**, llama.cpp rounds the activations to 8 bits too (Q8_0, or Q8_K for k-quants) "
         "and multiplies integers. The scales come at the end, once for a block."
     )
