@@ -48,7 +48,10 @@ export class Slides {
     return innerHeight - Math.max(0, top) - this.bar - 8 * unit();
   }
 
-  get bar() { return parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--bar")) || 0; }
+  get bar() {
+    const style = getComputedStyle(document.documentElement);
+    return (parseFloat(style.getPropertyValue("--bar")) || 0) * parseFloat(style.fontSize);
+  }
 
   zoom(value) { this.node.style.setProperty("--slide-zoom", String(value * unit())); }
 
@@ -56,6 +59,7 @@ export class Slides {
   show(part) {
     if (!this.node) return 1;
     this.all = blocks(this.node);
+    this.node.style.zoom = "";
     this.all.forEach((block) => block.removeAttribute("data-off"));
     this.zoom(ZOOMS.at(-1));
     document.documentElement.style.setProperty("--strip-zoom", String(ZOOMS.at(-1) * unit()));
@@ -66,7 +70,16 @@ export class Slides {
     const now = Math.max(1, Math.min(part, this.count)), here = slides[now - 1];
     this.only(here?.blocks ?? []);
     this.zoom(here?.zoom ?? ZOOMS.at(-1));
+    this.shrink();
     return now;
+  }
+
+  // What is too tall even so is made smaller as a whole: better small than cut.
+  shrink() {
+    for (let share = 1; share > 0.3 && this.node.getBoundingClientRect().height > this.room;) {
+      share *= Math.min(0.97, this.room / this.node.getBoundingClientRect().height);
+      this.node.style.zoom = share;
+    }
   }
 
   only(few) {
