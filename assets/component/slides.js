@@ -59,7 +59,7 @@ export class Slides {
   show(part) {
     if (!this.node) return 1;
     this.all = blocks(this.node);
-    this.node.style.zoom = "";
+    Object.assign(this.node.style, { zoom: "", width: "", marginInline: "" });
     this.all.forEach((block) => block.removeAttribute("data-off"));
     this.zoom(ZOOMS.at(-1));
     document.documentElement.style.setProperty("--strip-zoom", String(ZOOMS.at(-1) * unit()));
@@ -74,11 +74,17 @@ export class Slides {
     return now;
   }
 
+  // From the step's top to the lowest thing seen in it, whether or not its box reaches so far.
+  get height() {
+    const top = this.node.getBoundingClientRect().top;
+    return Math.max(...parts(this.node).map((part) => part.getBoundingClientRect()).filter((box) => box.width && box.height).map((box) => box.bottom), top) - top;
+  }
+
   // What is too tall even so is made smaller as a whole: better small than cut.
   shrink() {
-    for (let share = 1; share > 0.3 && this.node.getBoundingClientRect().height > this.room;) {
-      share *= Math.min(0.97, this.room / this.node.getBoundingClientRect().height);
-      this.node.style.zoom = share;
+    for (let share = 1; share > 0.3 && this.height > this.room;) {
+      share *= Math.min(0.97, this.room / this.height);
+      Object.assign(this.node.style, { zoom: share, width: `${100 * share}%`, marginInline: "auto" });  // narrower too: pictures grow with their width
     }
   }
 
@@ -93,7 +99,7 @@ export class Slides {
     const figures = few.filter((block) => has(block, FIGURE));
     return (figures.length ? zooms : [ZOOMS.at(-1)]).find((zoom) => {
       this.zoom(zoom);
-      return this.node.getBoundingClientRect().height <= this.room && figures.every(narrow);
+      return this.height <= this.room && figures.every(narrow);
     });
   }
 
@@ -137,6 +143,9 @@ export class Slides {
 // Nothing for a wall by itself: a control whose picture is elsewhere, links to pages.
 const idle = (block) => !pictured(block) && !has(block, `${NUMBERS}, [class*=st-key-guess-], [class*=st-key-in-short]`)
   && (has(block, "[data-testid=stPageLink], [data-testid=stPopover]") || (has(block, CONTROL) && ![...block.querySelectorAll("[data-testid=stMarkdown] :is(p, li)")].some((node) => node.textContent.length > 40)));
+
+// All elements below a node, those of components included.
+const parts = (node) => [...node.querySelectorAll("*")].flatMap((part) => (part.shadowRoot ? [part, ...parts(part.shadowRoot)] : [part]));
 
 // Words alone, without anything to touch.
 const spoken = (block) => !has(block, `${CONTROL}, [data-testid=stMetric], [class*=st-key-guess-]`);
