@@ -69,7 +69,8 @@ OVERFLOW = """() => {
     for (const child of node.querySelectorAll('*')) {
       if (child.shadowRoot) look(child.shadowRoot);
       const box = child.getBoundingClientRect(), style = getComputedStyle(child);
-      if (!box.width || !box.height || style.visibility === 'hidden' || style.opacity === '0' || style.position === 'absolute') continue;
+      if (!box.width || !box.height || style.position === 'absolute') continue;
+      if (style.visibility === 'hidden' || style.opacity === '0') continue;
       const words = [...child.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
       if (!words && !['svg', 'CANVAS', 'INPUT'].includes(child.tagName)) continue;
       if (box.bottom > foot + 1 || box.right > innerWidth + 1 || box.left < -1)
