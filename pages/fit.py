@@ -126,7 +126,7 @@ def show_reasons(answer: fit.Answer) -> None:
     said = [*words.reasons(answer), *(f"Or: {each}" for each in words.alternatives(answer)), words.download(answer)]
     st.markdown("\n".join(f"- {sentence}" for sentence in said if sentence))
     if run := words.command(answer):
-        st.code(run, language="bash", wrap_lines=True)
+        st.code(run, language=None, wrap_lines=True)  # the highlighter's colours are too pale to read
     captions.receipt(
         "estimated",
         "weights are counted to the byte by the recipe's rules, cache and states as llama.cpp allocates them for one "

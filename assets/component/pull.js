@@ -34,7 +34,7 @@ class Pull {
     this.pictured = true;
     this.send = debounced(() => this.report("pull", { token: this.data.token, share: Math.round(1000 * this.share), group: this.group }));
     this.draw = framed(() => this.render());
-    this.plot = s("svg", { role: "img" });
+    this.plot = s("svg", { role: "group" });
     this.say = h("p", { class: "say", "aria-live": "polite" });
     this.controls = h("div", { class: "controls" });
     root.replaceChildren(this.controls, this.say, this.plot);

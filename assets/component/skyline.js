@@ -35,7 +35,7 @@ class Skyline {
     this.at = h("b", {});
     this.values = readouts.map(() => h("b", {}));
     this.said = h("p", { class: "said", "aria-live": "polite" });
-    this.words = words.map((word, i) => h("button", { type: "button", tabindex: -1, onclick: () => this.go(i) }, word));
+    this.words = words.map((word, i) => h("button", { type: "button", tabindex: -1, onclick: () => this.go(i), "aria-label": word.trim() ? null : "line break" }, word));
     this.drawn = panels.map((panel) => this.plot(panel, top, tall));
     const parts = [
       h("label", { class: "dial" }, h("span", {}, `${slider}: `, this.at), this.range),
