@@ -145,7 +145,7 @@ def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
         "text they need more memory than the weights. They can be stored in 8 or 4 bits as well."
     )
     context = st.select_slider(
-        "Tokens of text", CONTEXTS, value=8192, key="context", bind="query-params", format_func=lambda n: f"{n:,}"
+        "Tokens of text", CONTEXTS, value=8192, key="cached-tokens", bind="query-params", format_func=lambda n: f"{n:,}"
     )
     for column, name in zip(st.columns(len(CACHE_FORMATS)), CACHE_FORMATS, strict=True):
         column.metric(f"Cache of {LARGE} in {name}", tables.size(large_cache(context, name)))
@@ -154,7 +154,7 @@ def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
     except QuantlibError as error:
         st.info(str(error), icon="📏")
         return ()
-    drawing.draw(machine.cache_svg(costs), key="cache")
+    drawing.draw(machine.cache_svg(costs), key="cache-costs")
     st.markdown(machine.cache_in_words(costs))
     captions.receipt(
         "measured",

@@ -1,7 +1,5 @@
 """While a page loads nothing that can be read moves; pictures can be kept, and say so where they go on sideways."""
 
-import base64
-
 import pytest
 from conftest import SETTLED, settle_chapter
 
@@ -40,24 +38,6 @@ def test_nothing_moves_while_a_page_loads(fresh_server, page, width):
     sums = {title: sum(value for value, _ in found) for title, found in moved.items()}
     print(sums)
     assert all(value < GOOD for value in sums.values()), {t: moved[t] for t, v in sums.items() if v >= GOOD}
-
-
-def test_a_picture_can_be_kept_as_an_image(server, page, tmp_path):
-    page.goto(f"{server}/256-levels-then-16")
-    button = page.locator(".stairs .image")
-    button.wait_for()
-    with page.expect_download() as waiting:
-        button.click()
-    assert waiting.value.suggested_filename == "stairs.png"
-    waiting.value.save_as(tmp_path / "stairs.png")
-    kept = (tmp_path / "stairs.png").read_bytes()
-    width, height = (int.from_bytes(kept[at : at + 4], "big") for at in (16, 20))
-    box = page.locator(".stairs svg.main").bounding_box()
-    assert kept.startswith(b"\x89PNG")
-    assert width > 1.9 * box["width"]
-    assert height > 1.9 * box["height"]
-    shown = page.evaluate(DARK, [f"data:image/png;base64,{base64.b64encode(kept).decode()}"])
-    assert shown > 0.002, "lines and text are drawn, not only their ground"
 
 
 DARK = """async ([address]) => {

@@ -49,6 +49,8 @@ def shown(monkeypatch):
 def test_snippets_open_what_the_page_shows_and_run(shown, other, tmp_path, page):
     snippets = list(dict.fromkeys(shown(page, other)))
     for snippet in snippets:
+        if "open_checkpoint" not in snippet:
+            continue  # about a name, not about a model
         assert re.findall(r"open_checkpoint\('(.*?)'\)", snippet)[:1] == [other.source], snippet
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     done = subprocess.run(
