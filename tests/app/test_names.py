@@ -60,7 +60,7 @@ def test_a_pasted_name_is_taken_apart(server, page, run_snippet):
     label = page.locator(".label")
     playwright.expect(label).to_contain_text("Rounded by GPTQ")
     playwright.expect(label).to_contain_text("At least 3.5 GB")
-    page.get_by_role("button", name="i1-").click()
+    page.get_by_role("radio", name="i1-").click()
     playwright.expect(label).to_contain_text("With an importance matrix")
     box = page.get_by_role("textbox", name="A name")
     box.fill("Foo-<img src=x>-12B-UD-Q4_K_XL.gguf")

@@ -34,7 +34,7 @@ def shown(monkeypatch):
         found: list[str] = []
         monkeypatch.setattr(model, "current", lambda: opened)
         monkeypatch.setattr(captions, "show_python", lambda snippet, *_, **__: found.append(snippet))
-        monkeypatch.setattr(guess, "guess", lambda _, options, **__: options[0])
+        monkeypatch.setattr(guess, "guess", lambda _, options, **__: next(iter(options)))
         monkeypatch.setattr(st, "page_link", lambda *_, **__: None)
         running = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=300)
         running.query_params["told"] = "true"
