@@ -16,7 +16,7 @@ def test_a_guess_brings_the_verdict_and_counts(server, page, shoot, run_snippet)
     playwright.expect(first).not_to_contain_text("super-block")
     first.get_by_role("radio", name="false").click()
     playwright.expect(first).to_contain_text("super-block")
-    playwright.expect(first.locator("[data-testid=stAlertContentSuccess]")).to_have_count(1)
+    playwright.expect(first.locator("[data-testid$=Success]")).to_have_count(1)
     page.get_by_text("1 right of 2 guessed").wait_for()
     assert "bits=false" in page.url
     shoot(page, "claims-checked")

@@ -41,7 +41,8 @@ TEXTS = ("text_input", "text_area", "chat_input")
 # What only some state of a page offers: a page's address with it, as a visitor would choose it.
 STATES = {
     "open": ["", "where=From your computer", "where=On this server", "where=From the hub"],
-    "which-one-should-i-run": ["", "model=A size"],
+    "which-one-should-i-run": ["", "model=A size, or a config.json"],
+    "what-it-costs": ["text=your own"],
     "inspect": ["", "view=Metadata", "view=Tokenizer", "view=Compare"],
 }
 INTERNAL = re.compile(r"Traceback|quantlib-app-|/tmp/|site-packages|kind 'None'|NoneType|\bErrno\b")
