@@ -107,7 +107,7 @@ def tidy() -> None:
 
 
 def compile_all() -> None:
-    """Compile every kernel in a process of its own, which gives way to this one.
+    """Compile every kernel in a process of its own, at a lower priority than this one.
 
     Compiling holds the interpreter lock for seconds, so it must not happen here; the compiled code is kept on disk,
     where this process finds it.

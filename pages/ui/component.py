@@ -158,7 +158,7 @@ def scrubber(
 
     `labels`: a sentence for each step. `curve`: FP32 bit patterns, the `measure` in `unit` after each step, over an
     axis named `steps` that ends at `last`; `zoomed` shows only the part where it lies. `rival`: a second curve, called
-    `rivals`. `frames`: bytes (steps, rows, columns) with `shape` = (rows, columns), captioned `picture`; `colours` is
+    `rivals`. `frames`: bytes (steps, rows, columns) with `shape` = (rows, columns), captioned `picture`. `colours` is
     "diverging" (byte 127 is zero, 0 and 254 the ends) or the name of a role (0 is nothing, 255 the full colour).
     A new `token` starts at `start`. `st.session_state[key]["step"]` is then {"token", "step"}.
     """
