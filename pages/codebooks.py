@@ -62,13 +62,13 @@ def show_marks(spot: Spot, count: int) -> None:
             "Two bits leave four marks. Even marks score 0. The best four were found by moving each mark to the middle "
             "of its weights, again and again, until none moved: they score 100. How close do you get by eye?"
         )
-        rivals = {"even marks": marks.even(count), "the best four": the_best(*about(spot), count, spot.tensor)}
+        rivals = {"even marks": marks.even(count), "the best four": the_best(*spot.about, count, spot.tensor)}
     token = f"{spot.tensor.name}/{count}"
     said = marks.parse(address.about(token, key)[key], count)
     component.marks(
         key=f"marks{count}",
         marks=pictures.marks_message(
-            the_crowd(*about(spot), spot.tensor),
+            the_crowd(*spot.about, spot.tensor),
             rivals,
             token,
             marks.even(count) if said is None else said,
@@ -122,7 +122,7 @@ def show_effects(spot: Spot) -> dict:
         "a time. **Plain** puts the largest weight of a block on the outermost level. **Searched** tries other scales "
         "and keeps the one with the least error. All else is equal."
     )
-    found, svg = the_effects(*about(spot), spot.tensor)
+    found, svg = the_effects(*spot.about, spot.tensor)
     drawing.draw(svg, key="effects")
     terms.say(f"{words.two_by_two(found)} {words.of_nf4(found)}")
     captions.receipt(
@@ -150,10 +150,10 @@ def show_rulers(spot: Spot) -> None:
     start = address.whole(address.about(token, "share")["share"], -1000, 1000, 310)
     component.rulers(
         key="rulers",
-        rulers=pictures.rulers_message(rulers.rulers(), the_crowd(*about(spot), spot.tensor), token, start),
+        rulers=pictures.rulers_message(rulers.rulers(), the_crowd(*spot.about, spot.tensor), token, start),
         on_change=lambda: address.keep("rulers", "share", token),
     )
-    st.html(pictures.lost_html(lost(*about(spot), spot.tensor)))
+    st.html(pictures.lost_html(lost(*spot.about, spot.tensor)))
     captions.receipt(
         "measured",
         "the whole way into the format and back, on up to half a million weights of the tensor. IQ4_NL reaches further "
@@ -188,7 +188,7 @@ def show_grid(spot: Spot) -> None:
 
 
 def show_pairs(spot: Spot, name: str) -> None:
-    found = the_pairs(*about(spot), name, spot.tensor)
+    found = the_pairs(*spot.about, name, spot.tensor)
     left, right = st.columns([1, 1], gap="large")
     with left:
         drawing.draw(pictures.pairs_svg(found), key="pairs")
@@ -231,7 +231,7 @@ def show_pick(spot: Spot, name: str) -> None:
         st.info(f"{name} needs an importance matrix, and this model cannot be run here to make one.", icon="🧭")
         return
     at = place // dim
-    found = the_pick(*about(spot), name, index, at, spot)
+    found = the_pick(*spot.about, name, index, at, spot)
     token = f"{spot.tensor.name}/{name}/{index}/{at}"
     start = address.whole(address.about(token, "candidate")["candidate"], 0, len(found.points) - 1, 0)
     component.pick(
@@ -263,11 +263,6 @@ def show_pick(spot: Spot, name: str) -> None:
 def the_pick(source: str, name: str, format_name: str, index: int, at: int, _spot: Spot) -> grids.Pick:
     steering = importance.of_block(_spot.opened, _spot.tensor, SUPER, index)
     return grids.pick(FORMATS[format_name], weights.block_at(_spot.tensor, SUPER, index), steering, at)
-
-
-def about(spot: Spot) -> tuple[str, str]:
-    """What the chapter's measurements are kept under."""
-    return spot.opened.identity, spot.tensor.name
 
 
 def opening(spot: Spot) -> str:

@@ -35,7 +35,7 @@ def main() -> None:
             show_tensor(spot)
         with page.step("Puzzle: as narrow as you dare"):
             show_puzzle()
-        _, kept, _, _ = measure(*about(spot))
+        _, kept, _, _ = measure(*spot.about, spot.tensor)
         page.in_short(
             *floats.conclusions(kept, [FORMATS[name] for name in FIRST]),
             question="Weights of one tensor differ little in size. What is lost if they get no exponent at all, only "
@@ -43,19 +43,11 @@ def main() -> None:
         )
 
 
-def about(spot: weight.Spot) -> tuple[str, str, Tensor]:
-    return spot.opened.identity, spot.tensor.name, spot.tensor
-
-
 def show_bits() -> weight.Spot:
-    words, choice = st.columns([5, 1.25], vertical_alignment="center")
-    with words:
-        terms.say(
-            "**0.1 cannot be stored.** A float is a sign (S), an exponent (E) that picks two neighbouring powers of "
-            "two, and a fraction (F) that picks a place between them. **Drag the number, or press a bit.**"
-        )
-    with choice:
-        spot = weight.another()
+    spot = weight.beside(
+        "**0.1 cannot be stored.** A float is a sign (S), an exponent (E) that picks two neighbouring powers of "
+        "two, and a fraction (F) that picks a place between them. **Drag the number, or press a bit.**"
+    )
     show_strip(spot)
     return spot
 
@@ -113,7 +105,7 @@ def show_line(spot: weight.Spot) -> None:
         "twice as far apart. On the lower one **the exponent buys range**: FP32 spans about "
         f"{floats.powers_of_ten(wide):.0f} powers of ten. Blue bars are the weights of the tensor. Drag on either."
     )
-    counted, _, seen, total = measure(*about(spot))
+    counted, _, seen, total = measure(*spot.about, spot.tensor)
     token = f"{spot.opened.identity}/{spot.tensor.name}"
     drawn = st.container()
     more = st.toggle("More formats", key="more-on-line", bind="query-params")
@@ -166,7 +158,7 @@ def show_tensor(spot: weight.Spot) -> None:
         "BF16 gives eight bits to the exponent and seven to the fraction; FP16 gives five and ten. The bars above show "
         "which powers of two the weights of this tensor need."
     )
-    _, kept, seen, total = measure(*about(spot))
+    _, kept, seen, total = measure(*spot.about, spot.tensor)
     said = guess("Around a weight, in which of the two formats is the next number nearer?", GUESSES)
     found = {k.name: k for k in kept}
     right = nearer(found["BF16"], found["FP16"])

@@ -38,26 +38,17 @@ def main() -> None:
         with page.step("Puzzle: good enough, with the fewest bits"):
             show_puzzle(spot)
         page.in_short(
-            *rounding.conclusions(by_bits(*about(spot))),
+            *rounding.conclusions(by_bits(*spot.about, spot.tensor)),
             question="A scale must cover the largest weight of all that share it. What if one of them is far larger "
             "than the others?",
         )
 
 
-def about(spot: weight.Spot) -> tuple[str, str, Tensor]:
-    """What the measurements of this page are known by: checkpoint and tensor."""
-    return spot.opened.identity, spot.tensor.name, spot.tensor
-
-
 def show_hand() -> weight.Spot:
-    words, choice = st.columns([5, 1.25], vertical_alignment="center")
-    with words:
-        terms.say(
-            "An integer has no exponent, so its **levels** are evenly spaced, and only their distance can be chosen: "
-            "the **scale**. **Press “now 16 levels”, then pull the highest level.**"
-        )
-    with choice:
-        spot = weight.another()
+    spot = weight.beside(
+        "An integer has no exponent, so its **levels** are evenly spaced, and only their distance can be chosen: "
+        "the **scale**. **Press “now 16 levels”, then pull the highest level.**"
+    )
     show_stairs(spot)
     return spot
 
@@ -117,10 +108,10 @@ def show_picture(spot: weight.Spot) -> None:
     if given is not None and given.size <= MOST_BYTES:
         brought = given.getvalue()
     try:
-        html, said = gallery(brought, *about(spot))
+        html, said = gallery(brought, *spot.about, spot.tensor)
     except FormatError as error:
         st.warning(str(error))
-        html, said = gallery(None, *about(spot))
+        html, said = gallery(None, *spot.about, spot.tensor)
     st.html(html)
     st.markdown(said)
     captions.receipt(
@@ -151,7 +142,7 @@ def show_contest(spot: weight.Spot) -> None:
         "largest, and stores a **zero point** z: ŵ = s · (q − z). At 4 bits the usual symmetric grid leaves one of its "
         "16 codes unused, so that both sides are equal. Every row of the tensor gets each of the three grids."
     )
-    found = contest(*about(spot))
+    found = contest(*spot.about, spot.tensor)
     st.html(rounding.grids_html(spot.tensor.rows(spot.row, spot.row + 1).reshape(-1)))
     said = guess("Which of the three has the least error over all rows?", list(rounding.GRIDS))
     answer(said, found.winner, found.conclusion)
@@ -174,7 +165,7 @@ def show_sharing(spot: weight.Spot) -> None:
         "Bits per weight = bits of a code + 16 bits of a scale ÷ weights that share it."
     )
     bits = st.segmented_control("Bits of a code", [8, 4, 3, 2], default=4, key="at", bind="query-params", required=True)
-    found = by_granularity(*about(spot)[:2], bits, spot.tensor)
+    found = by_granularity(*spot.about, bits, spot.tensor)
     st.html(rounding.sharing_html(found))
     captions.receipt("measured", "symmetric grids that cover their weights, scales in FP16, round to nearest")
     captions.data(rounding.to_csv(found), "sharing.csv")
@@ -217,8 +208,8 @@ def show_decibels(spot: weight.Spot) -> None:
         "error. Take away a bit, and the levels are twice as far apart. The error doubles, which is 6.02 dB, as long "
         "as there are many levels. A finer sharing of scales moves the whole line up."
     )
-    found = by_bits(*about(spot))
-    chart("decibels", rounding.decibel_figure, found, about=about(spot)[:2])
+    found = by_bits(*spot.about, spot.tensor)
+    chart("decibels", rounding.decibel_figure, found, about=spot.about)
     captions.receipt(
         "measured",
         "signal to noise = 10 · log₁₀(Σw² ÷ Σ(w − ŵ)²), symmetric grids that cover their weights; "
@@ -233,7 +224,7 @@ def show_decibels(spot: weight.Spot) -> None:
 @st.fragment
 def show_puzzle(spot: weight.Spot) -> None:
     """The fewest bits per weight that bring the tensor's error to the target; the score is against the best."""
-    found = every_choice(*about(spot))
+    found = every_choice(*spot.about, spot.tensor)
     good = [r for r in found if r.relative <= TARGET]
     if not good:
         st.info(f"No choice on offer brings this tensor below {TARGET:.0%}. Try another weight.", icon="🧩")

@@ -39,14 +39,10 @@ def main() -> None:
 
 
 def show_pull() -> weight.Spot:
-    words, choice = st.columns([5, 1.25], vertical_alignment="center")
-    with words:
-        terms.say(
-            "Weights that share a **scale** share its levels. These are real weights, true to scale, and the largest "
-            "decides how far apart the levels are. **Pull it down**, and watch the others get their levels back."
-        )
-    with choice:
-        spot = weight.another()
+    spot = weight.beside(
+        "Weights that share a **scale** share its levels. These are real weights, true to scale, and the largest "
+        "decides how far apart the levels are. **Pull it down**, and watch the others get their levels back."
+    )
     show_stretch(spot)
     return spot
 

@@ -75,7 +75,7 @@ def show_ladder(spot: Spot, index: int) -> tuple[ladders.Rung, ...]:
     terms.say(
         "256 real weights, each stored as one of 16 levels. **Press 1 to 4**: how many scales are worth their bits?"
     )
-    found = the_ladder(*about(spot), index, spot.tensor)
+    found = the_ladder(*spot.about, index, spot.tensor)
     token = f"{spot.tensor.name}/{index}"
     x = weights.block_at(spot.tensor, SUPER, index)
     start = address.whole(address.about(token, "rung")["rung"], 0, len(found) - 1, 0)
@@ -87,7 +87,7 @@ def show_ladder(spot: Spot, index: int) -> tuple[ladders.Rung, ...]:
     captions.receipt(
         "measured",
         f"on super-block {index} of this tensor, in which our weight is; "
-        f"{everywhere(*about(spot), spot.tensor)}. The first three rungs put the lowest weight (or 0) on the lowest "
+        f"{everywhere(*spot.about, spot.tensor)}. The first three rungs put the lowest weight (or 0) on the lowest "
         "level and the highest on the highest",
     )
     captions.show_python(
@@ -159,7 +159,7 @@ def show_output(spot: Spot, index: int) -> None:
     if importance.input_of_row(spot.opened, spot.tensor) is None:
         st.info("This model is not run here, so there is no real input to multiply with.", icon="🧭")
         return
-    found = the_outputs(*about(spot), spot.row, spot)
+    found = the_outputs(*spot.about, spot.row, spot)
     at = weights.block_of(spot.tensor, SUPER, 0, spot.column)[0]
     st.html(dots.dot_html(found.blocks[at]))
     st.html(dots.outputs_html(found, at))
@@ -193,9 +193,9 @@ def show_race(spot: Spot, index: int) -> None:
         "One block of 32 weights and 16 levels. You choose the scale and the minimum: **drag the ring** on the map. "
         "min/max scores 0, and ggml's search scores 100. Can you get more?"
     )
-    first = where_to_race(*about(spot), index, spot.tensor)
+    first = where_to_race(*spot.about, index, spot.tensor)
     group = st.segmented_control("Block", range(8), default=first, key="group", bind="query-params", required=True)
-    found = the_race(*about(spot), index, group, spot)
+    found = the_race(*spot.about, index, group, spot)
     with st.container(key="race-story"):
         terms.say(words.race(found))
     token = f"{spot.tensor.name}/{index}/{group}"
@@ -241,11 +241,6 @@ def where_to_race(source: str, name: str, index: int, _tensor: Tensor) -> int:
 def the_race(source: str, name: str, index: int, group: int, _spot: Spot) -> races.Race:
     steering = importance.of_block(_spot.opened, _spot.tensor, SUPER, index)
     return races.race(weights.block_at(_spot.tensor, SUPER, index), group, steering)
-
-
-def about(spot: Spot) -> tuple[str, str]:
-    """What the chapter's measurements are kept under."""
-    return spot.opened.identity, spot.tensor.name
 
 
 def opening(spot: Spot) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from pages.server.opened import Opened
-from pages.ui import address, captions, component, menu, model
+from pages.ui import address, captions, component, menu, model, terms
 from quantlib import Tensor
 from quantlib.errors import QuantlibError
 from quantlib.figures import answer, journey
@@ -43,6 +43,11 @@ class Spot:
         return f"{self.opened.identity}/{self.tensor.name}/{self.row}/{self.column}"
 
     @property
+    def about(self) -> tuple[str, str]:
+        """What measurements of its tensor are known by: checkpoint and tensor."""
+        return self.opened.identity, self.tensor.name
+
+    @property
     def opening(self) -> str:
         """The first lines of a snippet: the tensor, under the name `tensor`."""
         path = model.shown_path(self.opened.checkpoint)
@@ -66,6 +71,15 @@ def followed() -> Spot:
     if said and st.query_params.get("row"):
         st.session_state[CHOSEN] = (opened.identity, name, row, column)
     return Spot(opened, tensor, row, column)
+
+
+def beside(words: str) -> Spot:
+    """What a chapter opens with: its words, and beside them the button for another weight; returns the one followed."""
+    left, right = st.columns([5, 1.25], vertical_alignment="center")
+    with left:
+        terms.say(words)
+    with right:
+        return another()
 
 
 def another() -> Spot:
