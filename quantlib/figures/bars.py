@@ -50,3 +50,8 @@ def shares_html(wholes: Mapping[str, Mapping[str, float]], bpw: Mapping[str, flo
     )
     body = "".join(rows)
     return f'<div class="bars" role="img" aria-label="{escape(label, quote=True)}"><p>{escape(title)}</p>{body}</div>'
+
+
+def bar_cell(share: float) -> str:
+    """A cell of a table of measurements with a bar over so much of its width: 1 is all of it."""
+    return f"<td class='bar'><span style='width:{100 * share:.1f}%'></span></td>"

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from quantlib.figures import palette, style
+from quantlib.figures.bars import bar_cell
 from quantlib.figures.weights import Rows, fp32_bits
 from quantlib.formats.granularity import Granularity, PerChannel, PerGroup, PerTensor
 from quantlib.formats.integers import IntegerFormat
@@ -194,7 +195,7 @@ def sharing_html(found: Iterable[Rounding]) -> str:
     most = max(r.relative for r in found) or 1.0
     rows = "".join(
         f"<tr><th scope='row'>{r.sharing}</th><td>{r.scales:,}</td><td>{r.bpw:.4g}</td>"
-        f"<td class='bar'><span style='width:{100 * r.relative / most:.1f}%'></span></td>"
+        f"{bar_cell(r.relative / most)}"
         f"<td>{r.relative:.2%}</td></tr>"
         for r in found
     )
@@ -209,7 +210,7 @@ def contest_html(found: Contest) -> str:
     most = max(grid.relative for grid in found.grids) or 1.0
     rows = "".join(
         f"<tr><th scope='row'>{grid.name}</th><td>{grid.levels}</td>"
-        f"<td class='bar'><span style='width:{100 * grid.relative / most:.1f}%'></span></td>"
+        f"{bar_cell(grid.relative / most)}"
         f"<td>{grid.relative:.2%}</td><td>{grid.wins:,}</td></tr>"
         for grid in found.grids
     )

@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from quantlib.figures.bars import bar_cell
 from quantlib.figures.codebooks.effects import LEVELS, Stored
 from quantlib.figures.codebooks.grids import Pairs, Pick
 from quantlib.figures.codebooks.marks import BLOCK, Crowd
@@ -166,7 +167,7 @@ def lost_html(found: Sequence[Lost]) -> str:
     most = max(r.relative for r in found) or 1.0
     rows = "".join(
         f"<tr><th scope='row'>{r.name}</th><td>{r.scale}</td><td>{r.bpw:g}</td>"
-        f"<td class='bar'><span style='width:{100 * r.relative / most:.1f}%'></span></td><td>{r.relative:.2%}</td></tr>"
+        f"{bar_cell(r.relative / most)}<td>{r.relative:.2%}</td></tr>"
         for r in found
     )
     return (

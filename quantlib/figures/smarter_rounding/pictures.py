@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from quantlib.figures import palette, style
+from quantlib.figures.bars import bar_cell
 from quantlib.figures.smarter_rounding import words
 from quantlib.figures.smarter_rounding.channels import AlphaSearch, Kept
 from quantlib.figures.smarter_rounding.contest import Filled
@@ -90,7 +91,7 @@ def replay_html(found: Replay) -> str:
     )
     most = max(float(out) for _, out, _ in rows) or 1.0
     body = "".join(
-        f"<tr><th scope='row'>{name}</th><td class='bar'><span style='width:{100 * out / most:.1f}%'></span></td>"
+        f"<tr><th scope='row'>{name}</th>{bar_cell(out / most)}"
         f"<td>{words.percent(out)}</td><td>{words.percent(own)}</td></tr>"
         for name, out, own in rows
     )
@@ -129,8 +130,7 @@ def kept_html(found: Kept) -> str:
         (f"{found.count} with the largest inputs in 16 bits", found.by_input),
     )
     body = "".join(
-        f"<tr><th scope='row'>{name}</th><td class='bar'><span style='width:{100 * error / found.none:.1f}%'></span>"
-        f"</td><td>{words.percent(error)}</td></tr>"
+        f"<tr><th scope='row'>{name}</th>{bar_cell(error / found.none)}<td>{words.percent(error)}</td></tr>"
         for name, error in rows
     )
     return (
@@ -189,7 +189,7 @@ def filled_html(found: Sequence[Filled]) -> str:
     ways = ("as llama.cpp does", "with an importance matrix", "with GPTQ")
     rows = "".join(
         f"<tr><th scope='row'>{one.name if i == 0 else ''}</th><td class='way'>{way}</td>"
-        f"<td class='bar'><span style='width:{100 * one.output[i] / most:.1f}%'></span></td>"
+        f"{bar_cell(one.output[i] / most)}"
         f"<td>{words.percent(one.output[i])}</td><td>{one.kl[i]:.2g}</td></tr>"
         for one in found
         for i, way in enumerate(ways)

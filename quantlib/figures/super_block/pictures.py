@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quantlib.figures.bars import bar_cell
 from quantlib.figures.super_block import words
 from quantlib.figures.super_block.ladder import Rung
 from quantlib.figures.super_block.rivals import Rival
@@ -49,7 +50,7 @@ def rivals_html(found: Sequence[Rival]) -> str:
     most = max(r.relative for r in found) or 1.0
     rows = "".join(
         f"<tr><th scope='row'>{r.name}</th><td>{r.nbytes}</td><td>{r.bpw:g}</td><td>{r.step:.3g}</td>"
-        f"<td class='bar'><span style='width:{100 * r.relative / most:.1f}%'></span></td><td>{r.relative:.2%}</td></tr>"
+        f"{bar_cell(r.relative / most)}<td>{r.relative:.2%}</td></tr>"
         for r in found
     )
     return (
