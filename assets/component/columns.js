@@ -90,7 +90,7 @@ class Columns {
     const reach = [0, ...wanted, ...this.steps.flatMap((step) => this.inputs.map((row) => row.reduce((sum, x, i) => sum + x * step.values[i], 0)))];
     const y = this.outY = linear(Math.min(...reach) - 0.4, Math.max(...reach) + 0.4, H - FOOT, TOP + 8);
     this.wanted = wanted;
-    set(this.outputs, { viewBox: `0 0 ${W} ${H}` });
+    set(this.outputs, { viewBox: `0 0 ${W} ${H}`, "aria-label": `The output for ${n} inputs, as it was and as it is now` });
     this.outX = (i) => ((i + 0.5) * W) / n;
     this.outs = wanted.map((_, i) => ({ way: s("path", { class: "way" }), now: s("circle", { class: "out", r: 7, cx: this.outX(i) }) }));
     this.outputs.replaceChildren(s("rect", { class: "panel", x: 0, y: 2, width: W, height: H - FOOT + 4, rx: 5 }), s("path", { class: "zero", d: `M0 ${y(0)}H${W}` }),

@@ -51,10 +51,12 @@ def chapter(entry: menu.Entry, title: str | None = None) -> Iterator[Chapter]:
         st.markdown(f":small[Chapter {menu.number(entry)} of {len(menu.CHAPTERS)} · {entry.minutes} minutes]")
         st.title(title or entry.title, anchor=False)
         st.markdown(f"*{entry.promise}*")
-    if entry is not menu.HOME:
-        weight.strip(entry)
+    above = st.container(key="journey-slot") if entry is not menu.HOME else None
     yield page
     foot(page)
+    if above:  # last of all: how far the weight has come may have to be worked out, and the page does not wait for it
+        with above:
+            weight.strip(entry)
 
 
 def foot(page: Chapter) -> None:

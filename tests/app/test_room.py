@@ -70,7 +70,7 @@ OVERFLOW = """() => {
       if (child.shadowRoot) look(child.shadowRoot);
       const box = child.getBoundingClientRect(), style = getComputedStyle(child);
       if (!box.width || !box.height || style.position === 'absolute') continue;
-      if (style.visibility === 'hidden' || style.opacity === '0') continue;
+      if (style.visibility === 'hidden' || style.opacity === '0' || child.parentElement?.clientWidth === 1) continue;
       const words = [...child.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
       if (!words && !['svg', 'CANVAS', 'INPUT'].includes(child.tagName)) continue;
       if (box.bottom > foot + 1 || box.right > innerWidth + 1 || box.left < -1)
