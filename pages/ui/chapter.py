@@ -51,11 +51,14 @@ def chapter(entry: menu.Entry, title: str | None = None) -> Iterator[Chapter]:
         st.markdown(f":small[Chapter {menu.number(entry)} of {len(menu.CHAPTERS)} · {entry.minutes} minutes]")
         st.title(title or entry.title, anchor=False)
         st.markdown(f"*{entry.promise}*")
-    above = st.container(key="journey-slot") if entry is not menu.HOME else None
+    above = None
+    if entry is not menu.HOME:
+        with st.container(key="journey-slot"):
+            above = st.empty()
     yield page
     foot(page)
     if above:  # last of all: how far the weight has come may have to be worked out, and the page does not wait for it
-        with above:
+        with above.container():
             weight.strip(entry)
 
 
