@@ -1,5 +1,6 @@
 """Activations have it worse: one channel towers over all others, and three ways to live with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
@@ -32,18 +33,61 @@ class Shown:
     layer: Layer | None = None
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way to live with a spike: what a step says and draws of it, and the method whose trace it runs."""
+
+    key: str
+    title: str
+    words: str
+    receipt: str
+    panels: Callable[[channels.Study], dict]
+    trace: Callable
+
+
+WAYS = (
+    Way(
+        "keeping",
+        "Keep the few apart: LLM.int8()",
+        "8 bits have 255 levels, and a token's largest value sets how far apart they are. LLM.int8() takes the "
+        "channels that reach a threshold out, computes them in 16 bits, and adds them back. All others then get a "
+        "finer scale.",
+        "The dashed line is the threshold. 6 is the paper's, found on models with larger outliers",
+        skyline.keeping,
+        outlier_trace,
+    ),
+    Way(
+        "moving",
+        "Move the difficulty into the weights: SmoothQuant",
+        "SmoothQuant divides each channel of the activations by **s** and multiplies the column of the weights that "
+        "reads it by **s**, with s = max|x|**ᵅ** ÷ max|w|**¹⁻ᵅ**. The product stays the same. Pull α: the spike sinks, "
+        "and the weights rise.",
+        "A scale for each token and each output, on both sides",
+        skyline.moving,
+        smooth_trace,
+    ),
+    Way(
+        "turning",
+        "Rotate it away: Hadamard",
+        "A **Hadamard matrix** adds and subtracts channels, so a spike in one becomes a small share of every other. "
+        "The same rotation inside the weights undoes it, so again the product stays the same. QuaRot and QuIP# do "
+        "this.",
+        "Signs are drawn at random once, as both papers do",
+        skyline.turning,
+        rotation_trace,
+    ),
+)
+
+
 def main() -> None:
     with chapter(menu.ACTIVATIONS) as page:
         with page.step(printed=True):
             chosen = st.session_state.get("model-of", STORED)
             shown = opened() if chosen == OPENED else stored()
             show_reading(shown)
-        with page.step("Keep the few apart: LLM.int8()"):
-            show_keeping(shown)
-        with page.step("Move the difficulty into the weights: SmoothQuant"):
-            show_moving(shown)
-        with page.step("Rotate it away: Hadamard"):
-            show_turning(shown)
+        for way in WAYS:
+            with page.step(way.title):
+                show_way(shown, way)
         with page.step("The three side by side", printed=True):
             show_ways(shown)
         with page.step("Every layer, and the first word"):
@@ -118,41 +162,11 @@ def keep_model() -> None:
 
 
 @st.fragment
-def show_keeping(shown: Shown) -> None:
-    terms.say(
-        "8 bits have 255 levels, and a token's largest value sets how far apart they are. LLM.int8() takes the "
-        "channels that reach a threshold out, computes them in 16 bits, and adds them back. All others then get a "
-        "finer scale."
-    )
-    component.skyline(key="keeping", channels=skyline.keeping(shown.spiky), on_change=lambda: None)
-    captions.receipt(
-        shown.source,
-        f"{shown.receipt}. The dashed line is the threshold. 6 is the paper's, found on models with larger outliers",
-    )
-    captions.show_python(traced(shown, "llm_int8", "outlier_trace"), outlier_trace)
-
-
-@st.fragment
-def show_moving(shown: Shown) -> None:
-    terms.say(
-        "SmoothQuant divides each channel of the activations by **s** and multiplies the column of the weights that "
-        "reads it by **s**, with s = max|x|**ᵅ** ÷ max|w|**¹⁻ᵅ**. The product stays the same. Pull α: the spike sinks, "
-        "and the weights rise."
-    )
-    component.skyline(key="moving", channels=skyline.moving(shown.spiky), on_change=lambda: None)
-    captions.receipt(shown.source, f"{shown.receipt}. A scale for each token and each output, on both sides")
-    captions.show_python(traced(shown, "smoothquant", "smooth_trace"), smooth_trace)
-
-
-@st.fragment
-def show_turning(shown: Shown) -> None:
-    terms.say(
-        "A **Hadamard matrix** adds and subtracts channels, so a spike in one becomes a small share of every other. "
-        "The same rotation inside the weights undoes it, so again the product stays the same. QuaRot and QuIP# do this."
-    )
-    component.skyline(key="turning", channels=skyline.turning(shown.spiky), on_change=lambda: None)
-    captions.receipt(shown.source, f"{shown.receipt}. Signs are drawn at random once, as both papers do")
-    captions.show_python(traced(shown, "rotation", "rotation_trace"), rotation_trace)
+def show_way(shown: Shown, way: Way) -> None:
+    terms.say(way.words)
+    component.skyline(key=way.key, channels=way.panels(shown.spiky), on_change=lambda: None)
+    captions.receipt(shown.source, f"{shown.receipt}. {way.receipt}")
+    captions.show_python(traced(shown, way.trace), way.trace)
 
 
 def show_ways(shown: Shown) -> None:
@@ -200,19 +214,19 @@ def snippet(shown: Shown) -> str:
             'print(f"channel {study.largest_channel}: {study.times:.1f} times the typical value,"\n'
             '      f" the largest at {study.steady} of {len(study.words)} tokens")'
         )
-    return traced(shown, "llm_int8", "outlier_trace")
+    return traced(shown, outlier_trace)
 
 
-def traced(shown: Shown, module: str, function: str) -> str:
+def traced(shown: Shown, trace: Callable) -> str:
     """Runs a method's trace on the model that the page can run: the open one, or the demo model."""
     found = shown.found or running.running()
     layer = shown.layer or running.layers(found.identity, 3, found)["blk.3.attn_q.weight"]
     return (
         "import quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
         "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n"
-        f"from quantlib.methods.{module} import {function}\n\n"
+        f"from {trace.__module__} import {trace.__name__}\n\n"
         + running.python_of(found, layer)
-        + f"print({function}(layer.x[:{channels.TOKENS}], layer.weight).errors)"
+        + f"print({trace.__name__}(layer.x[:{channels.TOKENS}], layer.weight).errors)"
     )
 
 
