@@ -164,7 +164,7 @@ def keep_model() -> None:
 @st.fragment
 def show_way(shown: Shown, way: Way) -> None:
     terms.say(way.words)
-    component.skyline(key=way.key, channels=way.panels(shown.spiky), on_change=lambda: None)
+    component.skyline(key=f"way-{way.key}", channels=way.panels(shown.spiky), on_change=lambda: None)
     captions.receipt(shown.source, f"{shown.receipt}. {way.receipt}")
     captions.show_python(traced(shown, way.trace), way.trace)
 

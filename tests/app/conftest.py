@@ -39,6 +39,11 @@ def settle_chapter(page) -> None:
     page.locator(".ql.presenter .bar").wait_for(timeout=2 * PATIENCE)
 
 
+def drawn(page) -> None:
+    """Wait until what a control changed is drawn: pictures draw in the next frame, the one after it shows that."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def start_server(port: int, folder: Path, **settings: str) -> subprocess.Popen:
     """A server process whose temporary files lie in `folder`; `settings` go into its environment."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py"]

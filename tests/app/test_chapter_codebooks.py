@@ -25,7 +25,7 @@ def test_marks_are_crowded_and_beat_nf4(server, page, shoot):
     mark = board.get_by_role("slider", name="mark 9 of 16")
     before = mark.get_attribute("aria-valuenow")
     mark.press("ArrowRight")
-    assert mark.get_attribute("aria-valuenow") != before
+    playwright.expect(mark).not_to_have_attribute("aria-valuenow", before)  # drawn in the next frame
     page.wait_for_url(re.compile("marks16="))
 
 
@@ -35,7 +35,9 @@ def beaten(board) -> bool:
         mark = board.get_by_role("slider", name=f"mark {number} of 16")
         for keys in (("ArrowRight",), ("ArrowLeft", "ArrowLeft")):
             for key in keys:
+                before = mark.get_attribute("aria-valuenow")
                 mark.press(key)
+                playwright.expect(mark).not_to_have_attribute("aria-valuenow", before)
             if "You beat NF4" in board.locator(".tally").inner_text():
                 return True
         mark.press("ArrowRight")

@@ -3,13 +3,14 @@
 import re
 
 import pytest
-from conftest import settle_chapter
+from conftest import drawn, settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
 
 
 def tile(page, name: str) -> str:
+    drawn(page)
     return page.locator(".stairs .tiles div").filter(has_text=name).locator("b").inner_text()
 
 

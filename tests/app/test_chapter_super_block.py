@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import settle_chapter
+from conftest import drawn, settle_chapter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
@@ -27,6 +27,7 @@ def test_every_rung_shows_its_bits_and_its_error(server, page, shoot):
 
 
 def share(page, name: str) -> float:
+    drawn(page)
     row = page.locator(".race .racer").filter(has_text=name)
     return float(row.locator(".share").inner_text().rstrip("%"))
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import settle
+from conftest import drawn, settle
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 
@@ -39,6 +39,7 @@ def test_fewer_bits_turn_sums_wrong(server, page):
     slider.focus()
     for _ in range(10):
         page.keyboard.press("ArrowRight")
+        drawn(page)
         seen.append(wrong.count())
     assert (seen[-1], needs.inner_text()) == (100, "16 GB")
     assert seen[5] <= 5 < seen[7] < seen[9]
@@ -66,11 +67,11 @@ def test_what_a_float_stores(server, page, shoot):
     sign = page.locator(".ql section[aria-label=FP32] .bit").first
     sign.click()
     page.wait_for_url(re.compile("bits="))
-    assert fp16.inner_text() != before, "the other formats follow in the browser"
+    playwright.expect(fp16, "the other formats follow in the browser").not_to_have_text(before, use_inner_text=True)
     sign.press("Space")
-    assert fp16.inner_text() == before
+    playwright.expect(fp16).to_have_text(before, use_inner_text=True)
     sign.press("ArrowRight")
-    assert page.locator(".ql section[aria-label=FP32] .bit:focus").count() == 1
+    playwright.expect(page.locator(".ql section[aria-label=FP32] .bit:focus")).to_have_count(1)
 
 
 def test_a_flipped_value_is_in_the_address(server, page):
