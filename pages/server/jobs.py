@@ -129,11 +129,6 @@ class Registry:
         """How many unfinished jobs of the same line came before this one."""
         return sum(not o.done and o.line == job.line and o.created < job.created for o in list(self._jobs.values()))
 
-    def finished_of(self, visit: str, kind: str) -> list[Job]:
-        """Jobs of a kind that a visit holds and that ended well, the newest first."""
-        held = [j for j in list(self._jobs.values()) if j.kind == kind and VISITS.holds(f"job/{j.token}", visit)]
-        return [job for job in reversed(held) if job.done and not job.error]
-
     def forget(self, token: str) -> None:
         """Stop a job if it still runs, and delete what it made."""
         with self._lock:

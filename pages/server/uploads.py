@@ -98,10 +98,6 @@ class Misplaced(Exception):
         self.offset = offset
 
 
-class Busy(Exception):
-    """So many slices are on their way that this one has to wait: it may be sent again in a moment."""
-
-
 class Slice:
     """A piece of one file while it comes. `stop` ends the request that brings it, once another takes its place."""
 

@@ -42,11 +42,6 @@ class Change:
         """Whether it is not one of whole rows."""
         return self.arrange is not None
 
-    @property
-    def moves_rows(self) -> bool:
-        """Whether rows or elements stand elsewhere than in the source."""
-        return self.rows is not None or self.arrange is not None
-
     def source_shape(self, shape: Shape, config: Config) -> Shape:
         """The shape that the source must have for this shape in GGUF."""
         return shape if self.source is None else self.source(shape, config)

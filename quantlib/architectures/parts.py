@@ -190,7 +190,6 @@ def partly_rotated(default: float) -> Key:
 
 
 VOCAB_SIZE = Key("vocab_size", "uint32", "vocab")
-WHOLE_HEAD = Key("rope.dimension_count", "uint32", "head_width")
 
 
 def sliding_pattern(every: int) -> Key:

@@ -51,11 +51,6 @@ def store(fmt: BlockFormat, weights: np.ndarray, importance: np.ndarray | None =
     return StoredBlock(fmt, weights, fmt.trace(weights, importance))
 
 
-def has_grid(fmt: BlockFormat) -> bool:
-    """Whether neighbouring weights share a code: the number of a point of a grid."""
-    return next(f for f in fmt.layout.fields if f.role == "code").count < fmt.values
-
-
 def message(block: StoredBlock, token: str) -> dict:
     """The block as integers and bit patterns, for the block brush. `token` names it: another token is another block.
 

@@ -89,12 +89,6 @@ def written_on(ground: str, theme: str) -> str:
     return max(INK[theme], PAPER[theme], key=lambda colour: contrast(colour, ground))
 
 
-def diverging(theme: str) -> list[list]:
-    """Plotly colour scale for weights: negative, zero, positive; give it limits that lie evenly around zero."""
-    stops = (NEGATIVE[theme], MIDDLE[theme], POSITIVE[theme])
-    return [[at, "rgb({},{},{})".format(*stop)] for at, stop in zip((0.0, 0.5, 1.0), stops, strict=True)]
-
-
 def css(roles: Iterable[Role] = ROLES.values()) -> str:
     """CSS custom properties of every role and of the diverging map, for both themes.
 

@@ -75,11 +75,6 @@ def fp32_bits(x: np.ndarray) -> np.ndarray:
     return np.asarray(x, np.float32, order="C").view(np.uint32)
 
 
-def from_fp32_bits(bits: int) -> np.float32:
-    """The number that an FP32 bit pattern stands for."""
-    return np.uint32(bits).view(np.float32)
-
-
 def parse_bits(text: str | None) -> int | None:
     """A bit pattern written as hexadecimal digits ("3d2c0000", at most 8); None where the text is none."""
     if not text or len(text) > 8 or any(c not in "0123456789abcdefABCDEF" for c in text):

@@ -58,10 +58,6 @@ class Sensitivity:
     calibration: str
     parts: tuple[PartLoss, ...] = field(repr=False)
 
-    def ranked(self) -> tuple[PartLoss, ...]:
-        """The parts that lost most first."""
-        return tuple(sorted(self.parts, key=lambda p: -p.kl))
-
     def document(self) -> dict:
         """All of it as plain values for JSON."""
         return asdict(self)

@@ -78,7 +78,7 @@ def test_text_that_is_no_bit_pattern(text):
 
 @pytest.mark.parametrize("bits", [0, 1, 0x7FC00000, 0x80000000, 0xFFFFFFFF, 0x3D2C0000])
 def test_bit_patterns_survive_the_way_to_the_browser_and_back(bits):
-    x = weights.from_fp32_bits(bits)
+    x = np.uint32(bits).view(np.float32)
     assert int(weights.fp32_bits(np.atleast_1d(x))[0]) == bits
     assert weights.parse_bits(f"{bits:08x}") == bits
 

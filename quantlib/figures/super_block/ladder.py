@@ -103,11 +103,3 @@ def _searched(x: np.ndarray) -> Rung:
     return Rung(
         "The scales searched for", SIX, d * codes["sc"], dmin * codes["mn"], decoded, compare(x, decoded).relative
     )
-
-
-def steepest(x: np.ndarray) -> int:
-    """The super-block of x (blocks, 256) where a scale for every 32 weights helps the most."""
-    one, eight = (_rung("", (), x, *_span(x, group)).decoded for group in (SUPER, BLOCK))
-    errors = [np.square(x - back, dtype=np.float64).sum(-1) for back in (one, eight)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return int(np.nan_to_num(errors[0] / errors[1], posinf=0).argmax())
