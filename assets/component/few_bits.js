@@ -49,7 +49,7 @@ class FewBits {
 
   // The wall: a hundred sums, ten a row
   buildWall() {
-    this.cells = this.data.sums.map((sum, i) => h("button", { class: "sum", type: "button", tabindex: i ? -1 : 0,
+    this.cells = this.data.sums.map((_, i) => h("button", { class: "sum", type: "button", tabindex: i ? -1 : 0,
       onpointerenter: (e) => e.pointerType === "mouse" && this.point(i), onfocus: () => this.point(i), onclick: () => this.point(i),
       onkeydown: (e) => this.keys(e, i) }));
     this.counts = [];

@@ -1,6 +1,6 @@
 // One weight through the chapters: a track whose stops leave the straight line by as much as the weight was changed.
 import { decode } from "./float_math.js";
-import { h, mount, s, set } from "./dom.js";
+import { h, mount, s } from "./dom.js";
 
 const F32 = { e: 8, m: 23 };
 const TALL = 44, REACH = 10;

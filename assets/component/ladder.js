@@ -43,7 +43,7 @@ class Ladder {
     this.place = (i) => this.column(i + 0.5) + GAP * Math.floor(i / BLOCK);
     set(this.plot, { viewBox: `0 0 ${width} ${H}` });
     this.grids = s("g", { class: "levels" });
-    this.ways = this.x.map((value, i) => s("path", { class: "way" }));
+    this.ways = this.x.map(() => s("path", { class: "way" }));
     const panels = Array.from({ length: blocks }, (_, b) => [
       s("rect", { class: "panel", x: this.start(b), y: 0, width: this.column(BLOCK), height: H - 18, rx: 4 }),
       s("text", { x: this.start(b) + this.column(BLOCK) / 2, y: H - 3, "text-anchor": "middle" }, width > 500 ? `block ${b}` : b)]);

@@ -59,7 +59,7 @@ class Line {
     const bars = counts.map((count, i) => count && powers[i] >= LOWEST && powers[i] < HIGHEST ? s("rect", { class: "bin", x: this.at(powers[i]) + 0.5, width: step - 1, y: top - 14 - (66 * Math.log10(count + 1)) / most, height: (66 * Math.log10(count + 1)) / most }, s("title", {}, `${count.toLocaleString("en")} weights from 2${raised(powers[i])} to 2${raised(powers[i] + 1)}`)) : null);
     const ends = formats.map((f) => ({ low: 1 - bias(f), tiny: 1 - bias(f) - f.m, high: Math.log2(decode(f, largestBits(f))) }));
     const box = (from, to, y, kind) => { const a = clamp(from, LOWEST, HIGHEST), b = clamp(to, LOWEST, HIGHEST); return b > a ? s("rect", { class: kind, x: this.at(a), width: this.at(b) - this.at(a), y: y - 7, height: 14 }) : null; };
-    this.states = formats.map((f, i) => s("text", { class: "state", x: right + 10, y: top + ROW * i + 12 }));
+    this.states = formats.map((_, i) => s("text", { class: "state", x: right + 10, y: top + ROW * i + 12 }));
     this.farLine = s("path", { class: "value", d: `M0 8V${height - 22}` });
     this.far.replaceChildren(...[s("defs", {}, s("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, s("path", { d: "M0 0V6", class: "hatch" }))),
       s("text", { x: left, y: 10 }, `its weights by power of two; log heights`), bars,
@@ -71,7 +71,7 @@ class Line {
     const { formats } = this.data, width = this.width, left = this.left, right = width - 12, top = 30, height = top + ROW * formats.length + 8, reach = 2 ** this.window;
     set(this.near, { viewBox: `0 0 ${width} ${height}` });
     const x = this.x = linear(0, reach, left, right);
-    this.dots = formats.map((f, i) => s("circle", { class: "now", r: 4.5, cy: top + ROW * i + 8 }));
+    this.dots = formats.map((_, i) => s("circle", { class: "now", r: 4.5, cy: top + ROW * i + 8 }));
     this.ways = formats.map(() => s("path", { class: "way" }));
     this.nearLine = s("path", { class: "value", d: `M0 18V${height}` });
     const binades = [0, 1, 2, 3, 4].map((k) => this.window - k);

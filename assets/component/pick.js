@@ -15,7 +15,7 @@ class Pick {
     this.send = debounced(() => this.report("candidate", { token: this.data.token, candidate: this.at }));
     this.draw = framed(() => this.render());
     this.plot = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img" });
-    this.list = h("div", { class: "list", role: "listbox", tabindex: 0, "aria-label": "Nearest patterns; arrow keys choose", class: "list own-keys",
+    this.list = h("div", { role: "listbox", tabindex: 0, "aria-label": "Nearest patterns; arrow keys choose", class: "list own-keys",
       onkeydown: (event) => {
         const by = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
         if (!by) return;
@@ -49,7 +49,7 @@ class Pick {
     const reach = 1.1 * Math.max(largest, ...this.x.map(Math.abs)) || 1, most = Math.max(...this.counts) || 1;
     const y = this.y = linear(-reach, reach, H - FOOT, 10), column = this.column = (i) => LEFT + (i + 0.5) * ((W - LEFT) / n);
     const levels = [...new Set(data.points.flat())].flatMap((value) => [value * this.scale, -value * this.scale]);
-    this.marks = this.x.map((value, i) => ({ way: s("path", { class: "way", style: `stroke-width:${(1.5 + 5 * Math.sqrt(this.counts[i] / most)).toFixed(1)}` }), now: s("rect", { class: "now", width: 22, height: 6, rx: 3, x: column(i) - 11 }) }));
+    this.marks = this.x.map((_, i) => ({ way: s("path", { class: "way", style: `stroke-width:${(1.5 + 5 * Math.sqrt(this.counts[i] / most)).toFixed(1)}` }), now: s("rect", { class: "now", width: 22, height: 6, rx: 3, x: column(i) - 11 }) }));
     this.plot.replaceChildren(s("path", { class: "zero", d: `M${LEFT} ${y(0)}H${W}` }), s("path", { class: "level", d: levels.map((v) => `M${LEFT} ${y(v).toFixed(1)}H${W}`).join("") }),
       ...this.marks.flatMap(({ way, now }) => [way, now]), ...this.x.map((value, i) => s("circle", { class: "was", r: 5, cx: column(i), cy: y(value) })),
       ...this.x.map((_, i) => s("text", { class: data.flipped.includes(i) ? "sign flipped" : "sign", x: column(i), y: H - 22, "text-anchor": "middle" }, data.signs[i] < 0 ? "−" : "+")),

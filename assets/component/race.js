@@ -39,7 +39,7 @@ class Race {
     this.canvas = h("canvas", { "aria-hidden": "true" });
     this.over = s("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" });
     this.marks = h("div", { class: "marks" });
-    this.map = h("div", { class: "map", role: "application", tabindex: 0, "aria-label": "Map of scales and minima; arrow keys move your grid",
+    this.map = h("div", { role: "application", tabindex: 0, "aria-label": "Map of scales and minima; arrow keys move your grid",
       class: "map own-keys", onkeydown: (event) => this.key(event) }, this.canvas, this.over, this.marks);
     this.tally = h("p", { class: "tally", "aria-live": "polite" });
     this.board = h("div", { class: "board" });

@@ -93,7 +93,7 @@ class Uploader {
       let response;
       try {
         response = await fetch(address, { method: "PUT", body, signal: this.stop.signal, cache: "no-store" });
-      } catch (error) {
+      } catch {
         if (this.stop.signal.aborted || attempt >= RETRIES) throw new Error(
           "The connection to the server was lost, or a file changed while it was read; choose the files again.");
         await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));

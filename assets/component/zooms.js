@@ -21,8 +21,8 @@ class Zooms {
     this.send = debounced(() => this.report("tile", { token: this.data.token, row: this.tile.row, column: this.tile.column }), 160);
     this.draw = framed(() => this.render());
     this.pills = VIEWS.map((view) => h("button", { class: "pill", type: "button", onclick: () => { this.view = view; this.draw(); } }, view === "stored" ? "as stored" : view));
-    this.panes = [new Pane(this, "the whole tensor", (row, column) => this.moveTile(row, column)), new Pane(this, "a tile", (row, column) => this.move("near", row, column)),
-      new Pane(this, "the error of the tile", (row, column) => this.move("near", row, column)), new Pane(this, "a neighbourhood", (row, column) => this.move("few", row, column))];
+    this.panes = [new Pane("the whole tensor", (row, column) => this.moveTile(row, column)), new Pane("a tile", (row, column) => this.move("near", row, column)),
+      new Pane("the error of the tile", (row, column) => this.move("near", row, column)), new Pane("a neighbourhood", (row, column) => this.move("few", row, column))];
     this.table = h("table", { class: "cells" });
     this.say = h("p", { class: "keyline", "aria-live": "polite" });
     root.replaceChildren(h("div", { class: "controls" }, h("div", { class: "group", role: "group", "aria-label": "Show" }, "show", this.pills), this.legend = h("span", { class: "legend" })),
@@ -105,7 +105,7 @@ class Zooms {
 const short = (value) => { const k = 1000 * value; return (Math.abs(k) < 10 ? k.toFixed(1) : k.toFixed(0)).replace("-", "−"); };
 
 class Pane {
-  constructor(zooms, name, move) {
+  constructor(name, move) {
     this.canvas = h("canvas", { role: "img" });
     this.frame = s("rect", { class: "frame", tabindex: 0, role: "application", "aria-label": `Frame in ${name}; arrow keys move it`, onkeydown: (event) => this.key(event) });
     this.cover = s("svg", { preserveAspectRatio: "none" }, this.frame);
