@@ -1,19 +1,20 @@
 """Inspect: what a checkpoint holds, byte by byte, tensor by tensor, and how it differs from another."""
 
 import shlex
+from functools import partial
 
 import streamlit as st
 
 import quantlib as ql
 from pages.server.opened import Opened
-from pages.ui import captions, comparing, drawing, model, tensorview
-from pages.ui.facts import show_facts
-from quantlib import tables
+from pages.ui import captions, comparing, drawing, model, tensorview, unusual
+from quantlib import inspection, tables
 from quantlib.checkpoints import gguf_view
 from quantlib.checkpoints.image_models import image_family
-from quantlib.figures import strip
+from quantlib.figures import anatomy, strip
 
-VIEWS = ("Tensors", "Statistics", "Metadata", "Tokenizer", "Compare")
+UNUSUAL, TENSORS, LAYERS = "Unusual", "Tensors", "Layers"
+VIEWS = (UNUSUAL, TENSORS, LAYERS, "Statistics", "Metadata", "Tokenizer", "Compare")
 COLOURS = {"what it does": "component", "bits per weight": "bits"}
 MOST_TOKENS = 1000
 
@@ -22,16 +23,50 @@ def main() -> None:
     opened = model.current()
     st.title("Inspect", anchor=False)
     st.text(model.plain(opened.name))
-    show_facts(opened)
-    show_strip(opened)
-    view = st.segmented_control("View", VIEWS, default=VIEWS[0], key="view", bind="query-params", required=True)
+    drawing.draw(facts_of(opened.identity, opened.checkpoint), key="inspect-facts")
+    for warning in opened.checkpoint.warnings:
+        st.text(f"Note: {model.plain(warning)}")
+    view = st.segmented_control("View", VIEWS, default=UNUSUAL, key="view", bind="query-params", required=True)
     {
-        "Tensors": show_tensors,
+        UNUSUAL: partial(unusual.show_unusual, on_pick=look_into),
+        TENSORS: show_tensors,
+        LAYERS: partial(unusual.show_layers, on_pick=look_into),
         "Statistics": comparing.show_statistics,
         "Metadata": show_metadata,
         "Tokenizer": show_tokenizer,
         "Compare": comparing.show_comparison,
     }[view](opened)
+    if view in (UNUSUAL, TENSORS, LAYERS):
+        show_tensor(opened)
+    show_strip(opened)
+    command = f"python -m quantlib inspect {shlex.quote(opened.source)}"
+    captions.show_python(
+        "import quantlib as ql\nfrom quantlib import inspection, tables\n\n"
+        f"checkpoint = ql.open_checkpoint({opened.source!r})\n"
+        "print(inspection.describe(checkpoint))\n"
+        "print(tables.as_text(tables.tensors(checkpoint)))\n"
+        "print(tables.as_text(tables.unusual(list(inspection.all_statistics(checkpoint, sampled=True)))))",
+        shell=command,
+    )
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def facts_of(identity: str, _checkpoint: ql.Checkpoint) -> str:
+    """What it is, and its size by role."""
+    return anatomy.facts_html(inspection.describe(_checkpoint)) + anatomy.roles_html(_checkpoint)
+
+
+def look_into(name: str) -> None:
+    """Open a tensor below, and name it in the address."""
+    st.query_params["tensor"] = name
+
+
+def show_tensor(opened: Opened) -> None:
+    """The tensor that the address names."""
+    name = st.query_params.get("tensor")
+    tensor = opened.checkpoint.tensors.get(name) if name else None
+    if tensor is not None:
+        tensorview.show(opened, tensor)
 
 
 @st.fragment
@@ -50,7 +85,7 @@ def strip_of(identity: str, by: str, _checkpoint: ql.Checkpoint) -> str:
 
 
 def show_tensors(opened: Opened) -> None:
-    """The table, and below it the tensor that was chosen."""
+    """The table; a click on a row opens that tensor."""
     rows = rows_of(opened.identity, opened.checkpoint)
     left, middle, right = st.columns([2, 1.2, 1.2])
     wanted = left.text_input("Name contains", key="contains", max_chars=100).strip().lower()
@@ -64,8 +99,10 @@ def show_tensors(opened: Opened) -> None:
         key="table",
         on_select="rerun",
         selection_mode="single-row",
-        column_order=["name", "shape", "format", "bpw", "nbytes", "does"],
+        column_order=["name", "format", "shape", "bpw", "nbytes", "does"],
         column_config={
+            "name": st.column_config.TextColumn(width=230),  # a phone has room for the format beside it
+            "format": st.column_config.TextColumn(width=70),
             "nbytes": st.column_config.NumberColumn("bytes", format="localized"),
             "bpw": st.column_config.NumberColumn("bits per weight"),
             "does": "what it does",
@@ -74,18 +111,8 @@ def show_tensors(opened: Opened) -> None:
     st.caption(f"{len(shown):,} of {len(rows):,} tensors. Click a column to sort, a row to look inside.")
     picked = [shown[i]["key"] for i in chosen.selection.rows if i < len(shown)]
     if picked:
-        st.query_params["tensor"] = picked[0]
-    name = st.query_params.get("tensor")
-    tensor = opened.checkpoint.tensors.get(name) if name else None
-    if tensor is not None:
-        tensorview.show(opened, tensor)
+        look_into(picked[0])
     captions.data(lambda: tables.as_csv(rows), "tensors.csv")
-    captions.show_python(
-        "import quantlib as ql\nfrom quantlib import tables\n\n"
-        f"checkpoint = ql.open_checkpoint({opened.source!r})\n"
-        "print(tables.as_text(tables.tensors(checkpoint)))",
-        shell=f"python -m quantlib inspect {shlex.quote(opened.source)}",
-    )
 
 
 def matches(row: dict, wanted: str, formats: list[str], kinds: list[str]) -> bool:

@@ -13,10 +13,14 @@ import numpy as np
 
 from quantlib import architectures as _architectures
 from quantlib import formats as _formats
+from quantlib.amounts import count as count
+from quantlib.amounts import duration as duration
+from quantlib.amounts import size as size
 from quantlib.checkpoints import Checkpoint, MetadataValue
 from quantlib.checkpoints.image_models import image_family
 from quantlib.formats.format import Format as _Format
-from quantlib.inspection import Statistics, TensorComparison
+from quantlib.inspection import Statistics, TensorComparison, ranked, remarks
+from quantlib.inspection.unusual import Measure
 from quantlib.jobs import Measured, Plan, Progress, RunResult
 from quantlib.metrics import Loss
 from quantlib.recipes.labels import Label
@@ -28,31 +32,6 @@ if TYPE_CHECKING:  # running a model is not loaded for the sake of other tables
 Row = dict[str, Any]  # of a table: a value for each column
 
 LONG = 12  # longer metadata arrays are shown by their length
-
-
-def size(nbytes: int) -> str:
-    """A byte count for people: 16.8 MB."""
-    value, unit = float(nbytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.3g} {unit}"
-
-
-def count(number: int) -> str:
-    """A count for people: 8.44 million."""
-    for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
-        if number >= size:
-            return f"{number / size:.3g} {word}"
-    return f"{number:,}"
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 40 s, 3 min, 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def formats() -> list[Row]:
@@ -228,9 +207,20 @@ def statistics(found: Statistics) -> Row:
         "largest / rms": found.peak,
         "excess kurtosis": found.kurtosis,
         "zeros": found.zeros,
+        "dead rows": found.dead_rows,
+        "dead columns": found.dead_columns,
         "not finite": found.not_finite,
         "note": found.note,
     }
+
+
+def unusual(found: Sequence[Statistics], by: Measure | None = None, most: int = 25) -> list[Row]:
+    """A row for each remark on a checkpoint's tensors, or for the tensors that rank first by one measure."""
+    if by is None:
+        said = [(remark.name, remark.words, remark.value) for remark in remarks(found)]
+    else:
+        said = [(row.name, by.words.format(value), value) for row, value in ranked(found, by)[:most]]
+    return [{"finding": words, "name": name, "value": value} for name, words, value in said]
 
 
 def comparison(row: TensorComparison) -> Row:

@@ -12,7 +12,7 @@ from quantlib.architectures.pre_tokenizers import PRE_TOKENIZERS, SAME
 from quantlib.tables import architectures_in_words
 
 ROOT = Path(__file__).parents[1]
-FREE = {"glossary", "errors"}  # imported by all
+FREE = {"glossary", "errors", "amounts"}  # imported by all
 LAYERS = [  # a module may import its own layer's package and the layers before it
     {"numba_runtime", "destinations"},
     {"formats", "architectures"},

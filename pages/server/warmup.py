@@ -22,6 +22,7 @@ from pages.server.limits import LIMITS
 from pages.server.streamlit_internals import AwaySessions, end_sessions_that_left, import_icons
 from pages.server.visits import VISITS
 from quantlib import formats
+from quantlib.inspection.statistics import warm_up as warm_up_statistics
 
 LOG = logging.getLogger("quantlib.app")
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,7 @@ def warm_up(pages: Iterable[str]) -> None:
     if asked.wait(FIRST_SECONDS):
         shown.wait(LONGEST_PAGE)
     formats.warm_up(FIRST_FORMATS)
+    warm_up_statistics()
     tidy()
     if LIMITS.rehearse:
         compile_all()

@@ -28,28 +28,34 @@ def show_statistics(opened: Opened) -> None:
         title = f"Statistics of {opened.name}"
         made = Job("statistics", title, work, visits.current(), line="short", about=opened.identity)
         jobview.launch(STATISTICS, made)
-    rows = jobview.outcome(job)
-    if rows is not None:
+    found = jobview.outcome(job)
+    if found is not None:
         show_rows(
             opened,
-            rows,
+            [tables.statistics(one) for one in found],
             "Statistics of every tensor",
             "statistics",
             f"inspect {shlex.quote(opened.source)} --statistics",
         )
 
 
-def read_all(job: Job, checkpoint: ql.Checkpoint) -> list[dict]:
-    """The work of the job: a row for each tensor."""
+def read_all(job: Job, checkpoint: ql.Checkpoint) -> list[inspection.Statistics]:
+    """The work of the job: the statistics of every tensor, of all its weights."""
     check_fetchable(checkpoint)
     rows, total, done = [], max(1, checkpoint.nbytes), 0
     for found in inspection.all_statistics(checkpoint, jobs.pool()):
-        rows.append(tables.statistics(found))
+        rows.append(found)
         done += found.nbytes
         job.show(done / total, f"Tensor {len(rows)} of {len(checkpoint.tensors)}")
         if job.stop.is_set():
             raise Cancelled("The reading was cancelled.")
     return rows
+
+
+def all_read(opened: Opened) -> list[inspection.Statistics] | None:
+    """What the job found that read every weight of this checkpoint; None where none has."""
+    job = jobview.job_of(STATISTICS)
+    return job.result if job is not None and job.about == opened.identity and job.done and not job.error else None
 
 
 def show_comparison(opened: Opened) -> None:

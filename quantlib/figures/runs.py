@@ -28,11 +28,15 @@ def size_bars(plans: Sequence[Plan], chosen: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A tensor on the map: the label in its cell, what is said when pointed at, and 0..1, how deep its colour is."""
+    """A tensor on the map: the label in its cell, what is said when pointed at, and 0..1, how deep its colour is.
+
+    pick: what a click on it tells the page, where it opens something.
+    """
 
     label: str
     words: str
     depth: float
+    pick: str = ""
 
 
 def depth_of(bpw: float) -> float:
@@ -47,7 +51,7 @@ def format_map(plan: Plan) -> str:
         words = f"{t.name}: {t.source} → {t.target}, {t.bpw:.4g} bits per weight. {t.reason[0].upper()}{t.reason[1:]}."
         return Cell(t.target, words, depth_of(t.bpw))
 
-    return _map([t for t in plan.tensors if quantizable(t.name, t.shape)], cell, "format", "Formats by layer")
+    return layer_map([t for t in plan.tensors if quantizable(t.name, t.shape)], cell, "format", "Formats by layer")
 
 
 def error_map(results: Sequence[TensorResult]) -> str:
@@ -60,7 +64,7 @@ def error_map(results: Sequence[TensorResult]) -> str:
         words = f"{r.name}, {r.target}: relative error {percent}, {r.loss.sqnr:.1f} dB"
         return Cell(percent, words, r.loss.relative / worst)
 
-    return _map(matrices, cell, "error", "Relative error by layer")
+    return layer_map(matrices, cell, "error", "Relative error by layer")
 
 
 ROWS = ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -69,7 +73,11 @@ LETTER = 6.6  # the width of one beside a row
 LABEL_FROM = 44  # narrower cells carry no label
 
 
-def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str) -> str:
+def layer_map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str) -> str:
+    """A cell for each tensor, which has GGUF's name: layers from left to right, kinds of matrix from top to bottom.
+
+    kind: the class that colours the cells, "format" or "error".
+    """
     layers = [n for t in tensors if (n := number_of(t.name)) is not None]
     columns = max(layers, default=0) + 1
     rows = {name: row for row, name in enumerate(row_names(tensors))}
@@ -84,7 +92,7 @@ def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str)
         x, w = (left, WIDTH - left) if layer is None else (left + layer * wide, wide)
         y = rows[kind_of(tensor.name)] * (TALL + GAP)
         marks.append(
-            f'<g class="{kind}" style="--depth:{cell.depth:.3f}"><title>{escape(cell.words)}</title>'
+            f'<g class="{kind}" style="--depth:{cell.depth:.3f}"{_pick(cell.pick)}><title>{escape(cell.words)}</title>'
             f'<rect x="{x:.1f}" y="{y}" width="{w - GAP:.1f}" height="{TALL}" rx="3"/>'
             + (f'<text x="{x + w / 2:.1f}" y="{y + 18}">{escape(cell.label)}</text>' if w >= LABEL_FROM else "")
             + "</g>"
@@ -96,8 +104,14 @@ def _map(tensors: Sequence, cell_of: Callable[..., Cell], kind: str, title: str)
         for n in range(0, columns, every)
     ]
     marks.append(f'<text class="name" x="{left - 8}" y="{height - 6}">layer</text>')
-    view = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"'
+    role = "group" if any("data-pick" in mark for mark in marks) else "img"
+    view = f'viewBox="0 0 {WIDTH} {height}" role="{role}" aria-label="{escape(title)}"'
     return f'<svg class="map" {view}>{"".join(marks)}</svg>'
+
+
+def _pick(name: str) -> str:
+    """What makes a mark one that can be clicked."""
+    return f' data-pick="{escape(name)}" tabindex="0" role="button"' if name else ""
 
 
 def kind_of(name: str) -> str:

@@ -49,7 +49,8 @@ SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 class PlannedTensor:
     """One tensor of a plan: formats before and after by name, sizes in bytes, the reason in words.
 
-    effort: how its codes are searched, as `BlockFormat.quantize` takes it.
+    effort: how its codes are searched, as `BlockFormat.quantize` takes it. instead_of: the format that the recipe
+    names, where the tensor's rows do not divide into its blocks.
     """
 
     name: str
@@ -62,6 +63,7 @@ class PlannedTensor:
     tensor: Tensor = field(repr=False, compare=False)
     importance: np.ndarray | None = field(default=None, repr=False, compare=False)  # (experts, n)
     effort: str = "standard"
+    instead_of: str = ""
 
     @property
     def copied(self) -> bool:
@@ -153,11 +155,11 @@ def plan(
     imatrix = coverage.matrix
     converts_only = checkpoint.kind != "gguf" and isinstance(recipe, Recipe) and not recipe.quantizes
     as_read = converts_only or view.architecture in IMAGE_MODELS
-    tensors = list(view.tensors.values()) if as_read else _in_quantizer_order(view)
+    tensors = list(view.tensors.values()) if as_read else in_quantizer_order(view)
     about = [
         (t.name, tuple(t.shape) or (1,), _present(t, checkpoint.kind == "gguf", view.architecture)) for t in tensors
     ]
-    model, important = _model_facts(view), important or imatrix is not None
+    model, important = model_facts(view), important or imatrix is not None
     if isinstance(recipe, Budget):
         if pure:
             raise RecipeError(f"{recipe.name} mixes formats, and pure asks for one: choose between them.")
@@ -244,11 +246,12 @@ def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None, e
         tensor,
         importance,
         effort,
+        choice.instead_of,
     )
 
 
-def _in_quantizer_order(view: Checkpoint) -> list[Tensor]:
-    """llama-quantize writes what stands outside the layers first, then layer by layer, each by name."""
+def in_quantizer_order(view: Checkpoint) -> list[Tensor]:
+    """The tensors in llama-quantize's order: what is outside the layers first, then layer by layer, each by name."""
     return sorted(view.tensors.values(), key=lambda t: (-1 if (n := layer_of(t.name)) is None else n, t.name.encode()))
 
 
@@ -289,7 +292,9 @@ def _slow_in_comfyui(planned: tuple[PlannedTensor, ...]) -> tuple[str, ...]:
     )
 
 
-def _model_facts(view: Checkpoint) -> Model:
+def model_facts(view: Checkpoint) -> Model:
+    """What the conditions of recipes ask of a model, from its GGUF metadata."""
+
     def count(key: str, default: int = 0) -> int:
         value = view.value(f"{view.architecture}.{key}")
         return value if isinstance(value, int) and not isinstance(value, bool) else default

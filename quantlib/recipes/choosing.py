@@ -25,10 +25,11 @@ SMALLEST_BLOCK = 32  # formats of larger blocks must name what stands in for the
 
 @dataclass(frozen=True)
 class Choice:
-    """The format chosen for a tensor, and why, in words."""
+    """The format chosen for a tensor, and why, in words. instead_of: the format that its rows do not divide into."""
 
     format: str
     reason: str
+    instead_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -205,4 +206,5 @@ def fitting(choice: Choice, n: int) -> Choice:
             substitute = "FP16"
     except FormatError as error:
         raise RecipeError(f"This model needs a format that quantlib cannot write yet. {error}") from error
-    return Choice(substitute, f"rows of {n} weights do not divide into {choice.format} blocks of {values}")
+    reason = f"rows of {n} weights do not divide into {choice.format} blocks of {values}"
+    return Choice(substitute, reason, choice.format)

@@ -116,7 +116,8 @@ def fitting(choice: Choice, n: int) -> Choice:
     if n % values == 0:
         return choice
     smaller = "IQ4_NL" if choice.format.startswith("IQ") and n % formats.get("IQ4_NL").values == 0 else "FP16"
-    return Choice(smaller, f"rows of {n} weights do not divide into {choice.format} blocks of {values}")
+    reason = f"rows of {n} weights do not divide into {choice.format} blocks of {values}"
+    return Choice(smaller, reason, choice.format)
 
 
 def _is(parts: Sequence[str], name: str) -> bool:

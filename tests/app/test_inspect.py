@@ -37,7 +37,15 @@ def test_a_tensor_is_looked_into(server, page, shoot):
 
 
 def test_every_view(server, page):
-    page.goto(f"{server}/inspect?view=Metadata")
+    page.goto(f"{server}/inspect")
+    expect(page.get_by_text("8.39 million weights")).to_be_visible()
+    expect(page.get_by_text("Nothing stands out")).to_be_visible()
+    view(page, "Layers")
+    expect(page.locator("svg.ridges .ridge")).to_have_count(8)
+    page.locator(f"svg.map [data-pick='{DOWN}']").click()
+    expect(page.get_by_text("From byte").first).to_be_visible()
+    assert f"tensor={DOWN}" in page.url
+    view(page, "Metadata")
     page.get_by_text("Key or value contains").wait_for()
     view(page, "Tokenizer")
     page.get_by_text("4,096 tokens").wait_for()
@@ -51,6 +59,26 @@ def test_every_view(server, page):
     assert "http" not in re.sub(r"https?://www.w3.org\S*", "", report), "the report needs nothing else"
     page.reload()
     page.get_by_role("button", name="Report (HTML)").wait_for()
+
+
+def test_what_is_unusual_is_ranked_and_opened(server, page, shoot, tmp_path):
+    x = np.random.default_rng(3).standard_normal((96, 256), np.float32)
+    spiked = x.copy()
+    spiked[5, 7] = 400
+    names = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(3)]
+    save_file(dict(zip(names, (x, spiked, x), strict=True)), tmp_path / "spiked.safetensors")
+    bring(page, server, tmp_path / "spiked.safetensors")
+    opened(page)
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Inspect").click()
+    settle(page)
+    table = page.get_by_test_id("stDataFrame").first
+    table.wait_for()
+    shoot(page, "inspect-unusual")
+    box = table.bounding_box()
+    page.mouse.click(box["x"] + 12, box["y"] + 52)  # the box before the first row
+    expect(page.get_by_text(names[1], exact=True).filter(visible=True).last).to_be_visible()
+    expect(page.get_by_text("From byte").first).to_be_visible()
+    assert f"tensor={names[1]}" in page.url
 
 
 def test_two_checkpoints_are_compared(server, page, tmp_path):
@@ -81,6 +109,7 @@ def test_ten_thousand_tensors_stay_quick_to_search(server, page, tmp_path):
     bring(page, server, tmp_path / "many.safetensors")
     opened(page)
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Inspect").click()
+    view(page, "Tensors")
     page.get_by_text("10,000 of 10,000 tensors").wait_for()
     box = page.get_by_role("textbox", name="Name contains")
     box.fill("layers.77.")
@@ -100,7 +129,7 @@ def test_a_name_that_is_a_script_stays_a_name(server, page, tmp_path):
     page.locator("svg.strip rect").first.wait_for()
     page.get_by_text("As it would be stored in").wait_for()
     assert page.get_by_text(script).count()
-    for name in ("Metadata", "Tokenizer", "Statistics", "Compare"):
+    for name in ("Tensors", "Layers", "Metadata", "Tokenizer", "Statistics", "Compare"):
         view(page, name)
     assert page.title() != "hacked"
     assert page.locator("img[src=x]").count() == 0

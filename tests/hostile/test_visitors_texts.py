@@ -43,7 +43,7 @@ STATES = {
     "open": ["", "where=From your computer", "where=On this server", "where=From the hub"],
     "which-one-should-i-run": ["", "model=A size, or a config.json"],
     "what-it-costs": ["text=your own"],
-    "inspect": ["", "view=Metadata", "view=Tokenizer", "view=Compare"],
+    "inspect": ["", "view=Tensors", "view=Metadata", "view=Tokenizer", "view=Compare"],
 }
 INTERNAL = re.compile(r"Traceback|quantlib-app-|/tmp/|site-packages|kind 'None'|NoneType|\bErrno\b")
 
