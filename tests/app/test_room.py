@@ -60,6 +60,22 @@ def test_bars_show_names_as_text():
     assert "&lt;b&gt;" in drawn and "<b>3</b>" in drawn and "width:60.0%" in drawn and "width:20.0%" in drawn
 
 
+# Resolves once nothing that is shown has changed its place for a while: slides are measured and scaled after a turn.
+AT_REST = """() => new Promise((done) => {
+  const places = () => [...document.querySelectorAll('[class*=st-key-step-] *')].map((node) => {
+    const { x, y, width, height } = node.getBoundingClientRect();
+    return `${x} ${y} ${width} ${height}`;
+  }).join();
+  let before = places(), same = 0, left = 20;
+  const look = () => {
+    const now = places();
+    same = now === before ? same + 1 : 0;
+    before = now;
+    left -= 1;
+    if (same === 3 || left === 0) done(); else setTimeout(look, 50);
+  };
+  setTimeout(look, 50);
+})"""
 OVERFLOW = """() => {
   const hosts = [document, ...[...document.querySelectorAll('*')].map((node) => node.shadowRoot).filter(Boolean)];
   const host = hosts.map((one) => one.querySelector('.presenter .bar')).find(Boolean);
@@ -92,12 +108,12 @@ def test_every_slide_fits_its_screen(server, page, entry):
     faults = []
     for width, height in SCREENS:
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(800)
+        page.evaluate(AT_REST)
         while re.search(r"· 1 of \d+(, slide 1 |$)", place.inner_text()) is None:
             page.keyboard.press("PageUp")
             page.wait_for_timeout(150)
         for _ in range(SLIDES):
-            page.wait_for_timeout(500)
+            page.evaluate(AT_REST)
             said = place.inner_text()
             faults += [f"{width}x{height} {said}: {fault}" for fault in page.evaluate(OVERFLOW)]
             page.keyboard.press("PageDown")
