@@ -81,7 +81,10 @@ def alike(names: Sequence[str], default: str, tensors: Mapping[str, ql.Tensor]) 
     return next(same, next(whole, 0))
 
 
-KINDS = {"huggingface": "Hugging Face folder", "gguf": "GGUF file", "safetensors": "safetensors file"}
+KINDS = {
+    "huggingface": "Hugging Face folder", "gguf": "GGUF file", "safetensors": "safetensors file",
+    "pytorch": "file of PyTorch", "numpy": "file of NumPy", "onnx": "model in ONNX",
+}  # fmt: skip
 
 
 def kind_in_words(facts: dict) -> str:

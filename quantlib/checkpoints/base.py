@@ -261,9 +261,9 @@ class MetadataValue:
 class Checkpoint:
     """An opened checkpoint: names, shapes and formats at once, values when they are asked for.
 
-    kind is "safetensors", "huggingface" or "gguf". metadata holds MetadataValue by key for GGUF, and the parsed
-    "config" (and what else was found) for the others. origin: its hf:// address, where it has one. Closing it makes
-    later reads fail with a CheckpointError.
+    kind is "safetensors", "huggingface", "gguf", "pytorch", "numpy" or "onnx". metadata holds MetadataValue by key for
+    GGUF, and the parsed "config" (and what else was found) for the others. origin: its hf:// address, where it has one.
+    Closing it makes later reads fail with a CheckpointError.
     """
 
     source: Path

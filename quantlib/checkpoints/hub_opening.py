@@ -10,10 +10,12 @@ from quantlib.checkpoints.base import Checkpoint, StoredFile, fault, shown
 from quantlib.checkpoints.gguf_file import HeaderContinues, checkpoint_of_parts, open_parts
 from quantlib.checkpoints.hub import SMALL, Address, Repository, Terms
 from quantlib.checkpoints.hub_file import HubFile
-from quantlib.checkpoints.huggingface import INDEX, checkpoint_of_shards, plain_name, shards_of_index
+from quantlib.checkpoints.huggingface import WEIGHTS, Shards, checkpoint_of_shards, plain_name, shards_of_index
 from quantlib.checkpoints.safetensors_file import header_length
 from quantlib.checkpoints.untrusted import read_json_if_there
 from quantlib.errors import CheckpointError
+
+INDEX = WEIGHTS[0][1]
 
 # What converting and running a model needs beside its weights.
 BESIDE = (
@@ -87,12 +89,12 @@ def _open_safetensors(repository: Repository) -> Checkpoint:
             repository.download(name)
     index = read_json_if_there(folder / INDEX)
     if index is None:
-        names, weight_map = sorted(name for name in sizes if _is_weights(name) and plain_name(name)), None
+        shards = Shards(sorted(name for name in sizes if _is_weights(name) and plain_name(name)))
     else:
-        names, weight_map = shards_of_index(folder / INDEX, index, lambda name: name in sizes)
-    if not names:
+        shards = shards_of_index(folder / INDEX, index, lambda name: name in sizes)
+    if not shards.names:
         pickles = [name for name in sizes if name.endswith((".bin", ".pt", ".pth"))]
-        why = f"only {shown(sorted(pickles)[0])}, a pickle, and loading a pickle can run code" if pickles else "none"
+        why = f"only {shown(min(pickles))}, which is not read from afar; download and open it" if pickles else "none"
         raise CheckpointError(f"{address} should have its weights in safetensors files, and has {why}.")
 
     def file(path: Path) -> HubFile:
@@ -101,4 +103,4 @@ def _open_safetensors(repository: Repository) -> Checkpoint:
         opened.know(8 + header_length(opened))
         return opened
 
-    return checkpoint_of_shards(folder, names, weight_map, file)
+    return checkpoint_of_shards(folder, shards, file)

@@ -1,17 +1,26 @@
-"""Hugging Face folders: config.json, safetensors files in one piece or in shards, and the tokenizer's files."""
+"""Hugging Face folders: config.json, weights in one file or in shards, and the tokenizer's files.
+
+Weights are in safetensors files; where there are none, in files of torch.save, of which no pickle is run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from quantlib.checkpoints.base import Checkpoint, MappedFile, StoredFile, Tensor, fault, shown
 from quantlib.checkpoints.prequantized import decoded, with_scales_beside
-from quantlib.checkpoints.recognizing import recognize_folder
+from quantlib.checkpoints.recognizing import LOOKED_AT, TORCH, recognize, recognize_folder
 from quantlib.checkpoints.safetensors_file import MAX_TENSORS, read_header
+from quantlib.checkpoints.torch_file import read_torch
 from quantlib.checkpoints.untrusted import read_json, read_json_if_there
 
-INDEX = "model.safetensors.index.json"
+# How the files of a folder's weights end, the index that names them where they are several, and what they are called.
+WEIGHTS = (
+    (".safetensors", "model.safetensors.index.json", "model*.safetensors"),
+    (".bin", "pytorch_model.bin.index.json", "pytorch_model*.bin"),
+)
 MAX_SHARDS = 4096
 # Folders of the Diffusers library: a pipeline names its parts, a part's config.json names its class.
 PIPELINE, DIFFUSERS_CLASS = "model_index.json", "_class_name"
@@ -28,8 +37,7 @@ def open_folder(folder: Path) -> Checkpoint:
         if (what := recognize_folder(folder)) is not None:
             raise fault(folder, what)
         raise fault(folder, "has no config.json, so it is no Hugging Face model folder; name the file to open instead.")
-    names, weight_map = _shards(folder)
-    return checkpoint_of_shards(folder, names, weight_map)
+    return checkpoint_of_shards(folder, _shards(folder))
 
 
 def _model_of_pipeline(folder: Path) -> Path:
@@ -55,7 +63,7 @@ def _shards_of_component(folder: Path) -> list[str]:
     indices = sorted(folder.glob(f"{COMPONENT}*.safetensors.index*.json"), key=lambda path: (len(path.name), path.name))
     if indices:
         listed = read_json(indices[0])
-        return shards_of_index(indices[0], listed, lambda name: (folder / name).is_file())[0]
+        return shards_of_index(indices[0], listed, lambda name: (folder / name).is_file()).names
     files = sorted(folder.glob(f"{COMPONENT}*.safetensors"), key=lambda path: (len(path.name), path.name))
     if not files:
         raise fault(
@@ -79,25 +87,32 @@ def _open_component(source: Path, names: list[str], part: str) -> Checkpoint:
 
 
 def open_with_config(path: Path) -> Checkpoint:
-    """A safetensors file beside a config.json: its folder as a checkpoint, restricted to this file."""
+    """A file of weights beside a config.json: its folder as a checkpoint, restricted to this file."""
     if (part := _class_of_part(path.parent)) is not None:
         return _open_component(path, [path.name], part)
-    return checkpoint_of_shards(path.parent, [path.name], None, source=path)
+    return checkpoint_of_shards(path.parent, Shards([path.name]), source=path)
+
+
+class Shards(NamedTuple):
+    """The names of a folder's files of weights, sorted; of an index, its path and which file holds which tensor."""
+
+    names: list[str]
+    weight_map: dict[str, str] | None = None
+    listing: Path | None = None
 
 
 def checkpoint_of_shards(
     folder: Path,
-    names: list[str],
-    weight_map: dict[str, str] | None,
+    shards: Shards,
     open_file: Callable[[Path], StoredFile] = MappedFile,
     source: Path | None = None,
 ) -> Checkpoint:
-    """The checkpoint of a folder's config.json and its safetensors files, which open_file opens by their paths."""
+    """The checkpoint of a folder's config.json and its files of weights, which open_file opens by their paths."""
     config = read_json(folder / "config.json")
-    files, tensors = tensors_of_shards(folder, names, open_file)
+    files, tensors = tensors_of_shards(folder, shards.names, open_file)
     try:
-        if weight_map is not None:
-            _check_weight_map(folder, weight_map, tensors)
+        if shards.weight_map is not None and shards.listing is not None:
+            _check_weight_map(shards.listing, shards.weight_map, tensors)
         whole = decoded(folder / "config.json", config, tensors)
     except BaseException:
         for file in files:
@@ -126,7 +141,7 @@ def tensors_of_shards(
     try:
         for name in names:
             files.append(open_file(folder / name))
-            found = read_header(files[-1], MAX_TENSORS - len(tensors))[0]
+            found = _read_any(files[-1], MAX_TENSORS - len(tensors))
             files[-1].unmap()
             for key, tensor in found.items():
                 if key in tensors:
@@ -141,56 +156,64 @@ def tensors_of_shards(
     return files, tensors
 
 
-def _shards(folder: Path) -> tuple[list[str], dict[str, str] | None]:
-    """The names of the safetensors files of a folder, sorted, and the index's weight map where there is one."""
-    index = read_json_if_there(folder / INDEX)
-    if index is None:
-        names = sorted(path.name for path in folder.glob("model*.safetensors"))
-        others = sorted(path.name for path in folder.glob("*.safetensors"))
-        if not names and len(others) == 1:
-            return others, None  # whatever it is called, there is no other
-        if not names:
-            pickles = sorted(path.name for path in folder.glob("*.bin"))
-            why = (
-                f"has its weights in {shown(pickles[0])}, a pickle, and loading a pickle can run code; "
-                "save the model as safetensors first."
-                if pickles
-                else "has no model.safetensors and no index of shards"
-                + (f"; name one of its files to open it: {', '.join(map(shown, others[:4]))}." if others else ".")
+def _read_any(file: StoredFile, most: int) -> dict[str, Tensor]:
+    """The tensors of a file of safetensors or of torch.save, which its first bytes tell apart."""
+    if file.path.name.endswith(".safetensors") and file.known < file.size:
+        return read_header(file, most)[0]  # on the hub, where only files of that name are asked for
+    found = recognize(file.bytes(0, LOOKED_AT).tobytes(), file.size, file.path.name)
+    if found.kind == TORCH:
+        return read_torch(file, most)[0]
+    if found.kind == "pickle":
+        raise fault(file.path, found.words)
+    return read_header(file, most)[0]
+
+
+def _shards(folder: Path) -> Shards:
+    """The files of weights of a folder: of an index, or all of the usual names, or the only one there is."""
+    for ending, index, usual in WEIGHTS:
+        if (listed := read_json_if_there(folder / index)) is not None:
+            return shards_of_index(folder / index, listed, lambda name: (folder / name).is_file(), ending)
+        if names := sorted(path.name for path in folder.glob(usual)):
+            return Shards(names)
+        others = sorted(path.name for path in folder.glob(f"*{ending}"))
+        if ending == ".safetensors" and others:
+            if len(others) == 1:
+                return Shards(others)  # whatever it is called, there is no other
+            raise fault(
+                folder,
+                "has no model.safetensors and no index of shards; name one of its files to open it: "
+                f"{', '.join(map(shown, others[:4]))}.",
             )
-            raise fault(folder, why)
-        return names, None
-    return shards_of_index(folder / INDEX, index, lambda name: (folder / name).is_file())
+    raise fault(folder, "has no model.safetensors, no pytorch_model.bin and no index of shards.")
 
 
 def shards_of_index(
-    path: Path, index: Mapping[str, object], is_there: Callable[[str], bool]
-) -> tuple[list[str], dict[str, str]]:
-    """The shards that an index names, sorted, and its weight map; each must be there."""
+    path: Path, index: Mapping[str, object], is_there: Callable[[str], bool], ending: str = ".safetensors"
+) -> Shards:
+    """The shards that an index names, sorted, and its weight map; each must be there and end so."""
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise fault(path, "has no 'weight_map' object that says which file holds which tensor.")
     names = set()
     for tensor, name in weight_map.items():
-        if type(name) is not str or not plain_name(name):
-            raise fault(path, f"places {shown(tensor)} in {shown(name)}, which is no plain .safetensors file name.")
+        if type(name) is not str or not plain_name(name, ending):
+            raise fault(path, f"places {shown(tensor)} in {shown(name)}, which is no plain {ending} file name.")
         names.add(name)
         if len(names) > MAX_SHARDS:
             raise fault(path, f"names more than {MAX_SHARDS:,} shards.")
     for name in sorted(names):
         if not is_there(name):
             raise fault(path, f"names the shard {shown(name)}, which is not in the folder.")
-    return sorted(names), weight_map
+    return Shards(sorted(names), weight_map, path)
 
 
-def plain_name(name: str) -> bool:
+def plain_name(name: str, ending: str = ".safetensors") -> bool:
     """A file name that stays in its folder: no separators, no drive, no parent, nothing unprintable."""
     forbidden = any(c in "/\\:" or not c.isprintable() for c in name)
-    return name.endswith(".safetensors") and not forbidden and not name.startswith(".") and len(name) <= 255
+    return name.endswith(ending) and not forbidden and not name.startswith(".") and len(name) <= 255
 
 
-def _check_weight_map(folder: Path, weight_map: dict[str, str], tensors: dict[str, Tensor]) -> None:
-    path = folder / INDEX
+def _check_weight_map(path: Path, weight_map: dict[str, str], tensors: dict[str, Tensor]) -> None:
     for name, file in weight_map.items():
         if name not in tensors:
             raise fault(path, f"places {shown(name)} in {shown(file)}, which does not hold it.")

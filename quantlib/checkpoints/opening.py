@@ -9,13 +9,25 @@ from quantlib.checkpoints.base import Checkpoint, MappedFile, fault
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.prequantized import with_scales_beside
 from quantlib.checkpoints.prequantized.beside import NOTES
-from quantlib.checkpoints.recognizing import GGUF, LOOKED_AT, SAFETENSORS, hub_address, recognize
+from quantlib.checkpoints.recognizing import (
+    ARCHIVE,
+    GGUF,
+    LOOKED_AT,
+    NUMPY,
+    ONNX,
+    SAFETENSORS,
+    TORCH,
+    hub_address,
+    recognize,
+)
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import CheckpointError
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:
-    """A safetensors file, a Hugging Face folder (sharded or not), a GGUF file or hf://owner/name[@revision][/file.gguf].
+    """A checkpoint: a file of safetensors, GGUF, PyTorch, NumPy or ONNX, a Hugging Face folder, or a name of the hub.
+
+    A folder may be sharded, a GGUF file split; names are hf://owner/name[@revision][/file.gguf].
 
     A name owner/name, or the address of a model's page, is one of the hub where no such path exists.
 
@@ -35,7 +47,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     if not exists:
         if isinstance(source, str) and not path.parent.is_dir() and (address := hub_address(text)) is not None:
             return _open_hub(address)
-        raise fault(path, "is not there: give the path of a safetensors or GGUF file, or of a model folder.")
+        raise fault(path, "is not there: give the path of a file that holds tensors, or of a model folder.")
     if is_folder:
         from quantlib.checkpoints.huggingface import open_folder
 
@@ -43,13 +55,30 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     found = recognize(*_start_of(path), path.name)
     if found.kind == GGUF:
         return open_gguf(path)
-    if found.kind != SAFETENSORS:
+    if found.kind in (NUMPY, ARCHIVE, ONNX):
+        return _open_arrays(path, found.kind)
+    if found.kind not in (SAFETENSORS, TORCH):
         raise fault(path, found.words)
     if (path.parent / "config.json").is_file():
         from quantlib.checkpoints.huggingface import open_with_config
 
         return open_with_config(path)
+    if found.kind == TORCH:
+        from quantlib.checkpoints.torch_file import open_torch
+
+        return open_torch(path)
     return _with_scales(open_safetensors(path))
+
+
+def _open_arrays(path: Path, kind: str) -> Checkpoint:
+    """A file of arrays that belongs to no model folder."""
+    if kind == ONNX:
+        from quantlib.checkpoints.onnx_file import open_onnx
+
+        return open_onnx(path)
+    from quantlib.checkpoints.numpy_file import open_npy, open_npz
+
+    return open_npy(path) if kind == NUMPY else open_npz(path)
 
 
 def _with_scales(checkpoint: Checkpoint) -> Checkpoint:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOKED_AT = 4096  # bytes from the start of a file that tell what it is
-GGUF, SAFETENSORS = "GGUF", "safetensors"
-# What torch.save writes: a bare pickle of protocol 2 to 5, or a zip archive.
+GGUF, SAFETENSORS, NUMPY, ARCHIVE, TORCH, ONNX = "GGUF", "safetensors", "NumPy", "NumPy archive", "PyTorch", "ONNX"
+# How a bare pickle of protocol 2 to 5 begins, which torch.save wrote before version 1.6.
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 PICKLE_NAMES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _WEB = re.compile(rb"\s*<(!doctype html|html|\?xml|head)", re.IGNORECASE)
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 @dataclass(frozen=True)
 class Recognized:
-    """kind: GGUF, SAFETENSORS, or another kind of file, for which `words` say what it is and what to do."""
+    """kind: one of the six that are read, or another kind of file, for which `words` say what it is and what to do."""
 
     kind: str
     words: str = ""
@@ -48,25 +48,15 @@ def _may_be_safetensors(start: bytes, size: int) -> bool:
 def _foreign(start: bytes, size: int, name: str) -> Recognized | None:
     if _may_be_safetensors(start, size):
         return _pickle(name)
+    if (kind := _of_arrays(start, name)) is not None:
+        return Recognized(kind)
     if start.startswith(b"version https://git-lfs"):
         return Recognized(
             "Git LFS",
             "is a pointer of Git LFS, not the weights themselves: run `git lfs pull` in its folder, then try again.",
         )
-    if start.startswith(b"\x93NUMPY"):
-        return Recognized(
-            "NumPy", "is an array of NumPy: save it as safetensors (safetensors.numpy.save_file) and open that."
-        )
-    if start.startswith(b"PK\x03\x04") and name.endswith(".npz"):
-        return Recognized(
-            "NumPy", "is an archive of NumPy: save its arrays as safetensors (safetensors.numpy.save_file)."
-        )
-    if start.startswith((b"PK\x03\x04", *PICKLES)):
+    if start.startswith(PICKLES):
         return _pickle(".bin")
-    if name.endswith(".onnx") or (start[:1] == b"\x08" and b"onnx" in start[:64].lower()):
-        return Recognized(
-            "ONNX", "is a model in ONNX, which is not read here: start from the checkpoint that it was exported from."
-        )
     if _WEB.match(start):
         return Recognized(
             "web page", "is a web page, not a model: the download asks for a log-in or the link is another one."
@@ -84,13 +74,27 @@ def _foreign(start: bytes, size: int, name: str) -> Recognized | None:
     return None
 
 
+def _of_arrays(start: bytes, name: str) -> str | None:
+    """The kind of a file of NumPy, PyTorch or ONNX; of a zip archive, the name of its first member tells."""
+    if start.startswith(b"\x93NUMPY"):
+        return NUMPY
+    if start.startswith(b"PK\x05\x06") and name.endswith(".npz"):
+        return ARCHIVE  # without any member
+    if start.startswith(b"PK\x03\x04"):
+        first = start[30 : 30 + int.from_bytes(start[26:28], "little")]
+        return ARCHIVE if first.endswith(b".npy") or (name.endswith(".npz") and not first) else TORCH
+    if name.endswith(".onnx") or (start[:1] == b"\x08" and b"onnx" in start[:64].lower()):
+        return None if _WEB.match(start) else ONNX
+    return None
+
+
 def _pickle(name: str) -> Recognized | None:
     if not name.endswith(PICKLE_NAMES):
         return None
     return Recognized(
         "pickle",
-        "is a pickle (or named like one), and loading a pickle can run any code in it; "
-        "save the model as safetensors and open that.",
+        "is a bare pickle, as PyTorch wrote before version 1.6 (or named like one), and loading one can run any code "
+        "in it; save the model as safetensors and open that.",
     )
 
 

@@ -12,7 +12,10 @@ from quantlib.destinations import TABLES, Destination, destination
 from quantlib.errors import QuantlibError
 
 DIGITS = 9  # that a number of tokens, threads or the like may have
-SOURCE_HELP = "a safetensors file, a Hugging Face folder, a GGUF file, or hf://owner/name[@revision][/file.gguf]"
+SOURCE_HELP = (
+    "a Hugging Face folder, a file of safetensors, GGUF, PyTorch, NumPy or ONNX, or hf://owner/name[@revision]"
+    "[/file.gguf]"
+)
 
 
 def command(commands, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:

@@ -17,11 +17,8 @@ FOREIGN = {
     "config.json": (b'{"model_type": "llama"}', "is a JSON file"),
     "model.safetensors.index.json": (b'{"metadata": {}, "weight_map": {"a": "b"}}', "index of shards"),
     "README.md": ("# Ein Modell für alles\n".encode(), "is a text file"),
-    "w.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}", "array of NumPy"),
-    "w.npz": (b"PK\x03\x04\x14\x00\x00\x00", "archive of NumPy"),
-    "model.pt": (b"PK\x03\x04\x14\x00\x00\x00", "is a pickle"),
-    "model": (b"\x80\x02}q\x00.", "is a pickle"),
-    "model.onnx": (b"\x08\x07\x12\x07pytorch", "in ONNX"),
+    "model": (b"\x80\x02}q\x00.", "is a bare pickle"),
+    "model.pt": (b"\x80\x02}q\x00.", "is a bare pickle"),
 }
 
 

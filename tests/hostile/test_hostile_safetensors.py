@@ -118,7 +118,6 @@ PICKLES = {
     "model.pt": b"",
     "model.pth": b"x" * 100,
     "model.ckpt": b"x" * 100,
-    "zip.safetensors": b"PK\x03\x04\x00\x00\x08\x08" + bytes(100),
     "pickle2.safetensors": b"\x80\x02\x8a\nl\xfc\x9cF" + bytes(100),
     "pickle4.safetensors": b"\x80\x04\x95\x10\0\0\x01\0" + bytes(100),
 }

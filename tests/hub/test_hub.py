@@ -170,7 +170,7 @@ def test_repositories_that_hold_no_one_model(hub, demo_model, gguf, tmp_path):
     for file in ("a.gguf", "b.gguf"):
         shutil.copy(gguf, tmp_path / "two" / file)
     assert "neither a config.json nor a single GGUF file" in refused("hf://owner/empty")
-    assert "'pytorch_model.bin', a pickle" in refused("hf://owner/pickle")
+    assert "'pytorch_model.bin', which is not read from afar" in refused("hf://owner/pickle")
     assert "2 GGUF files; add one of them to the address: 'a.gguf', 'b.gguf'" in refused("hf://owner/two")
 
 
