@@ -12,8 +12,10 @@ from quantlib import fit
 from quantlib.figures import fitting
 from quantlib.figures.fit_frontier import frontier_svg
 from quantlib.fit import words
+from quantlib.fit.alternatives import alternatives
+from quantlib.fit.amounts import gb
 from quantlib.fit.cache import CACHE_FORMATS
-from quantlib.fit.machines import MACHINES, MACHINES_SOURCE, own
+from quantlib.fit.machines import MACHINES, MACHINES_SOURCE, limited, own
 
 OPEN, SIZE, OWN = "The open model", "A size, or a config.json", "Another"
 KINDS = {"card": "a graphics card", "mac": "a Mac", "computer": "a computer without one"}
@@ -84,6 +86,12 @@ def choose() -> fit.Answer | None:
         if machine.kind == "card":
             ram = st.select_slider("The computer's own memory, GB", BESIDE, 32, key="ram", bind="query-params")
             machine = machine.with_memory(ram)
+        elif machine.kind == "mac":
+            limit = st.number_input(
+                "The GPU's own limit, MB", 0, 2_000_000, 0, 1024, key="wired", bind="query-params",
+                help="What “sysctl iogpu.wired_limit_mb” says on this Mac; 0 where macOS decides.",
+            )  # fmt: skip
+            machine = limited(machine, limit)
     try:
         return fit.ask(the_model(source, size), machine, context, cache_format)
     except ql.QuantlibError as error:
@@ -123,7 +131,7 @@ def show_headline(answer: fit.Answer) -> None:
 
 
 def show_reasons(answer: fit.Answer) -> None:
-    said = [*words.reasons(answer), *(f"Or: {each}" for each in words.alternatives(answer)), words.download(answer)]
+    said = [*words.reasons(answer), *(f"Or: {each}" for each in alternatives(answer)), words.download(answer)]
     st.markdown("\n".join(f"- {sentence}" for sentence in said if sentence))
     if run := words.command(answer):
         st.code(run, language=None, wrap_lines=True)  # the highlighter's colours are too pale to read
@@ -195,9 +203,9 @@ def ask_cache() -> None:
         return
     older, newer = (words.usual(fit.ask(named(name), ABOUT_MACHINE, ABOUT_CONTEXT)) for name in (ABOUT, NEWER))
     st.markdown(
-        f"{verdict(said, LARGER[2])} The weights take {words.gb(older.weighed.nbytes)}, the cache "
-        f"**{words.gb(older.kept)}**: of every token it keeps keys and values of 32 layers of 32 heads. Newer models "
-        f"let several query heads share one key-value head: {NEWER} would keep {words.gb(newer.kept)}."
+        f"{verdict(said, LARGER[2])} The weights take {gb(older.weighed.nbytes)}, the cache "
+        f"**{gb(older.kept)}**: of every token it keeps keys and values of 32 layers of 32 heads. Newer models "
+        f"let several query heads share one key-value head: {NEWER} would keep {gb(newer.kept)}."
     )
     captions.receipt("exact", "2 · layers · key-value heads · width of a head · tokens · 2 bytes, from the shapes")
 

@@ -9,8 +9,10 @@ from quantlib.cli.shared import command, positive, print_json
 from quantlib.cli.words import printable
 from quantlib.errors import QuantlibError
 from quantlib.fit import Machine, ask, machine_named, subject, words
+from quantlib.fit.alternatives import alternatives
+from quantlib.fit.amounts import gb
 from quantlib.fit.cache import CACHE_FORMATS
-from quantlib.fit.machines import GIB, MACHINES, own
+from quantlib.fit.machines import GIB, MACHINES, limited, own
 
 LEAST = 1 << 20  # bytes that may be given without a unit: fewer were meant as gigabytes
 UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -35,10 +37,14 @@ def add(commands) -> None:
     fit.add_argument(
         "--ram", type=ram, metavar="64GB", help="memory of the computer beside its cards, or none (default: 32GB)"
     )
+    fit.add_argument(
+        "--wired-limit", type=positive, default=0, metavar="MB",
+        help="a Mac's iogpu.wired_limit_mb, where it was changed",
+    )  # fmt: skip
     fit.add_argument("--context", type=positive, default=8192, metavar="TOKENS", help="default: %(default)s")
     fit.add_argument("--cache-format", choices=CACHE_FORMATS, default="FP16", help="of keys and values: %(default)s")
     fit.add_argument(
-        "--bandwidth", type=amount, metavar="1008GB/s", help="bytes a second of the memory: estimates the speed"
+        "--bandwidth", type=amount, metavar="1008GB/s", help="bytes a second of the memory (default: a typical one)"
     )
 
 
@@ -84,7 +90,7 @@ def run(options) -> int:
 def machine_of(options) -> Machine:
     """The machine that the options describe. Raises QuantlibError where they describe none."""
     if options.machine and options.memory is None:
-        machine = machine_named(options.machine)
+        machine = limited(machine_named(options.machine), options.wired_limit)
         return machine if options.ram is None else machine.with_memory(options.ram)
     if options.memory is None:
         raise QuantlibError(
@@ -93,7 +99,7 @@ def machine_of(options) -> Machine:
     if options.cards > MOST_CARDS:
         raise QuantlibError(f"At most {MOST_CARDS} cards are planned for, not {options.cards:,}.")
     ram = 32 if options.ram is None else options.ram
-    return own(options.kind, options.memory, options.bandwidth or 0, options.cards, ram)
+    return own(options.kind, options.memory, options.bandwidth or 0, options.cards, ram, limit=options.wired_limit)
 
 
 def document(answer) -> dict:
@@ -113,7 +119,7 @@ def document(answer) -> dict:
         "headroom": option.headroom if option and option.fits else None,
         "answer": answer.headline,
         "why": words.reasons(answer),
-        "alternatives": words.alternatives(answer),
+        "alternatives": alternatives(answer),
         "download": words.download(answer) or None,
         "command": words.command(answer) or None,
         "recipes": words.table(answer),
@@ -127,8 +133,8 @@ def _shown(row: dict) -> dict:
     return {
         "recipe": row["recipe"] + (" (imatrix)" if row["imatrix"] else ""),
         "bpw": f"{row['bpw']:.2f}",
-        "file": words.gb(row["file"]),
-        "needs": words.gb(row["total"]),
+        "file": gb(row["file"]),
+        "needs": gb(row["total"]),
         "": where,
         **speed,
         "KL": words.digits(row["kl"]) if row["published"] else range_,

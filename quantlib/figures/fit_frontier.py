@@ -7,8 +7,9 @@ from quantlib.figures import palette
 from quantlib.figures.fitting import GB
 from quantlib.figures.frontier import BEYOND, MANY_BITS
 from quantlib.figures.plane import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, names, plain, whole
-from quantlib.fit import Answer, words
+from quantlib.fit import Answer
 from quantlib.fit.advice import Option
+from quantlib.fit.amounts import gb
 
 Point = tuple[Option, float]
 LABELS = "memory needed, GB", "KL divergence from the original, nats"
@@ -36,7 +37,7 @@ def frontier_svg(answer: Answer, measured: Mapping[str, float], theme: str = "li
         at = x(memory / GB)
         marks.append(
             f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>'
-            f'<text x="{at:.1f}" y="{TOP - 6}" text-anchor="middle" fill="{ink}">{words.gb(memory)}</text>'
+            f'<text x="{at:.1f}" y="{TOP - 6}" text-anchor="middle" fill="{ink}">{gb(memory)}</text>'
         )
     in_turn = sorted(points, key=lambda point: (point[0] is not answer.option, point[0].recipe not in NAMED))
     named: dict[str, Point] = {}
@@ -94,9 +95,7 @@ def _shape(symbol: str, colour: str, fill: str) -> str:
 
 def _mark(point: Point, x: Axis, y: Axis, symbol: str, colour: str, panel: str, whose: str) -> str:
     option, kl = point
-    said = (
-        f"{option.recipe}: {words.gb(option.total)}, {'fits' if option.fits else 'does not fit'}; KL {kl:.4g}, {whose}"
-    )
+    said = f"{option.recipe}: {gb(option.total)}, {'fits' if option.fits else 'does not fit'}; KL {kl:.4g}, {whose}"
     return (
         f'<g transform="translate({x(option.total / GB):.1f} {y(kl):.1f})"><title>{escape(said)}</title>'
         f"{_shape(symbol, colour, colour if option.fits else panel)}</g>"

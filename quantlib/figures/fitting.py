@@ -5,6 +5,7 @@ from html import escape
 
 from quantlib.fit import Answer, CacheLayer, words
 from quantlib.fit.advice import Option
+from quantlib.fit.amounts import gb
 from quantlib.fit.published import LOADERS
 from quantlib.fit.speed import EACH_LAYER, share_of
 from quantlib.lm import Sweep
@@ -23,7 +24,7 @@ def machine_html(answer: Answer) -> str:
     parts += [("free", max(0, free)), ("kept", machine.kept)]
     rows = [
         _bar(
-            f"{machine.name}: {words.gb(machine.total)} as files are counted",
+            f"{machine.name}: {gb(machine.total)} as files are counted",
             parts,
             max(machine.total, placed.need + machine.kept),
         )
@@ -31,7 +32,7 @@ def machine_html(answer: Answer) -> str:
     if machine.slow is not None and placed.how in ("experts", "layers"):
         slow = machine.slow
         beside = [("weights", placed.slow), ("free", slow.usable - placed.slow), ("kept", slow.kept)]
-        rows.append(_bar(f"{slow.name[0].upper()}{slow.name[1:]}: {words.gb(slow.total)}", beside, slow.total))
+        rows.append(_bar(f"{slow.name[0].upper()}{slow.name[1:]}: {gb(slow.total)}", beside, slow.total))
     label = words.need_line(answer)
     return f'<div class="machine" role="img" aria-label="{escape(label)}">{"".join(rows)}</div>'
 
@@ -42,10 +43,10 @@ NAMES = {**KEY, "cache": "cache", "free": "free", "kept": "system, driver, margi
 def _bar(title: str, parts: Sequence[tuple[str, int]], whole: int) -> str:
     shares = [(name, nbytes, 100 * nbytes / max(1, whole)) for name, nbytes in parts if nbytes > 0]
     track = "".join(
-        f'<i class="{name}" style="width:{share:.3f}%">{words.gb(nbytes) if share >= LARGE else ""}</i>'
+        f'<i class="{name}" style="width:{share:.3f}%">{gb(nbytes) if share >= LARGE else ""}</i>'
         for name, nbytes, share in shares
     )
-    key = "".join(f'<span><i class="{name}"></i>{NAMES[name]} {words.gb(nbytes)}</span>' for name, nbytes, _ in shares)
+    key = "".join(f'<span><i class="{name}"></i>{NAMES[name]} {gb(nbytes)}</span>' for name, nbytes, _ in shares)
     return f'<p class="title">{escape(title)}</p><p class="whole">{track}</p><p class="memory-key">{key}</p>'
 
 
@@ -58,20 +59,20 @@ def memory_html(answer: Answer, options: Sequence[Option]) -> str:
         cache, work = option.kept, option.placed.work
         parts = zip(KEY, (option.total - cache - work, cache, work), strict=True)
         bars = "".join(
-            f'<i class="{name}" style="width:{100 * nbytes / widest:.3f}%" title="{KEY[name]}: {words.gb(nbytes)}"></i>'
+            f'<i class="{name}" style="width:{100 * nbytes / widest:.3f}%" title="{KEY[name]}: {gb(nbytes)}"></i>'
             for name, nbytes in parts
         )
         state = "chosen" if option is answer.option else "fits" if option.fits else "over"
         mark = {"chosen": "▶", "fits": "✓", "over": "◐" if option.placed.runs else "✗"}[state]
         rows.append(
             f'<div class="row {state}"><span class="name">{mark} {escape(option.label)}</span>'
-            f'<span class="track">{bars}</span><span class="total">{words.gb(option.total)}</span></div>'
+            f'<span class="track">{bars}</span><span class="total">{gb(option.total)}</span></div>'
         )
     at = 100 * memory / widest
-    label = f"Memory that each recipe needs, against {words.gb(memory)}"
+    label = f"Memory that each recipe needs, against {gb(memory)}"
     return (
         f'<div class="memory" role="img" aria-label="{escape(label)}" style="--limit:{at / 100:.5f}">'
-        f'<div class="row head"><span></span><span class="track"><b>{words.gb(memory)}</b></span><span></span></div>'
+        f'<div class="row head"><span></span><span class="track"><b>{gb(memory)}</b></span><span></span></div>'
         f"{''.join(rows)}</div>"
         f'<p class="memory-key">{"".join(f"""<span><i class="{n}"></i>{w}</span>""" for n, w in KEY.items())}'
         "<span>✓ fits · ◐ runs with a part in the computer's memory · ✗ does not run</span></p>"
@@ -100,7 +101,7 @@ def cache_svg(layers: Sequence[CacheLayer], context: int, format: str) -> str:
             f'<rect class="amount" x="{x + 1:.2f}" y="{HEIGHT - FOOT - tall:.2f}" width="{max(1.0, step - 2):.2f}" '
             f'height="{max(1.0, tall):.2f}" rx="1.5"/></g>'
         )
-    marks.append(f'<text class="name" x="{LEFT - 8}" y="30">{words.gb(top)}</text>')
+    marks.append(f'<text class="name" x="{LEFT - 8}" y="30">{gb(top)}</text>')
     marks.append(f'<text class="name" x="{LEFT - 8}" y="{HEIGHT - FOOT}">0</text>')
     every = max(1, -(-len(layers) // 16))
     marks += [

@@ -16,6 +16,8 @@ from quantlib.fit.weighing import NATIVE, Weighed
 WORTH_SHARE, WORTH_NATS = 0.5, 0.005
 POOR = 0.15  # KL on Llama-3-8B above which a smaller model is likely the better answer: below about 3.3 bits
 BEARABLE = 5.0  # tokens a second, about as fast as one reads aloud
+USUAL, MOSTLY_AS_FAST = "Q4_K_M", 0.75  # a larger file in two memories costs speed: so much of the usual one's stays
+PATIENT = 2.0  # tokens a second, about as fast as one types
 TIGHT = 256 << 20  # bytes of headroom below which other programs can push it out
 
 
@@ -82,8 +84,8 @@ def choose(options: Sequence[Option]) -> Choice:
     if beside is not None and (whole is None or _clearly_better(beside, whole)):
         return Choice(beside, "beside", whole)
     if whole is not None:
-        return Choice(whole, "poor", fastest_beside(options))
-    slow = fastest_beside(options)
+        return Choice(whole, "poor", slowly_beside(options))
+    slow = slowly_beside(options)
     return Choice(slow, "beside" if slow else "nothing", None)
 
 
@@ -91,16 +93,27 @@ def _clearly_better(beside: Option, whole: Option) -> bool:
     return beside.cost.kl < whole.cost.kl / 2
 
 
-def _bearable(options: Iterable[Option]) -> list[Option]:
-    """Those of four bits and more that run in two memories and are not too slow."""
-    return [o for o in options if not o.fits and o.speed and o.speed.about >= BEARABLE and o.weighed.bpw < 7]
+def _bearable(options: Sequence[Option]) -> list[Option]:
+    """Those of a low cost that run in two memories, not too slowly, and not much slower than the usual file there."""
+    running = [o for o in options if not o.fits and o.placed.runs and bearable(o) and o.cost.kl <= POOR]
+    usual = next((o.speed for o in running if o.recipe == USUAL and o.speed), None)
+    least = usual.about * MOSTLY_AS_FAST if usual else 0.0
+    return [o for o in running if o.weighed.bpw < 7 and (o.speed is None or o.speed.about >= least)]
 
 
-def fastest_beside(options: Iterable[Option]) -> Option | None:
-    """The usual four-bit file in two memories, or the fastest there is; None where none runs."""
-    running = [o for o in options if not o.fits and o.placed.runs and o.speed]
-    usual = [o for o in running if o.recipe == "Q4_K_M" and o.imatrix]
-    return usual[0] if usual else max(running, key=lambda o: o.speed.about if o.speed else 0.0, default=None)
+def bearable(option: Option) -> bool:
+    """Whether one can read along; also where no speed is known."""
+    return option.speed is None or option.speed.about >= BEARABLE
+
+
+def slowly_beside(options: Iterable[Option]) -> Option | None:
+    """The usual four-bit file in two memories, else the best that is not slower than typing; None where none runs."""
+    running = [o for o in options if not o.fits and o.placed.runs]
+    usual = [o for o in running if o.recipe == USUAL and o.imatrix]
+    if usual:
+        return usual[0]
+    fast = [o for o in running if o.speed is None or o.speed.about >= PATIENT]
+    return best(fast) or min(running, key=lambda o: o.placed.slow, default=None)
 
 
 def best(options: Iterable[Option]) -> Option | None:

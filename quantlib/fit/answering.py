@@ -12,7 +12,7 @@ from quantlib.fit.cache import CACHE_FORMATS, CacheLayer, cache_of
 from quantlib.fit.described import original_of
 from quantlib.fit.machines import MACHINES, Machine
 from quantlib.fit.placing import place
-from quantlib.fit.quality import cost_of, family_of
+from quantlib.fit.quality import Kin, cost_of, kin_of
 from quantlib.fit.sources import Subject, subject
 from quantlib.fit.speed import speed_of
 from quantlib.fit.weighing import Weighed, routing_of, weigh, weighed_tensors
@@ -85,11 +85,11 @@ def ask(model: str | Subject, machine: str | Machine, context: int = CONTEXT, ca
     rows = weigh_once(found, quantized)
     kept = [layer.nbytes(context, cache_format) for layer in layers]
     work = work_bytes(found.view, context)
-    family = family_of(found.view)
-    options = tuple(_option(row, kept, work, machine, family) for row in rows)
+    kin = kin_of(found.view)
+    options = tuple(_option(row, kept, work, machine, kin) for row in rows)
     if not quantized:
         return Answer(found, machine, context, cache_format, layers, options, choose(options))
-    file = _option(stored(found), kept, work, machine, family)
+    file = _option(stored(found), kept, work, machine, kin)
     choice = Choice(file, "whole") if file.fits else choose(options)
     return Answer(found, machine, context, cache_format, layers, options, choice, quantized, file)
 
@@ -104,11 +104,11 @@ def machine_named(name: str) -> Machine:
     return (exact or near)[0]
 
 
-def _option(row: Weighed, kept: list[int], work: int, machine: Machine, family: str | None) -> Option:
+def _option(row: Weighed, kept: list[int], work: int, machine: Machine, kin: Kin) -> Option:
     placed = place(row, kept, work, machine)
     headroom = machine.usable - placed.need if placed.whole else -placed.over
     total = machine.usable - headroom
-    return Option(row, placed, cost_of(row, family), speed_of(row, placed, machine), sum(kept), total, headroom)
+    return Option(row, placed, cost_of(row, kin), speed_of(row, placed, machine), sum(kept), total, headroom)
 
 
 def quantized_as(view: Checkpoint) -> str:

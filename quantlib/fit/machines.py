@@ -17,8 +17,14 @@ CARD_KEEPS = GIB
 # What the system and a browser hold of a computer's memory: 3 GiB of 8, and a quarter of what is above, up to 4.
 SYSTEM_KEEPS, MOST_KEPT, SMALL = 3 * GIB, 4 * GIB, 8 * GIB
 # The share of a Mac's memory that its GPU may use, up to 32 GiB and above: Metal's recommendedMaxWorkingSetSize, as
-# llama.cpp prints it (11,453 MB of 16 GB, 51,540 MB of 64 GB). `sudo sysctl iogpu.wired_limit_mb=N` changes it.
+# llama.cpp prints it (11,453 MB of 16 GB, 51,540 MB of 64 GB).
 APPLE_SHARE, LARGE_APPLE_SHARE, LARGE_APPLE = 2 / 3, 3 / 4, 32 * GIB
+# What it prints on later versions of macOS, by memory up to so many GiB: 12,713 MB of 16 GB, 19,070 of 24, 26,801 of
+# 32, 40,201 of 48, 55,663 of 64, 115,449 of 128. A Mac of 8 GB has the earlier share there too.
+LATER_APPLE_SHARES = ((8, APPLE_SHARE), (24, 0.74), (48, 0.78), (96, 0.81))
+LATER_APPLE_SHARE = 0.84
+# `sudo sysctl iogpu.wired_limit_mb=N` sets another limit; the system then needs an eighth, from 3 to 8 GiB.
+LEAST_FOR_MACOS, MOST_FOR_MACOS = 3 * GIB, 8 * GIB
 
 Kind = Literal["card", "mac", "computer"]
 
@@ -43,13 +49,16 @@ class Machine:
     """Cards, if there are any, and the computer's own memory, if a model may use it too.
 
     kind: "card" for graphics cards, "mac" for one memory that a GPU shares, "computer" for one that only the processor
-    uses; a computer's own memory stands last where there are cards.
+    uses. slow: the computer's own memory beside cards. limit: MiB that a Mac's owner allows its GPU, 0 where macOS
+    decides. like: the known machine whose bandwidth was taken, where none was given.
     """
 
     name: str
     kind: Kind
     fast: tuple[Memory, ...]
     slow: Memory | None = None
+    limit: int = 0
+    like: str = ""
 
     @property
     def total(self) -> int:
@@ -92,11 +101,32 @@ def cards(name: str, gib: float, bandwidth: float, count: int = 1, mib: int = 0)
     return Machine(label, "card", (each,) * count, computer_memory("the computer's memory", 32, 50e9))
 
 
-def mac(name: str, gib: float, bandwidth: float) -> Machine:
-    """An Apple machine, whose GPU may use a share of the memory."""
+def mac(name: str, gib: float, bandwidth: float, limit: int = 0) -> Machine:
+    """An Apple machine, whose GPU may use a share of the memory. limit: its iogpu.wired_limit_mb, 0 as it is made."""
     total = round(gib * GIB)
     share = LARGE_APPLE_SHARE if total > LARGE_APPLE else APPLE_SHARE
-    return Machine(f"{name}, {gib:g} GB", "mac", (Memory(name, total, total - int(total * share), bandwidth),))
+    allowed = min(limit << 20, total) if limit else int(total * share)
+    return Machine(f"{name}, {gib:g} GB", "mac", (Memory(name, total, total - allowed, bandwidth),), limit=limit)
+
+
+def limited(machine: Machine, limit: int) -> Machine:
+    """The same Mac with another limit of its GPU, in MiB; other machines have none."""
+    if machine.kind != "mac" or not limit:
+        return machine
+    memory = machine.fast[0]
+    kept = memory.total - min(limit << 20, memory.total)
+    return replace(machine, fast=(replace(memory, kept=kept),), limit=limit)
+
+
+def later_share(total: int) -> int:
+    """Bytes of a Mac's memory that later versions of macOS allow its GPU."""
+    share = next((share for gib, share in LATER_APPLE_SHARES if total <= gib * GIB), LATER_APPLE_SHARE)
+    return int(total * share)
+
+
+def highest_limit(total: int) -> int:
+    """The iogpu.wired_limit_mb, in MiB, that leaves macOS what it needs."""
+    return (total - min(MOST_FOR_MACOS, max(LEAST_FOR_MACOS, total // 8))) >> 20
 
 
 def computer(name: str, gib: float, bandwidth: float) -> Machine:
@@ -105,15 +135,36 @@ def computer(name: str, gib: float, bandwidth: float) -> Machine:
 
 
 def own(
-    kind: Kind, gib: float, bandwidth: float, count: int = 1, ram: float = 0, ram_bandwidth: float = 50e9
+    kind: Kind,
+    gib: float,
+    bandwidth: float = 0,
+    count: int = 1,
+    ram: float = 0,
+    ram_bandwidth: float = 50e9,
+    limit: int = 0,
 ) -> Machine:
-    """A machine by its numbers. bandwidth, ram_bandwidth: bytes a second; ram: the computer's memory beside cards."""
+    """A machine by its numbers.
+
+    bandwidth, ram_bandwidth: bytes a second; of a known machine of that size where it is 0. ram: GiB of the computer
+    beside cards. limit: MiB that a Mac's GPU may use.
+    """
+    like = None if bandwidth else nearest(kind, gib)
+    known = like.bandwidth if like else bandwidth
     match kind:
         case "mac":
-            return mac("Mac", gib, bandwidth)
+            found = mac("Mac", gib, known, limit)
         case "computer":
-            return computer("Computer", gib, bandwidth)
-    return cards("Card", gib, bandwidth, count).with_memory(ram, ram_bandwidth)
+            found = computer("Computer", gib, known)
+        case "card":
+            found = cards("Card", gib, known, count).with_memory(ram, ram_bandwidth)
+    return replace(found, like=like.name if like else "")
+
+
+def nearest(kind: Kind, gib: float) -> Machine:
+    """The first known machine of a kind with so much memory or more; the largest where none has."""
+    same = [machine for machine in _ALL if machine.kind == kind and len(machine.fast) == 1]
+    large = [machine for machine in same if machine.total >= 0.99 * gib * GIB]
+    return min(large, key=lambda machine: round(machine.total / GIB), default=same[-1])
 
 
 def _dimms(transfers: float) -> float:

@@ -1,5 +1,6 @@
 """What others have measured or stated, as data with its source: nothing in this file was measured here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -164,3 +165,45 @@ MISTRAL_7B = (
     Divergence("Q4_K_M", 0.0075, 0.0576, 0.0060), Divergence("Q5_K_S", 0.0045, 0.0454, 0.0005),
     Divergence("Q5_K_M", 0.0043, 0.0444, 0.0005), Divergence("Q6_K", 0.0032, 0.0394, -0.0008),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Perplexities:
+    """A model’s perplexity under recipes made with an importance matrix. family: its architecture’s title; parameters:
+    weights; base: F16’s.
+    """
+
+    model: str
+    family: str
+    parameters: float
+    base: float
+    rows: Mapping[str, float]
+
+
+PERPLEXITY_SOURCE = "perplexity.md beside the files of ThomasBaruzier’s GGUF repositories on the hub"
+PERPLEXITIES = (
+    Perplexities("Qwen2.5-1.5B", "Qwen2", 1.54e9, 10.1512, {
+        "IQ1_S": 193.6245, "IQ1_M": 66.9068, "IQ2_XXS": 33.3356, "IQ2_XS": 20.2870, "IQ2_S": 18.2927, "IQ2_M": 15.4838,
+        "Q2_K_S": 16.0169, "IQ3_XXS": 12.3935, "Q2_K": 14.1657, "IQ3_XS": 11.7112, "Q3_K_S": 12.4782, "IQ3_S": 11.4241,
+        "IQ3_M": 11.4058, "Q3_K_M": 11.3529, "Q3_K_L": 11.1934, "IQ4_XS": 10.5302, "IQ4_NL": 10.5116, "Q4_0": 10.8217,
+        "Q4_K_S": 10.5236, "Q4_K_M": 10.4628, "Q4_1": 10.5100, "Q5_K_S": 10.2715, "Q5_0": 10.3196, "Q5_K_M": 10.2529,
+        "Q5_1": 10.2624, "Q6_K": 10.2030, "Q8_0": 10.1670,
+    }),
+    Perplexities("Qwen2.5-32B", "Qwen2", 32.8e9, 5.5191, {
+        "IQ1_S": 12.2991, "IQ1_M": 10.2638, "IQ2_XXS": 8.0187, "IQ2_XS": 7.3601, "IQ2_S": 7.2397, "IQ2_M": 6.7268,
+        "Q2_K_S": 6.9981, "Q2_K": 6.6603, "IQ3_XXS": 6.1570, "IQ3_XS": 6.0366, "Q3_K_S": 6.0878, "IQ3_S": 5.9886,
+        "IQ3_M": 5.9942, "Q3_K_M": 5.8008, "Q3_K_L": 5.7812, "IQ4_XS": 5.6502, "IQ4_NL": 5.6408, "Q4_0": 5.6946,
+        "Q4_K_S": 5.6367, "Q4_K_M": 5.6224, "Q4_1": 5.6586, "Q5_K_S": 5.5680, "Q5_0": 5.5880, "Q5_K_M": 5.5670,
+        "Q5_1": 5.5734, "Q6_K": 5.5305, "Q8_0": 5.5221,
+    }),
+)  # fmt: skip
+
+# Mean KL divergence of single files: llama.cpp's own recipes of Llama 4 Scout, all made with an importance matrix.
+SCOUT_SOURCE = "bartowski, “Comparing sub 50GB Llama 4 Scout quants”, 9 April 2025, llama.cpp’s own recipes"
+SCOUT = {"IQ1_M": 0.933, "IQ2_XXS": 0.664, "IQ3_XXS": 0.244}
+# The same of a model that is Llama-3.1-8B further trained.
+TRAINED_SOURCE = "eaddario, Watt-Tool-8B-GGUF on the hub, scores: Llama-3.1-8B further trained"
+TRAINED = {"Q8_0": 0.000238, "Q5_K_M": 0.004726, "Q3_K_M": 0.051126, "IQ3_M": 0.066422}
+# And of files that their makers published without or with one, which show what small models lose.
+SMALL_SOURCE = "quantgap, results on the hub: Qwen2.5-1.5B-Instruct"
+SMALL = {("Q3_K_M", False): 0.15920, ("IQ3_M", True): 0.14942, ("Q2_K", False): 0.60872}

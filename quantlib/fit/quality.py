@@ -1,25 +1,71 @@
-"""What a recipe costs: published where it was measured for the model's family, and elsewhere a range from there.
+"""What a recipe costs: published where it was measured for the model, and elsewhere a range from other models.
 
 The cost is the mean KL divergence of the model's predictions from the original's. One model has it published for every
-recipe, Llama-3-8B. Two other families have their perplexity published: there the logarithm of the perplexity's ratio
-is between `LEAST` and all of Llama-3-8B's for the same recipe. A model of another family is expected in that range.
+recipe, Llama-3-8B. Others have their perplexity published, or the divergence of a few recipes: there the loss is
+Llama-3-8B's times a ratio, that of the logarithms of their perplexities' growth or of the divergences themselves. A
+model of which nothing is published is expected between the least and the largest of these ratios; one of a family with
+two measured sizes, between theirs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
-from math import exp, log
+from math import exp, log, sqrt
 
-from quantlib.architectures import PLAIN
+from quantlib.architectures import PLAIN, by_name
 from quantlib.checkpoints import Checkpoint
-from quantlib.fit.published import AGREEMENT, LLAMA_3_8B, LLAMA_3_8B_BPW, MISTRAL_7B, QUALITY_SOURCE
+from quantlib.fit.published import (
+    AGREEMENT,
+    LLAMA_3_8B,
+    LLAMA_3_8B_BPW,
+    MISTRAL_7B,
+    MISTRAL_SOURCE,
+    PERPLEXITIES,
+    PERPLEXITY_SOURCE,
+    QUALITY_SOURCE,
+    SCOUT,
+    SCOUT_SOURCE,
+    SMALL,
+    TRAINED,
+)
 from quantlib.fit.weighing import Weighed
 
 F16_PERPLEXITY = 6.2332  # of Llama-3-8B in the same table
 MOSTLY = 0.25  # share of weights in formats that stand in, above which a recipe's name says little
+SAME_SIZE = 1.1  # a model within 10% of a measured one's size, and of its family, is taken as that one
 KEPT = "the weights as they are published"
-FAMILIES = {"Llama-3": "Llama-3-8B", "Llama-2": "Llama-2-7B", "Mistral": "Mistral-7B"}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is published of one model. kl: mean divergence by recipe and whether an importance matrix was used; ratios:
+    its loss over Llama-3-8B's, by recipe; top: % of places where the likeliest next token changes, by recipe."""
+
+    model: str
+    family: str
+    parameters: float
+    source: str
+    kl: Mapping[tuple[str, bool], float] = field(default_factory=dict, hash=False)
+    ratios: Mapping[str, float] = field(default_factory=dict, hash=False)
+    top: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def ratio(self, recipe: str) -> float | None:
+        """Of Llama-3-8B's loss; for a recipe that was not measured, at the nearest size."""
+        size = LLAMA_3_8B_BPW.get(recipe, 16.0)
+        known = [name for name in self.ratios if name in LLAMA_3_8B_BPW]
+        near = min(known, key=lambda name: abs(LLAMA_3_8B_BPW[name] - size), default=None)
+        return None if near is None else self.ratios[near]
+
+
+@dataclass(frozen=True)
+class Kin:
+    """A model among those that were measured: its family, "" where there is none, and its weights."""
+
+    family: str
+    parameters: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +90,7 @@ class Cost:
             return "nothing is lost"
         if self.published:
             return f"KL {digits(self.kl)}; another likeliest word at {self.top:.2g}% of places"
-        return f"KL {digits(self.low)} to {digits(self.high)}, from other models"
+        return f"KL {digits(self.low)} to {digits(self.high)}, estimated"
 
 
 def digits(value: float) -> str:
@@ -52,33 +98,63 @@ def digits(value: float) -> str:
     return f"{value:.{max(0, 1 - int(f'{value:e}'.partition('e')[2]))}f}" if value > 0 else "0"
 
 
-def family_of(view: Checkpoint) -> str | None:
-    """The family with published figures that a model belongs to, by architecture and vocabulary; None for others."""
+def kin_of(view: Checkpoint) -> Kin:
+    """The family with published figures that a model belongs to, by architecture and vocabulary, and its size."""
     embedding = view.tensors.get("token_embd.weight")
     vocabulary = embedding.shape[0] if embedding is not None and embedding.shape else 0
     layers, forward = (view.value(f"{view.architecture}.{key}", 0) for key in ("block_count", "feed_forward_length"))
-    if view.architecture != PLAIN.name:
-        return None
-    if vocabulary == 128_256:
-        return "Llama-3"
-    if vocabulary in (32_000, 32_001) and (layers, forward) in ((32, 11_008), (40, 13_824), (80, 28_672)):
-        return "Llama-2"
-    return "Mistral" if vocabulary in (32_000, 32_768, 131_072) and forward in (14_336, 32_768, 28_672) else None
+    known = by_name(view.architecture or "")
+    family = known.title if known else ""
+    if view.architecture == PLAIN.name and vocabulary == 128_256:
+        family = "Llama-3"
+    elif view.architecture == PLAIN.name and vocabulary in (32_000, 32_001, 32_768, 131_072):
+        two = (layers, forward) in ((32, 11_008), (40, 13_824), (80, 28_672)) and vocabulary < 32_768
+        family = "Llama-2" if two else "Mistral" if forward in (14_336, 32_768, 28_672) else ""
+    return Kin(family, view.size)
 
 
-def cost_of(weighed: Weighed, family: str | None) -> Cost:
-    """What a recipe costs a model of this family."""
+def cost_of(weighed: Weighed, kin: Kin) -> Cost:
+    """What a recipe costs such a model."""
     if weighed.recipe == "MXFP4_MOE":
         return Cost(0.0, 0.0, 0.0, KEPT, True, 0.0)
     recipe = "F16" if weighed.recipe in ("BF16", "F32") else weighed.recipe
-    mixed = weighed.fallback > MOSTLY
-    kl = _on_curve(weighed.bpw) if mixed else _published(recipe, weighed.imatrix) or _on_curve(weighed.bpw)
-    if family == "Llama-3" and not mixed:
-        return Cost(kl, kl, kl, QUALITY_SOURCE, True, changed_at(kl))
-    if family in ("Llama-2", "Mistral") and not mixed and (ratio := _ratio(recipe, family)) is not None:
-        return Cost(kl * ratio, kl * ratio, kl * ratio, _source(family), True, _top(recipe, family, kl * ratio))
-    source = f"estimated from Llama-3-8B ({QUALITY_SOURCE}); other families lost {LEAST:.2g} to 1 times as much"
-    return Cost(kl, LEAST * kl, kl, source, False, changed_at(kl))
+    if weighed.fallback > MOSTLY:
+        return _elsewhere(_on_curve(weighed.bpw))
+    kl = _published(recipe, weighed.imatrix) or _on_curve(weighed.bpw)
+    family = [loss for loss in losses() if loss.family == kin.family]
+    for loss in family:
+        if 1 / SAME_SIZE < loss.parameters / kin.parameters < SAME_SIZE:
+            return _of_model(loss, recipe, weighed.imatrix, kl) or _elsewhere(kl)
+    ratios = [ratio for loss in family if (ratio := loss.ratio(recipe)) is not None]
+    return _of_family(family, ratios, kl) if len(ratios) > 1 else _elsewhere(kl)
+
+
+def _of_model(loss: Loss, recipe: str, imatrix: bool, kl: float) -> Cost | None:
+    """The measured model's own figure, or by the growth of its perplexity."""
+    direct, ratio = loss.kl.get((recipe, imatrix)), loss.ratio(recipe)
+    if direct is None and ratio is None:
+        return None
+    known = direct if direct is not None else kl * (ratio or 1.0)
+    if direct is None and recipe not in loss.ratios:
+        low, high = min(spread()[0] * kl, known), max(kl, known)
+        source = f"estimated from the recipes of {loss.model} that were measured ({loss.source})"
+        return Cost(known, low, high, source, False, changed_at(known))
+    beside = "" if direct is not None else f" beside Llama-3-8B’s, whose KL is published ({QUALITY_SOURCE})"
+    return Cost(known, known, known, f"{loss.source}{beside}", True, loss.top.get(recipe, changed_at(known)))
+
+
+def _of_family(family: list[Loss], ratios: list[float], kl: float) -> Cost:
+    names = " and ".join(loss.model for loss in family)
+    low, high = min(ratios) * kl, max(ratios) * kl
+    source = f"estimated from {names} ({family[0].source})"
+    return Cost(sqrt(low * high), low, high, source, False, changed_at(sqrt(low * high)))
+
+
+def _elsewhere(kl: float) -> Cost:
+    least, most = spread()
+    said = f"other models lost {least:.2g} to {most:.2g} times as much"
+    source = f"estimated from Llama-3-8B ({QUALITY_SOURCE}); {said}"
+    return Cost(kl, least * kl, most * kl, source, False, changed_at(kl))
 
 
 def _published(recipe: str, imatrix: bool) -> float | None:
@@ -112,48 +188,58 @@ def changed_at(kl: float) -> float:
     return _between(points, log(kl))
 
 
-def _logarithms(family: str) -> dict[str, float]:
-    """Logarithm of a recipe's perplexity over the original's, by recipe."""
-    if family == "Mistral":
-        return {row.recipe: row.log_ratio for row in MISTRAL_7B}
-    return {a.recipe: log(a.ratio) for a in AGREEMENT if a.model == FAMILIES[family]}
-
-
 def _of_llama_3(recipe: str, imatrix: bool) -> float | None:
+    """Logarithm of Llama-3-8B's perplexity in this recipe over the original's."""
     rows = sorted((q for q in LLAMA_3_8B if q.recipe == recipe), key=lambda q: q.imatrix != imatrix)
     return log(1 + rows[0].delta / F16_PERPLEXITY) if rows else None
 
 
-def _ratio(recipe: str, family: str) -> float | None:
-    """How much of Llama-3-8B's loss a family had in this recipe; for a recipe not measured, at the nearest size."""
-    known = _logarithms(family)
-    imatrix = family == "Mistral"
-    ratios = {
+def _over_llama_3(logarithms: Mapping[str, float], imatrix: bool) -> dict[str, float]:
+    """Growth of a perplexity over that of Llama-3-8B's, by recipe; where it is too small to tell, nothing."""
+    return {
         name: value / theirs
-        for name, value in known.items()
-        if value > 0.002 and (theirs := _of_llama_3(name, imatrix)) and name in LLAMA_3_8B_BPW
+        for name, value in logarithms.items()
+        if value > 0.002 and (theirs := _of_llama_3(name, imatrix))
     }
-    if not ratios:
-        return None
-    size = LLAMA_3_8B_BPW.get(recipe, 16.0)
-    return ratios[min(ratios, key=lambda name: abs(LLAMA_3_8B_BPW[name] - size))]
 
 
-def _top(recipe: str, family: str, kl: float) -> float:
-    """The family's own published share of changed tokens, where there is one for the recipe."""
-    if family == "Mistral":
-        return next((100 * row.top_differs for row in MISTRAL_7B if row.recipe == recipe), changed_at(kl))
-    rows = (a for a in AGREEMENT if a.model == FAMILIES[family] and a.recipe == recipe)
-    return next((100 - a.same_top for a in rows), changed_at(kl))
+@cache
+def losses() -> tuple[Loss, ...]:
+    """Every model of which a loss is published."""
+    llama_2 = [a for a in AGREEMENT if a.model == "Llama-2-7B"]
+    return (
+        Loss("Llama-3-8B", "Llama-3", 8.03e9, QUALITY_SOURCE, {(q.recipe, q.imatrix): q.kl for q in LLAMA_3_8B}),
+        Loss(
+            "Llama-2-7B", "Llama-2", 6.74e9, "Llama-2-7B’s published perplexity",
+            ratios=_over_llama_3({a.recipe: log(a.ratio) for a in llama_2}, False),
+            top={a.recipe: 100 - a.same_top for a in llama_2},
+        ),
+        Loss(
+            "Mistral-7B", "Mistral", 7.24e9, f"Mistral-7B’s published perplexity ({MISTRAL_SOURCE})",
+            ratios=_over_llama_3({row.recipe: row.log_ratio for row in MISTRAL_7B}, True),
+            top={row.recipe: 100 * row.top_differs for row in MISTRAL_7B},
+        ),
+        *(
+            Loss(
+                known.model, known.family, known.parameters,
+                f"{known.model}’s published perplexity ({PERPLEXITY_SOURCE})",
+                ratios=_over_llama_3({name: log(value / known.base) for name, value in known.rows.items()}, True),
+            )
+            for known in PERPLEXITIES
+        ),
+        Loss(
+            "Llama-4-Scout", "Llama 4", 107.8e9, SCOUT_SOURCE, {(name, True): kl for name, kl in SCOUT.items()},
+            {name: kl / known for name, kl in SCOUT.items() if (known := _published(name, True))},
+        ),
+    )  # fmt: skip
 
 
-def _source(family: str) -> str:
-    return f"{FAMILIES[family]}'s published perplexity beside Llama-3-8B's, whose KL is published ({QUALITY_SOURCE})"
-
-
-LEAST = min(
-    value / theirs
-    for family in ("Llama-2", "Mistral")
-    for name, value in _logarithms(family).items()
-    if value > 0.01 and (theirs := _of_llama_3(name, family == "Mistral"))
-)
+@cache
+def spread() -> tuple[float, float]:
+    """The least and the largest loss of a measured model over Llama-3-8B's in the same recipe."""
+    # From four bits down: above, the differences are of the size of their errors.
+    ratios = [loss.ratios[name] for loss in losses() for name in loss.ratios if LLAMA_3_8B_BPW.get(name, 16.0) < 5]
+    direct = [(kl, _published(name, True)) for name, kl in TRAINED.items() if LLAMA_3_8B_BPW[name] < 5]
+    direct += [(kl, _published(name, imatrix)) for (name, imatrix), kl in SMALL.items()]
+    ratios += [kl / known for kl, known in direct if known]
+    return min(ratios), max(ratios)

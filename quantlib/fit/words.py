@@ -6,37 +6,19 @@ import shlex
 from typing import TYPE_CHECKING
 
 from quantlib.checkpoints.hub import PREFIX
-from quantlib.fit.advice import POOR, TIGHT, Option
+from quantlib.fit.advice import TIGHT, Option, bearable
+from quantlib.fit.alternatives import alternatives
+from quantlib.fit.amounts import gb, rate
 from quantlib.fit.cache import cache_bytes, token_bytes
-from quantlib.fit.catalogue import KNOWN
 from quantlib.fit.machines import GIB, MACHINES, Machine
 from quantlib.fit.quality import digits
 from quantlib.fit.repository import chosen
-from quantlib.fit.sources import MODERN
-from quantlib.fit.work import work_bytes
 
 if TYPE_CHECKING:
     from quantlib.fit.answering import Answer
 
 MOST_FALLBACK = 0.25
-USUAL_BITS = 4.9  # of Q4_K_M, everything counted
 CACHE_FLAGS = {"FP16": "", "Q8_0": " -ctk q8_0 -ctv q8_0", "Q4_0": " -ctk q4_0 -ctv q4_0"}
-
-
-def gb(nbytes: float) -> str:
-    """Bytes in decimal gigabytes, as files are listed: 4.92 GB."""
-    value = nbytes / 1e9
-    if value < 0.01:
-        return f"{nbytes / 1e6:.2g} MB"
-    return f"{value:.0f} GB" if value >= 100 else f"{value:.3g} GB" if value >= 1 else f"{value:.2g} GB"
-
-
-def speed(option: Option) -> str:
-    """Tokens a second as the end of a sentence: ", about 38 tokens a second"; "" where it is not known."""
-    if option.speed is None:
-        return ""
-    about = option.speed.about
-    return f", about {about:.2g} tokens a second" if about < 10 else f", about {about:.0f} tokens a second"
 
 
 def headline(answer: Answer) -> str:
@@ -48,9 +30,9 @@ def headline(answer: Answer) -> str:
     subject = "Run this file as it is" if option is answer.file else f"Run {option.name}"
     some = f"{placed.count} of {len(option.weighed.parts.layers)} layers in the computer's memory"
     if placed.whole:
-        return f"{subject}: {gb(option.weighed.nbytes)}, {room} to spare{speed(option)}."
+        return f"{subject}: {gb(option.weighed.nbytes)}, {room} to spare{rate(option)}."
     where = f"with the experts of {some}" if placed.how == "experts" else f"with {some}"
-    return f"{subject} {where}: {gb(option.weighed.nbytes)}{speed(option)}."
+    return f"{subject} {where}: {gb(option.weighed.nbytes)}{rate(option)}."
 
 
 def reasons(answer: Answer) -> list[str]:
@@ -77,13 +59,14 @@ def _why(answer: Answer) -> str:
         )
     match answer.choice.how:
         case "poor":
-            slower = f" {other.recipe} in two memories would run at {speed(other).removeprefix(', ')}." if other else ""
+            slower = f" {other.recipe} in two memories would run at {rate(other).removeprefix(', ')}." if other else ""
             return (
                 f"It is the best that fits whole, at a high cost; a smaller model is likely the better answer.{slower}"
             )
         case "beside":
             small = f"; {other.recipe} would fit whole, at KL {digits(other.cost.kl)}" if other else ""
-            return f"Nothing of this quality fits in the fast memory alone{small}."
+            slow = "" if bearable(option) else " It will be slower than one reads."
+            return f"Nothing of this quality fits in the fast memory alone{small}.{slow}"
     larger = _next_larger(answer, option)
     if larger is None:
         return "It fits whole, and nothing larger is worth its size."
@@ -119,64 +102,10 @@ def _cautions(answer: Answer) -> list[str]:
         )
     if answer.subject.assumed:
         found.append(f"Assumed: {answer.subject.assumed}.")
+    if answer.machine.like and option is not None and option.speed is not None:
+        bandwidth = answer.machine.bandwidth / 1e9
+        found.append(f"The speed assumes {bandwidth:.0f} GB/s of memory bandwidth, as of {answer.machine.like}.")
     return found
-
-
-def alternatives(answer: Answer) -> list[str]:
-    """What else would help where the answer is not the usual four bits whole: a sentence each."""
-    option = answer.option
-    if option is not None and option.fits and option.cost.kl <= POOR / 2:
-        return []
-    found = (_smaller_cache(answer), _shorter(answer), _more_beside(answer), _smaller_model(answer))
-    return [sentence for sentence in found if sentence]
-
-
-def _usual(answer: Answer) -> Option | None:
-    return next((o for o in answer.options if o.recipe == "Q4_K_M" and o.imatrix), None)
-
-
-def _smaller_cache(answer: Answer) -> str:
-    usual, need = _usual(answer), cache_bytes(answer.layers, answer.context, answer.cache_format)
-    saved = need - cache_bytes(answer.layers, answer.context, "Q8_0")
-    if usual is None or answer.cache_format != "FP16" or usual.fits or usual.headroom + saved < 0:
-        return ""
-    return f"With the cache in Q8_0, {gb(saved)} smaller, Q4_K_M fits whole."
-
-
-def _shorter(answer: Answer) -> str:
-    usual = _usual(answer)
-    if usual is None or usual.fits:
-        return ""
-    now = cache_bytes(answer.layers, answer.context, answer.cache_format) + work_bytes(
-        answer.subject.view, answer.context
-    )
-    context = answer.context // 2
-    while context >= 2048:
-        then = cache_bytes(answer.layers, context, answer.cache_format) + work_bytes(answer.subject.view, context)
-        if usual.headroom + now - then >= 0:
-            return f"With {context:,} tokens of context Q4_K_M fits whole."
-        context //= 2
-    return ""
-
-
-def _more_beside(answer: Answer) -> str:
-    """What more memory in the computer would allow, where nothing runs."""
-    if answer.option is not None or answer.machine.kind != "card":
-        return ""
-    smallest = min(answer.options, key=lambda option: option.total)
-    # The cards are full then; the rest, and what the system keeps, is the computer's.
-    needed = smallest.placed.over + smallest.weighed.parts.beside + 6 * GIB
-    size = next((gib for gib in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512) if gib * GIB >= needed), None)
-    return f"With {size} GB of memory in the computer, {smallest.name} runs in two memories." if size else ""
-
-
-def _smaller_model(answer: Answer) -> str:
-    """The largest well-known model whose usual file fits."""
-    room = answer.machine.usable - 1.5 * GIB
-    smaller = [KNOWN[name] for name in MODERN if KNOWN[name].parameters < 0.8 * answer.subject.parameters]
-    fitting = [model for model in smaller if model.parameters * USUAL_BITS / 8 < room]
-    best = max(fitting, key=lambda model: model.parameters, default=None)
-    return f"A smaller model in Q4_K_M: {best.name} takes about {gb(best.parameters * USUAL_BITS / 8)}." if best else ""
 
 
 def command(answer: Answer) -> str:
@@ -238,8 +167,10 @@ def shell(answer: Answer, name: str) -> str:
         parts.append(f"--machine {shlex.quote(machine.name)}")
     else:
         gib = f"{first.total / GIB:g}GiB"
-        parts += [f"--memory {gib}", f"--as {machine.kind}", f"--bandwidth {first.bandwidth / 1e9:g}GB/s"]
+        parts += [f"--memory {gib}", f"--as {machine.kind}"]
+        parts += [] if machine.like else [f"--bandwidth {first.bandwidth / 1e9:g}GB/s"]
         parts += [f"--cards {len(machine.fast)}"] if len(machine.fast) > 1 else []
+    parts += [f"--wired-limit {machine.limit}"] if machine.limit else []
     if machine.kind == "card":
         parts.append(f"--ram {machine.slow.total / GIB:g}GiB" if machine.slow else "--ram none")
     parts.append(f"--context {answer.context}")
@@ -276,7 +207,8 @@ def need_line(answer: Answer) -> str:
 
 def _holder(machine: Machine) -> str:
     each = " on each card" if len(machine.fast) > 1 else ""
-    return {"card": f"driver, screen and margin{each}", "mac": "the system", "computer": "the system"}[machine.kind]
+    system = "all but its iogpu.wired_limit_mb" if machine.limit else "the system"
+    return {"card": f"driver, screen and margin{each}", "mac": system, "computer": "the system"}[machine.kind]
 
 
 SIZES = ("file", "weights", "cache", "work", "total", "beside")  # columns of `table` that are bytes

@@ -7,7 +7,7 @@ import pytest
 from quantlib import fit
 from quantlib.figures import fitting
 from quantlib.figures.fit_frontier import frontier_svg
-from quantlib.fit import words
+from quantlib.fit.amounts import gb
 from quantlib.fit.published import LOADERS
 
 
@@ -23,7 +23,7 @@ def test_one_bar_shows_all_of_the_machines_memory(answer):
     placed = answer.option.placed
     assert widths["weights"] / widths["cache"] == pytest.approx(placed.fast / placed.cache, rel=1e-3)
     assert widths["kept"] == pytest.approx(100 * answer.machine.kept / answer.machine.total, abs=0.01)
-    assert words.gb(answer.option.headroom) in html
+    assert gb(answer.option.headroom) in html
 
 
 def test_bars_of_recipes_are_to_scale_and_say_what_fits(answer):

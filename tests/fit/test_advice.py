@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import pytest
 
-from quantlib.fit import ask, words
+from quantlib.fit import ask, machine_named, words
 from quantlib.fit.advice import POOR, TIGHT, worth
-from quantlib.fit.machines import cards, computer, mac, own
+from quantlib.fit.machines import GIB, cards, computer, highest_limit, later_share, limited, mac, own
 from quantlib.recipes import RECIPES
 
 QUESTIONS = {
@@ -176,3 +176,78 @@ def test_costs_are_published_or_a_range():
     assert {o.imatrix for o in both} == {True, False} and len({o.cost.kl for o in both}) == 2
     assert {o.recipe for o in published.options} <= set(RECIPES)
     assert any(o.cost.kl > POOR for o in published.options)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "imatrix", "kl"),
+    # Published divergences: quantgap's of Qwen2.5-1.5B-Instruct, bartowski's of Llama 4 Scout.
+    [("Qwen2.5-1.5B", "IQ3_M", True, 0.149), ("Llama-4-Scout", "IQ3_XXS", True, 0.244)],
+)  # fmt: skip
+def test_a_published_divergence_is_met(model, recipe, imatrix, kl):
+    """From the growth of its perplexity, or the figure itself."""
+    answer = answered(model, "Apple M4 Max, 128 GB")
+    cost = next(o.cost for o in answer.options if (o.recipe, o.imatrix) == (recipe, imatrix))
+    assert cost.published and cost.kl == pytest.approx(kl, rel=0.25)
+
+
+def test_a_family_of_two_sizes_is_between_them():
+    small, middle, large = (answered(f"Qwen2.5-{size}", "Apple M4 Max, 128 GB") for size in ("1.5B", "14B", "32B"))
+    for recipe in ("Q4_K_M", "IQ3_XXS", "IQ2_XS"):
+        low, between, high = (
+            next(o.cost for o in a.options if o.recipe == recipe and o.imatrix) for a in (large, middle, small)
+        )
+        assert low.published and high.published and not between.published
+        assert low.kl == pytest.approx(between.low) and high.kl == pytest.approx(between.high)
+        assert between.low < between.kl < between.high
+
+
+@pytest.mark.parametrize("model", ["Mistral-7B-v0.3", "Qwen2.5-32B", "Llama-4-Scout", "Llama-2-7B", "Qwen2.5-14B"])
+def test_a_larger_file_is_not_said_to_cost_more(model):
+    """The costs of one model come from several tables; they rise with fewer bits all the same."""
+    whole = [o for o in answered(model, "Apple M3 Ultra, 512 GB").options if o.imatrix or o.weighed.bpw > 5.4]
+    plain = [o.cost.kl for o in whole if o.recipe in ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "IQ3_M", "IQ2_M")]
+    assert plain == sorted(plain)
+
+
+@pytest.mark.parametrize(
+    ("gib", "mb"), [(16, 12_713), (24, 19_070), (32, 26_801), (48, 40_201), (64, 55_663), (128, 115_449)]
+)
+def test_what_later_macs_allow(gib, mb):
+    """recommendedMaxWorkingSetSize as llama.cpp printed it on Macs of so much memory."""
+    assert later_share(gib * GIB) / 1e6 == pytest.approx(mb, rel=1e-3)
+    assert later_share(gib * GIB) >> 20 <= highest_limit(gib * GIB) + 512
+
+
+def test_a_mac_whose_limit_was_raised_takes_more():
+    as_made = answered("14B", "Apple M2, 16 GB")
+    assert "12.7 GB instead of 11.5 GB: there Q5_K_M fits whole" in as_made.text
+    raised = ask("14B", limited(machine_named("Apple M2, 16 GB"), 13_312), 8192)
+    assert raised.machine.usable == 13_312 << 20 and raised.option.recipe == "Q5_K_M"
+    assert "--wired-limit 13312" in words.shell(raised, "14B")
+    assert own("mac", 16, 100e9, limit=13_312).usable == 13_312 << 20
+
+
+def test_without_a_bandwidth_what_runs_in_two_memories_is_found():
+    """Nobody has to know the bandwidth of a card: a known one of that size lends its own."""
+    answer = ask("gpt-oss-120b", own("card", 24, 0, ram=96), 8192)
+    assert answer.option.placed.how == "experts" and answer.option.speed.about > 5
+    assert "The speed assumes 960 GB/s" in answer.text and "--bandwidth" not in words.shell(answer, "gpt-oss-120b")
+    unknown = ask("gpt-oss-120b", cards("Card", 24, 0).with_memory(96), 8192)
+    assert unknown.option is not None and unknown.option.speed is None
+
+
+def test_in_two_memories_speed_counts():
+    """14.8B on 8 GB: Q6_K would leave half of the layers to the computer; nobody takes one bit at a third of the speed.
+    And 2.3 bits at a bearable speed are no answer, where a smaller model does better."""
+    some = ask("14B", own("card", 8, 272e9, ram=16), 8192)
+    by_name = {o.recipe: o for o in some.options if o.imatrix or o.recipe.startswith("Q5")}
+    assert some.option.speed.about >= 0.75 * by_name["Q4_K_M"].speed.about
+    poor = ask("Qwen3-32B", own("card", 8, 272e9, ram=32), 8192)
+    assert poor.option.recipe == "Q4_K_M" and "slower than one reads" in poor.text
+    assert "A smaller model: Qwen3-8B" in poor.text
+
+
+def test_a_smaller_model_fits_with_its_cache():
+    """Qwen3-14B's file would fit, its cache of 32,768 tokens would not: 9.0 + 5.4 of 11.5 GB."""
+    answer = ask("Qwen3-Coder-30B-A3B", "Apple M2, 16 GB", 32_768)
+    assert "A smaller model: " in answer.text and "Qwen3-14B" not in answer.text
