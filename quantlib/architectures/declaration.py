@@ -42,7 +42,8 @@ class Weight:
     shape: sizes, as GGUF has it, rows first. bias: whether a .bias comes with it.
     others: where it may come from too, in this order. exact: both names are whole, without a .weight to follow.
     layers: the layers that have it, each by its number in GGUF and in Hugging Face's names; all where not said.
-    over: the size that counts the parts of a stack.
+    over: the size that counts the parts of a stack. stored: the format that llama.cpp wants it in, of the one that is
+    asked for; None: that one.
     """
 
     gguf: str
@@ -55,6 +56,7 @@ class Weight:
     exact: bool = False
     layers: Layers | None = None
     over: str = "experts"
+    stored: Callable[[str], str] | None = None
 
     @property
     def stacked(self) -> bool:
@@ -148,6 +150,8 @@ class Architecture:
     folds: the kind of the tensor that makes the inputs of a kind of matrix, for scales that move from one into the
     other (AWQ, SmoothQuant); None: they cannot.
     named: GGUF's name, where it depends on the numbers. dropped: further starts of names that GGUF has no use for.
+    sees: the half that sees pictures, which GGUF keeps in a file of its own. only: starts of the names that belong to
+    such a half; all where not said. tokens: whose numbers it asks for, see `vision`.
     """
 
     name: str
@@ -176,6 +180,9 @@ class Architecture:
     folds: Mapping[str, str] | None = None
     named: Callable[[Config], str] | None = None
     dropped: Callable[[Config], tuple[str, ...]] | None = None
+    sees: Architecture | None = None
+    only: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
 
     def name_of(self, config: Config) -> str:
         """What GGUF calls a model of these numbers."""

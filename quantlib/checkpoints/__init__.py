@@ -11,6 +11,7 @@ from quantlib.checkpoints.gguf_writer import (
     gguf_size,
     write_gguf,
 )
+from quantlib.checkpoints.halves import PART, vision_half
 from quantlib.checkpoints.imatrix import ImportanceMatrix, ImportanceSums, read_imatrix, write_imatrix
 from quantlib.checkpoints.modelfile import modelfile
 from quantlib.checkpoints.opening import open_checkpoint
@@ -19,6 +20,7 @@ from quantlib.checkpoints.view import gguf_view
 from quantlib.errors import CheckpointError
 
 __all__ = [
+    "PART",
     "QUANTIZATION_VERSION",
     "Checkpoint",
     "CheckpointError",
@@ -38,6 +40,7 @@ __all__ = [
     "open_gguf",
     "open_safetensors",
     "read_imatrix",
+    "vision_half",
     "write_gguf",
     "write_imatrix",
 ]

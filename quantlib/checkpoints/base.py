@@ -186,6 +186,9 @@ class Tensor:
     file: str = ""  # name of the file that holds it
     offset: int | None = None  # byte of that file where it starts, where it lies in one piece
     origin: str = ""  # how the file stores it, where `format` is what it is decoded to
+    stored: Callable[[str], str] | None = field(
+        repr=False, default=None
+    )  # what a conversion makes it, of what is asked
 
     @property
     def n(self) -> int:

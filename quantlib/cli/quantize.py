@@ -33,8 +33,8 @@ def add(commands) -> None:
         help="the file to write; it is read back and verified, so a pipe or standard output (-) is refused",
     )  # fmt: skip
     quantize.add_argument(
-        "--recipe", default="Q4_K_M", type=_recipe, metavar="RECIPE",
-        help="a name (below), a budget such as auto:4.5bpw or auto:6GB, or a TOML file; default: %(default)s",
+        "--recipe", type=_recipe, metavar="RECIPE",
+        help="a name (below), a budget as auto:4.5bpw or auto:6GB, or a TOML file; default: Q4_K_M (--mmproj: F16)",
     )  # fmt: skip
     quantize.add_argument("--imatrix", type=Path, metavar="FILE", help="weigh errors by this importance matrix")
     quantize.add_argument("--output-format", metavar="F", help="the format of the output matrix")
@@ -44,6 +44,9 @@ def add(commands) -> None:
         "--tensor-format", type=_pattern, metavar="REGEX=F", action="append", default=[],
         help="the format of tensors in whose GGUF name the expression is found; may be repeated, the first decides",
     )  # fmt: skip
+    quantize.add_argument(
+        "--mmproj", action="store_true", help="the half that sees pictures, which llama.cpp takes beside the other"
+    )
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
     quantize.add_argument(
         "--effort", choices=ql.formats.EFFORTS, default="standard",
@@ -89,11 +92,17 @@ def _pattern(text: str) -> tuple[str, str]:
 
 
 def run(options) -> int:
+    options.recipe = options.recipe or ("F16" if options.mmproj else "Q4_K_M")
+    if options.mmproj and options.method:
+        raise ql.QuantlibError(
+            "--method calibrates on text, and --mmproj is the half that sees pictures: leave out one."
+        )
     rules = tuple(TensorRule(name, pattern) for pattern, name in options.tensor_format)
     overrides = Overrides(options.output_format, options.embedding_format, rules, options.leave_output)
     if options.method and not options.dry_run:
         return calibrated.run(options, overrides)
-    with ql.open_checkpoint(options.source) as checkpoint:
+    with ql.open_checkpoint(options.source) as opened:
+        checkpoint = ql.vision_half(opened) if options.mmproj else opened
         plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides, effort=options.effort)
         for warning in plan.warnings:
             note(warning)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from quantlib import formats
-from quantlib.checkpoints import Checkpoint, Tensor, gguf_view, open_checkpoint
+from quantlib.checkpoints import PART, Checkpoint, Tensor, gguf_view, open_checkpoint, vision_half
 from quantlib.errors import FormatError, JobError, ScaleError
 from quantlib.jobs.planning import Plan, PlannedTensor
 from quantlib.metrics import Loss, compare
@@ -21,21 +21,24 @@ CHUNK_WEIGHTS = 1 << 19  # 2 MiB of float32: stays in the cache from step to ste
 class Source:
     """Where tensors are read. Sent to another process it is opened there again, from the same path.
 
-    stamp: of the files as they were when the plan was made; a worker that finds others refuses.
+    stamp: of the files as they were when the plan was made; a worker that finds others refuses. part: which half of a
+    model it is, where it is one.
     """
 
     path: str
     stamp: str
+    part: str | None
     tensors: Mapping[str, Tensor] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, plan: Plan) -> "Source":
         opened = plan.checkpoint
         path = opened.files[0].path if opened.origin and opened.kind == "gguf" else opened.source
-        return cls(str(path.absolute()), stamp(plan.checkpoint), {t.name: t.tensor for t in plan.tensors})
+        tensors = {t.name: t.tensor for t in plan.tensors}
+        return cls(str(path.absolute()), stamp(opened), opened.metadata.get(PART), tensors)
 
     def __reduce__(self) -> tuple[Callable[..., "Source"], tuple[object, ...]]:
-        return _reopened, (self.path, self.stamp)
+        return _reopened, (self.path, self.stamp, self.part)
 
 
 def stamp(checkpoint: Checkpoint) -> str:
@@ -44,11 +47,12 @@ def stamp(checkpoint: Checkpoint) -> str:
 
 
 @lru_cache(maxsize=2)
-def _reopened(path: str, expected: str) -> Source:
+def _reopened(path: str, expected: str, part: str | None) -> Source:
     checkpoint = open_checkpoint(path)
+    checkpoint = checkpoint if part is None else vision_half(checkpoint)
     if stamp(checkpoint) != expected:
         raise JobError(f"{path} is not the file here that the plan was made from; give all workers the same storage.")
-    return Source(path, expected, gguf_view(checkpoint).tensors)
+    return Source(path, expected, part, gguf_view(checkpoint).tensors)
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ def plan(
     else:
         choices = decide(about, recipe, model, pure=pure, important=important, overrides=overrides)
         choices = _packed_kept(about, choices) if converts_only else choices
+    choices = _as_loaded(tensors, recipe, choices)
     metadata = (
         gguf_view(checkpoint, _file_type(recipe, choices)).metadata
         if converts_only
@@ -203,6 +204,14 @@ def _packed_kept(about: Sequence[tuple[str, tuple[int, ...], str]], choices: Seq
     kept = Choice(MXFP4, "kept as it is stored")
     pairs = zip(about, choices, strict=True)
     return tuple(kept if present == MXFP4 and choice.format != MXFP4 else choice for (_, _, present), choice in pairs)
+
+
+def _as_loaded(tensors: Sequence[Tensor], recipe: Recipe, choices: Sequence[Choice]) -> Sequence[Choice]:
+    """Tensors that llama.cpp loads in one format only get that."""
+    return [
+        choice if tensor.stored is None else Choice(tensor.stored(recipe.default), "the format that llama.cpp loads")
+        for tensor, choice in zip(tensors, choices, strict=True)
+    ]
 
 
 def _file_type(recipe: Recipe, choices: Sequence[Choice]) -> int:

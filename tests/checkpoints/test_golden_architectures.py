@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import arch_models
@@ -9,10 +10,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from quantlib.checkpoints import gguf_view, open_checkpoint
+import quantlib as ql
+from quantlib.checkpoints import gguf_view, open_checkpoint, vision_half
 from quantlib.jobs import plan
 
 CASES = tuple(arch_models.cases())
+SEEING = tuple(name for name, case in arch_models.cases().items() if case.get("mmproj"))
+# The converter forgets this one, without which llama.cpp does not load the file.
+FORGOTTEN = {"mistral3": "v.token_embd.img_break"}
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
@@ -31,10 +36,15 @@ def view_of(folder: Path, golden: dict):
     return gguf_view(open_checkpoint(folder), file_type=file_type)
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=[*CASES, *(f"{name}, what sees" for name in SEEING)])
 def pair(request, folders):
-    golden = arch_models.cases()[request.param]["gguf"]
-    return view_of(folders[request.param], golden), golden
+    name, half, _ = request.param.partition(", what sees")
+    case = arch_models.cases()[name]
+    if not half:
+        return view_of(folders[name], case["gguf"]), case["gguf"]
+    view = gguf_view(vision_half(open_checkpoint(folders[name])), 0)
+    kept = {name: tensor for name, tensor in view.tensors.items() if name not in FORGOTTEN.values()}
+    return replace(view, tensors=kept), case["mmproj"]
 
 
 def same_value(found: object, want: dict) -> bool:
@@ -95,3 +105,43 @@ def test_a_plan_gives_each_tensor_the_converters_type(folders, name):
     assert [(tensor.name, tensor.target) for tensor in planned.tensors] == types
     want = case["gguf"]["metadata"].get("general.file_type")
     assert want is None or planned.metadata["general.file_type"].value == want["value"]
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_a_half_that_sees_is_planned_as_the_converter_stores_it(folders, name):
+    half = vision_half(open_checkpoint(folders[name]))
+    want = arch_models.cases()[name]["mmproj"]["tensors"]
+    targets = {tensor.name: tensor.target for tensor in plan(half, "F32").tensors}
+    assert {tensor["name"]: FORMATS[tensor["type"]] for tensor in want}.items() <= targets.items()
+    # F16: matrices, and the convolution over patches; BF16: the convolution in FP32 all the same
+    for recipe, patches in (("F16", "FP16"), ("BF16", "FP32"), ("Q8_0", "FP32")):
+        targets = {tensor.name: tensor.target for tensor in plan(half, recipe).tensors}
+        assert targets["v.patch_embd.weight"] == patches
+        if name == "gemma3_vision":  # llama.cpp reads it across, which it can do in this format only
+            assert targets["mm.input_projection.weight"] == "FP16"
+
+
+def test_the_token_between_rows_of_patches_is_in_the_file(folders, tmp_path):
+    """Without it llama.cpp refuses the file; it is the vector of the language half."""
+    checkpoint = open_checkpoint(folders["mistral3"])
+    ql.run(plan(vision_half(checkpoint), "F16"), tmp_path / "mmproj.gguf")
+    with open_checkpoint(tmp_path / "mmproj.gguf") as file:
+        found = file.tensors["v.token_embd.img_break"]
+        assert (found.shape, found.format) == ((256,), "FP32")
+        vectors = next(t for t in checkpoint if t.name.endswith("embed_tokens.weight"))
+        number = list(gguf_view(checkpoint).value("tokenizer.ggml.tokens")).index("[IMG_BREAK]")
+        np.testing.assert_array_equal(found.rows()[0], vectors.rows(number, number + 1)[0])
+
+
+def test_each_half_says_where_the_other_is(folders):
+    assert any("--mmproj" in warning for warning in gguf_view(open_checkpoint(folders["qwen3_vl"])).warnings)
+    assert not any("--mmproj" in warning for warning in gguf_view(open_checkpoint(folders["gemma"])).warnings)
+    with pytest.raises(ql.CheckpointError, match="describes no half that sees pictures"):
+        plan(vision_half(open_checkpoint(folders["gemma"])), "F16")
+
+
+def test_a_half_without_the_file_on_its_pictures_is_refused(folders, tmp_path):
+    folder = arch_models.write("qwen3_vl", tmp_path / "m")
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ql.CheckpointError, match="preprocessor_config"):
+        plan(vision_half(open_checkpoint(folder)), "F16")

@@ -8,6 +8,7 @@ from quantlib.architectures.changes import PLUS_ONE
 from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Tokenizer, Weight
+from quantlib.architectures.families.siglip import SIGLIP
 from quantlib.architectures.parts import (
     FEED_FORWARD,
     FREQUENCY,
@@ -175,5 +176,5 @@ GEMMA3_WHOLE = replace(
     prefixes=("model.language_model.", "language_model.model.", "language_model.", "model.", ""),
     ignored=("lm_head.", "vision_tower.", "multi_modal_projector."),
     nested="text_config",
-    checks=(*GEMMA3.checks, lambda config: "Only the language half of the model is converted, not what sees pictures."),
+    sees=SIGLIP,
 )

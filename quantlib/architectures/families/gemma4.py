@@ -15,6 +15,7 @@ from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config, Setting, count, flag
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Size, Tokenizer, Weight
 from quantlib.architectures.families.gemma3n import NORMS, PER_LAYER, PREFIXES, SEEING, TABLE
+from quantlib.architectures.families.gemma4_vision import GEMMA4_VISION
 from quantlib.architectures.parts import (
     FEED_FORWARD,
     FREQUENCY,
@@ -212,6 +213,7 @@ GEMMA4 = Architecture(
     prefixes=PREFIXES,
     ignored=("lm_head.", *SEEING),
     nested="text_config",
+    sees=GEMMA4_VISION,
     global_every=6,
     tokenizer=Tokenizer(kind="merged", model="gemma4", space_prefix=False, visible=VISIBLE, control=MASK),
     runs=Computation(
@@ -225,4 +227,4 @@ GEMMA4 = Architecture(
         local_base=10_000.0,
     ),
 )  # fmt: skip
-GEMMA4_TEXT = replace(GEMMA4, model_type="gemma4_text", classes=("Gemma4ForCausalLM",), nested=None)
+GEMMA4_TEXT = replace(GEMMA4, model_type="gemma4_text", classes=("Gemma4ForCausalLM",), nested=None, sees=None)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from quantlib.architectures.computation import Computation
 from quantlib.architectures.declaration import Key
 from quantlib.architectures.families.llama import LLAMA
+from quantlib.architectures.families.pixtral import PIXTRAL
 from quantlib.architectures.parts import usual
 
 MISTRAL3 = replace(
@@ -20,6 +21,7 @@ MISTRAL3 = replace(
     prefixes=("model.language_model.", "language_model.model.", "language_model.", "model.", ""),
     ignored=("vision_tower.", "multi_modal_projector."),
     nested="text_config",
+    sees=PIXTRAL,
     folds=None,
     runs=Computation(rotation="neighbours"),
 )
@@ -36,4 +38,5 @@ MINISTRAL3 = replace(
         Key("attention.temperature_scale", "float32", lambda config: config.rope.numbers.get("llama_4_scaling_beta")),
     ),
     nested=None,
+    sees=None,
 )

@@ -14,6 +14,7 @@ from quantlib.architectures.config import Config, count
 from quantlib.architectures.declaration import Architecture, Assumed, Key, Layers, Weight
 from quantlib.architectures.families.llama import SILU
 from quantlib.architectures.families.qwen import EXPERT_SIZES, ROUTED, SHARED
+from quantlib.architectures.families.qwen_vision import QWEN3_5_VISION
 from quantlib.architectures.parts import (
     FEED_FORWARD,
     STANDARD,
@@ -269,6 +270,7 @@ QWEN3_5 = Architecture(
     prefixes=("model.language_model.", "language_model.model.", "language_model.", "model.", ""),
     ignored=("visual.", "model.visual."),
     nested="text_config",
+    sees=QWEN3_5_VISION,
     runs=Computation(
         second_norm="post_attention_norm",
         head_norm="head",
@@ -290,5 +292,5 @@ QWEN3_5_MOE = replace(
     weights=weights(DELTA, MIXED),
     keys=(*STANDARD, *EXPERT_SIZES, *LINEAR_KEYS, sections),
 )  # fmt: skip
-QWEN3_5_TEXT = replace(QWEN3_5, model_type="qwen3_5_text", nested=None)
-QWEN3_5_MOE_TEXT = replace(QWEN3_5_MOE, model_type="qwen3_5_moe_text", nested=None)
+QWEN3_5_TEXT = replace(QWEN3_5, model_type="qwen3_5_text", nested=None, sees=None)
+QWEN3_5_MOE_TEXT = replace(QWEN3_5_MOE, model_type="qwen3_5_moe_text", nested=None, sees=None)

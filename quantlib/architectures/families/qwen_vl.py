@@ -12,6 +12,7 @@ from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config, Setting
 from quantlib.architectures.declaration import Key, Weight
 from quantlib.architectures.families.qwen import QWEN2, QWEN3, QWEN3_MOE
+from quantlib.architectures.families.qwen_vision import QWEN2_5_VISION, QWEN2_VISION, QWEN3_VISION
 from quantlib.architectures.parts import STANDARD
 
 WHERE: dict[str, Any] = {
@@ -33,10 +34,15 @@ QWEN2_5_VL = replace(
     theta=1_000_000.0,
     keys=STANDARD,
     **WHERE,
+    sees=QWEN2_5_VISION,
     runs=Computation(),
 )  # fmt: skip
 QWEN2_VL = replace(
-    QWEN2_5_VL, title="Qwen2-VL", model_type="qwen2_vl", classes=("Qwen2VLForConditionalGeneration", "Qwen2VLModel")
+    QWEN2_5_VL,
+    title="Qwen2-VL",
+    model_type="qwen2_vl",
+    classes=("Qwen2VLForConditionalGeneration", "Qwen2VLModel"),
+    sees=QWEN2_VISION,
 )
 DEEPSTACK = Key(
     "n_deepstack_layers", "uint32", lambda config: len((config.vision or {}).get("deepstack_visual_indexes") or ())
@@ -53,6 +59,7 @@ QWEN3_VL = replace(
     theta=500_000.0,
     keys=(*QWEN3.keys, DEEPSTACK),
     **WHERE,
+    sees=QWEN3_VISION,
     runs=Computation(head_norm="head"),
 )
 
@@ -92,5 +99,6 @@ QWEN3_VL_MOE = replace(
     weights=tuple(_stored_turned(weight) for weight in QWEN3_MOE.weights),
     keys=(*QWEN3_MOE.keys, DEEPSTACK),
     **WHERE,
+    sees=QWEN3_VISION,
     runs=QWEN3_MOE.runs,
 )  # fmt: skip

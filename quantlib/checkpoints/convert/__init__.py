@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantlib.architectures import PLAIN, Architecture, by_config
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
-from quantlib.checkpoints.convert import diffusion, text_encoder
+from quantlib.checkpoints.convert import diffusion, text_encoder, vision
 from quantlib.checkpoints.convert.config import read_config, text_values
 from quantlib.checkpoints.convert.general import count_weights, general_metadata
 from quantlib.checkpoints.convert.hyperparameters import metadata_of
@@ -15,10 +15,15 @@ from quantlib.checkpoints.convert.plain import storable
 from quantlib.checkpoints.convert.tensors import gguf_name, view_tensors
 from quantlib.checkpoints.convert.tokenizer import tokenizer_metadata
 from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
+from quantlib.checkpoints.halves import PART, VISION
 from quantlib.checkpoints.hub import Address
 from quantlib.checkpoints.untrusted import Fields
 
 TIED = "tie_word_embeddings"
+SEEING = (
+    "This is the half that reads and writes. What sees pictures becomes a file of its own, which llama.cpp takes with "
+    "--mmproj: `quantlib quantize FOLDER mmproj.gguf --mmproj`."
+)
 
 
 def converted(checkpoint: Checkpoint) -> Checkpoint:
@@ -43,6 +48,8 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
     architecture = architecture_of(path, values)
     if (why := checkpoint.metadata.get("undecoded")) is not None and not architecture.packs:
         raise fault(path, f"describes a model that cannot be converted: {why}; start from the original checkpoint.")
+    if checkpoint.metadata.get(PART) == VISION:
+        return vision.half_of(checkpoint, folder, architecture, _called(checkpoint))
     config = read_config(path, values, architecture, checkpoint.tensors)
     tensors = view_tensors(path, architecture, config, checkpoint.tensors)
     text, name = text_values(path, values, architecture), architecture.name_of(config)
@@ -58,6 +65,8 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
     if "tokenizer.ggml.tokens" not in tokens:
         metadata.setdefault(f"{name}.vocab_size", MetadataValue("uint32", config.vocab))
     warnings = tuple(warning for check in architecture.checks if (warning := check(config)))
+    if _sees(architecture, checkpoint):
+        warnings += (SEEING,)
     warnings += output_notes(architecture, text.get(TIED, values.get(TIED)), "output.weight" in tensors)
     return replace(
         checkpoint,
@@ -66,6 +75,12 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
         tensors=tensors,
         warnings=(() if architecture.packs else checkpoint.warnings) + warnings + token_warnings,
     )
+
+
+def _sees(architecture: Architecture, checkpoint: Checkpoint) -> bool:
+    """Whether there are tensors of a half that sees pictures, and not only what it shares with the other."""
+    half = architecture.sees
+    return half is not None and any(n.startswith(half.only) and "embed_tokens" not in n for n in checkpoint.tensors)
 
 
 def output_notes(architecture: Architecture, tied: object, stored: bool) -> tuple[str, ...]:

@@ -56,11 +56,11 @@ def count_weights(tensors: Iterable[Tensor]) -> Counts:
 
 
 def general_metadata(
-    folder: Path, name_or_path: str | None, counts: Counts, called: str | None = None
+    folder: Path, name_or_path: str | None, counts: Counts, called: str | None = None, kind: str = "model"
 ) -> dict[str, MetadataValue]:
     """general.type to general.languages as llama.cpp's converter derives them: from the card, the names, the sizes.
 
-    called: the folder's name, where it lies elsewhere.
+    called: the folder's name, where it lies elsewhere. kind: what the file is; only a whole model generates.
     """
     size, called, card = counts[0], called or _folder_name(folder), read_card(folder)
     parts = said(card)
@@ -79,8 +79,8 @@ def general_metadata(
     if size:
         parts.setdefault("size_label", gguf.size_label(*counts))
     return {
-        "general.type": MetadataValue("string", "model"),
-        **_sampling(folder),
+        "general.type": MetadataValue("string", kind),
+        **(_sampling(folder) if kind == "model" else {}),
         **{f"general.{key}": MetadataValue("string", parts[key]) for key in FIELDS if key in parts},
         **sources(card, size),
         **lists(card),

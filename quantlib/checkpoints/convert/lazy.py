@@ -54,9 +54,9 @@ def changed(source: Tensor, name: str, shape: Shape, change: Change, config: Con
 
 
 def _gathered(tensor: Tensor, shape: Shape, rows: Callable[[Shape, Config], np.ndarray], config: Config) -> Tensor:
-    """Rows of the tensor in another order, or some of them; of a vector, its values."""
+    """Rows of the tensor in another order, or some of them; of a vector, its values; a vector of one row."""
     order = cache(lambda: rows(shape, config))
-    if len(shape) == 1:
+    if len(shape) == len(tensor.shape) == 1:
         size = row_bytes(tensor) // tensor.shape[0]
 
         def read(start: int, stop: int) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Wanted:
     shape: Shape
     needed: bool
     sources: tuple[tuple[tuple[str, ...], Change | None], ...]  # None: a stack of the named ones
+    stored: Callable[[str], str] | None = None
 
 
 def view_tensors(
@@ -53,6 +54,7 @@ def view_tensors(
             used.update(names, *(s[0] for s in wanted.sources if s[1] is UNCHANGED))  # the same under several names
             sources = [named[name] for name in names]
             tensor = _made(path, wanted, sources, change, config)
+            tensor = tensor if wanted.stored is None else replace(tensor, stored=wanted.stored)
             at = max(place[name] for name in names)
             found.append((at - len(place) if tensor.format == "MXFP4" else at, tensor))  # blocks are written first
         elif wanted.needed:
@@ -96,7 +98,7 @@ def _of_layer(
     hf = tuple(weight.hf.format(*each) for each in numbers)
     first = (tuple(f"{name}{suffix}" for name in hf), None if weight.stacked else weight.change)
     others = tuple((_names(source, theirs), source.change) for source in weight.others)
-    yield Wanted(f"{gguf}{suffix}", shape, weight.needed, (first, *others))
+    yield Wanted(f"{gguf}{suffix}", shape, weight.needed, (first, *others), weight.stored)
     if weight.bias != "none":
         change = UNCHANGED if weight.change.moves_columns else weight.change
         if len(shape) == 1:
@@ -116,6 +118,7 @@ def _made(path: Path, wanted: Wanted, sources: list[Tensor], change: Change | No
     if change is not None and len(sources) == 2:
         return _packed(path, wanted, sources, change, config)
     shape = wanted.shape[1:] if change is None else change.source_shape(wanted.shape, config)
+    sources = [source if source.shape else replace(source, shape=(1,)) for source in sources]  # a number alone
     for source in sources:
         if source.shape != shape:
             raise fault(
@@ -151,6 +154,8 @@ def _without_prefixes(
     out: dict[str, Tensor] = {}
     ignored = _starts((*architecture.ignored, *(architecture.dropped(config) if architecture.dropped else ())))
     for tensor in tensors:
+        if architecture.only and not tensor.name.startswith(architecture.only):
+            continue
         prefix = next(prefix for prefix in (*architecture.prefixes, "") if tensor.name.startswith(prefix))
         name = tensor.name.removeprefix(prefix)
         if tensor.name.endswith(BUFFERS) or ignored.match(name) or ignored.match(tensor.name):
