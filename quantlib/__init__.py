@@ -8,6 +8,7 @@ ql.run(plan, "model.gguf")
 """
 
 from collections.abc import Mapping
+from importlib import import_module as _import_module
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,21 @@ class _Formats:
 
 
 formats = _Formats()
+
+_PARTS = (  # loaded when they are first touched
+    "architectures", "checkpoints", "exports", "figures", "fit", "glossary", "inspection", "jobs", "lm", "methods",
+    "metrics", "recipes", "tables",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return _import_module(f"quantlib.{name}")
+    raise AttributeError(f"module 'quantlib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_PARTS, "__version__"])
 
 
 def quantize(x: np.ndarray, format: str, importance: np.ndarray | None = None, effort: str = "standard") -> np.ndarray:

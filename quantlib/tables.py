@@ -164,7 +164,7 @@ def _metadata_row(key: str, kind: str, value: Any, most: int) -> Row:
         text = f"{len(value):,} values: {', '.join(str(v) for v in value[:LONG])}, …"
     else:
         text = json.dumps(_plain(value), ensure_ascii=False)
-    return {"key": key, "type": kind, "value": _cell(text if len(text) <= most else text[:most] + "…")}
+    return {"key": key, "type": kind, "value": cell(text if len(text) <= most else text[:most] + "…")}
 
 
 TOKEN_TYPES = {1: "normal", 2: "unknown", 3: "control", 4: "user defined", 5: "unused", 6: "byte"}
@@ -183,7 +183,7 @@ def vocabulary(ckpt: Checkpoint, start: int = 0, count: int = 1000, contains: st
     return [
         {
             "id": i,
-            "token": _cell(token),
+            "token": cell(token),
             "type": TOKEN_TYPES.get(int(types[i]), "other") if types is not None and i < len(types) else None,
             "score": float(scores[i]) if scores is not None and i < len(scores) else None,
         }
@@ -367,7 +367,7 @@ def as_csv(rows: list[Row]) -> str:
 def _csv_cell(value: object) -> object:
     if value is None or isinstance(value, int | float):
         return value
-    text = _cell(value)
+    text = cell(value)
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text  # names come from files, and sheets compute
 
 
@@ -394,7 +394,7 @@ def as_markdown(rows: list[Row]) -> str:
     columns = list(rows[0])
     right = [all(isinstance(row[c], int | float | type(None)) for row in rows) for c in columns]
     lines = [columns, ["---:" if r else "---" for r in right]]
-    lines += [[_cell(row[c]).replace("|", "\\|") for c in columns] for row in rows]
+    lines += [[cell(row[c]).replace("|", "\\|") for c in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -403,7 +403,7 @@ def as_text(rows: list[Row]) -> str:
     if not rows:
         return "(nothing)"
     columns = list(rows[0])
-    cells = [[_cell(row[c]) for c in columns] for row in rows]
+    cells = [[cell(row[c]) for c in columns] for row in rows]
     right = [all(isinstance(row[c], int | float | type(None)) for row in rows) for c in columns]
     widths = [max(len(line[i]) for line in [*cells, columns]) for i in range(len(columns))]
     lines = [columns, *cells] if any(columns) else cells
@@ -415,7 +415,7 @@ def as_text(rows: list[Row]) -> str:
     )
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):

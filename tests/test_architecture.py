@@ -12,7 +12,7 @@ from quantlib.architectures.pre_tokenizers import PRE_TOKENIZERS, SAME
 from quantlib.tables import architectures_in_words
 
 ROOT = Path(__file__).parents[1]
-FREE = {"glossary", "errors", "amounts"}  # imported by all
+FREE = {"glossary", "errors", "amounts", "showing"}  # imported by all
 LAYERS = [  # a module may import its own layer's package and the layers before it
     {"numba_runtime", "destinations"},
     {"formats", "architectures"},
@@ -23,6 +23,7 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"lm"},  # it measures what plans leave of a model
     {"inspection", "exports"},
     {"tables"},
+    {"notebook"},  # what values show of themselves
     {"fit"},
     {"figures", "cli", "__main__", "__init__"},
 ]
@@ -41,6 +42,7 @@ OUTSIDE = {
     "inspection": {"numpy"},
     "exports": {"numpy", "safetensors"},
     "tables": {"numpy"},
+    "notebook": set(),
     "fit": {"numpy"},
     "figures": {"numpy", "plotly"},
     "cli": {"tqdm"},

@@ -9,9 +9,10 @@ import quantlib as ql
 from pages.server import jobs, visits
 from pages.server.jobs import Job
 from pages.server.opened import Opened, check_fetchable, shelf
-from pages.ui import captions, jobview, model
+from pages.ui import captions, charts, drawing, jobview, model
 from quantlib import inspection, tables
 from quantlib.errors import Cancelled
+from quantlib.figures import differences
 from quantlib.figures.report import html_report
 
 STATISTICS, COMPARISON = "stats", "comparison"
@@ -83,29 +84,70 @@ def show_comparison(opened: Opened) -> None:
         jobview.launch(COMPARISON, made)
     found = jobview.outcome(job)
     if found is not None:
-        rows, total = found
-        left, middle, right = st.columns(3)
-        left.metric(
-            "Size", tables.size(other.checkpoint.nbytes), f"from {tables.size(opened.checkpoint.nbytes)}", "off"
-        )
-        middle.metric("Typical error, all weights", f"{total['relative']:.2%}")
-        right.metric("SQNR", "no error" if total["sqnr"] is None else f"{total['sqnr']:.1f} dB")
+        show_verdict(opened, other, found)
+        show_places(opened, other, found, about)
+        rows = [tables.comparison(row) for row in found.rows]
         command = f"inspect {shlex.quote(opened.source)} --against {shlex.quote(other.source)}"
         show_rows(opened, rows, f"{other.name} against {opened.name}", "comparison", command, bar="relative")
 
 
-def compare_all(job: Job, checkpoint: ql.Checkpoint, other: ql.Checkpoint) -> tuple[list[dict], dict]:
-    """The work of the job: a row for each tensor, and the loss over all of them."""
+VERDICT_ICONS = {"other": "🚫", "changed": "✏️", "stored": "📦", "same": "🟰"}
+
+
+def show_verdict(opened: Opened, other: Opened, found: inspection.Comparison) -> None:
+    """What the comparison means; numbers only where the two are of one model."""
+    with st.container(border=True, horizontal=True):
+        st.text(f"{VERDICT_ICONS[found.verdict]} {model.plain(found.words)}")
+    left, middle, right = st.columns(3)
+    left.metric("Size", tables.size(other.checkpoint.nbytes), f"from {tables.size(opened.checkpoint.nbytes)}", "off")
+    if found.verdict != "other":
+        total = tables.loss(found.total)
+        middle.metric("Relative error, all weights", f"{total['relative']:.2%}")
+        right.metric("Signal to noise", "no error" if total["sqnr"] is None else f"{total['sqnr']:.1f} dB")
+
+
+def show_places(opened: Opened, other: Opened, found: inspection.Comparison, about: str) -> None:
+    """Where the two differ: a map of the model, and one tensor of it."""
+    picture = map_of(about, opened.checkpoint, found)
+    if picture is None or found.verdict in ("other", "same"):
+        return
+    st.markdown("**Where they differ.** Click a matrix to see the places in it.")
+    drawing.draw(picture, key="compared-map", on_pick=lambda name: st.session_state.update({"compared-tensor": name}))
+    name = st.session_state.get("compared-tensor")
+    first, second = inspection.aligned(opened.checkpoint, other.checkpoint)
+    if name in first and name in second:
+        seen = difference_of(about, name, first[name], second[name])
+        st.text(model.plain(name))
+        charts.chart("compared-places", differences.difference_figure, seen, about=(about, name))
+        whole = "every weight" if seen.seen == seen.total else f"{seen.seen:,} of {seen.total:,} weights"
+        captions.receipt(
+            "measured", f"on {whole}; each cell is the largest difference under it, so none is averaged away"
+        )
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def map_of(about: str, _checkpoint: ql.Checkpoint, _found: inspection.Comparison) -> str | None:
+    return differences.model_map(_checkpoint, _found)
+
+
+@st.cache_data(max_entries=64, show_spinner="Reading weights …")
+def difference_of(about: str, name: str, _first: ql.Tensor, _second: ql.Tensor) -> differences.Difference:
+    return differences.difference(_first, _second)
+
+
+def compare_all(job: Job, checkpoint: ql.Checkpoint, other: ql.Checkpoint) -> inspection.Comparison:
+    """The work of the job: every tensor of both, and what it means."""
     check_fetchable(checkpoint)
     check_fetchable(other)
-    found, total, done = [], max(1, checkpoint.nbytes), 0
-    for row in inspection.comparisons(checkpoint, other, jobs.pool()):
-        found.append(row)
-        done += row.nbytes or 0
-        job.show(min(1.0, done / total), f"Tensor {len(found)}")
+    done, total = [0, 0], max(1, checkpoint.nbytes)
+
+    def show(row: inspection.TensorComparison) -> None:
+        done[0], done[1] = done[0] + 1, done[1] + (row.nbytes or 0)
+        job.show(min(1.0, done[1] / total), f"Tensor {done[0]}")
         if job.stop.is_set():
             raise Cancelled("The comparison was cancelled.")
-    return [tables.comparison(row) for row in found], tables.loss(inspection.total_loss(found))
+
+    return inspection.compare(checkpoint, other, jobs.pool(), show)
 
 
 def show_rows(opened: Opened, rows: list[dict], title: str, name: str, command: str, bar: str = "nbytes") -> None:

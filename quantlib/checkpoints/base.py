@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from quantlib.errors import CheckpointError
+from quantlib.showing import Shown, figure_of
 
 MAX_SHOWN = 64  # characters of an untrusted name that a message repeats
 
@@ -237,6 +238,10 @@ class Tensor:
             return np.empty((len(raw), self.n), dtype=np.float32)
         return decode(raw).reshape(len(raw), self.n)
 
+    def figure(self, theme: str = "light") -> Any:
+        """How its weights are distributed, as a Plotly figure; of a large tensor, a sample of its rows."""
+        return figure_of(self, theme)
+
     def decoder(self) -> Callable[[np.ndarray], np.ndarray]:
         """What makes float32 of stored bytes; CheckpointError where the format is not known yet."""
         if self.decode is None:
@@ -260,8 +265,8 @@ class MetadataValue:
         return str(self.value)
 
 
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class Checkpoint(Shown):
     """An opened checkpoint: names, shapes and formats at once, values when they are asked for.
 
     kind is "safetensors", "huggingface", "gguf", "pytorch", "numpy" or "onnx". metadata holds MetadataValue by key for

@@ -6,6 +6,7 @@ import quantlib as ql
 from quantlib import inspection, tables
 from quantlib.cli.reports import report_of, report_path, write_report
 from quantlib.cli.shared import SOURCE_HELP, command, files_named, print_json, replaces
+from quantlib.cli.words import printable
 from quantlib.destinations import Destination
 
 
@@ -69,10 +70,10 @@ def _compare(checkpoint: ql.Checkpoint, options, report: Destination | None) -> 
     """The checkpoint against another one."""
     with ql.open_checkpoint(options.against) as other:
         report_of(options, other.paths, other.folder)  # the other's files stay, too
-        found = list(inspection.comparisons(checkpoint, other))
-        total = tables.loss(inspection.total_loss(found))
+        found = inspection.compare(checkpoint, other)
+        total = tables.loss(inspection.total_loss(found.rows))
         nbytes = checkpoint.nbytes, other.nbytes
-    rows = [tables.comparison(row) for row in found]
+    rows = [tables.comparison(row) for row in found.rows]
     if report:
         facts = [
             ("first", f"{checkpoint.source}, {tables.size(nbytes[0])}"),
@@ -83,10 +84,13 @@ def _compare(checkpoint: ql.Checkpoint, options, report: Destination | None) -> 
     if options.json:
         sides = {"source": str(checkpoint.source), "other": str(other.source)}
         sizes = {"nbytes": nbytes[0], "other nbytes": nbytes[1]}
-        return print_json(sides | sizes | {"total": total, "tensors": rows})
+        said = {"verdict": found.verdict, "words": found.words}
+        return print_json(sides | sizes | said | {"total": total, "tensors": rows})
     print(tables.as_text(rows))
     print()
     print(tables.as_text([{"over all weights of both": k, "": v} for k, v in total.items()]))
+    print()
+    print(printable(found.words))
     return 0
 
 

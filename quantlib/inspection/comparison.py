@@ -1,13 +1,14 @@
-"""Two checkpoints of one model compared tensor by tensor: formats, sizes, and how far the weights lie apart."""
+"""Two checkpoints compared tensor by tensor: formats, sizes, how far the weights are apart, and what that means."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
+from quantlib.checkpoints import Checkpoint, Tensor
 from quantlib.checkpoints.base import shown
 from quantlib.errors import CheckpointError
+from quantlib.inspection.alignment import aligned
 from quantlib.inspection.chunks import over_chunks
 from quantlib.metrics import Loss, compare
 
@@ -35,14 +36,12 @@ def comparisons(
 ) -> Iterator[TensorComparison]:
     """Every tensor of both, each compared when it is asked for: the first's in its order, then what only other has.
 
-    Where one is a GGUF file and the other is not, both are seen as GGUF stores them (names, order of rows).
+    Partners are found as `aligned` says.
     Raises CheckpointError where that view cannot be made or a file cannot be read.
     """
-    if checkpoint.kind != other.kind and "gguf" in (checkpoint.kind, other.kind):
-        checkpoint, other = gguf_view(checkpoint), gguf_view(other)
-    names = dict.fromkeys((*checkpoint.tensors, *other.tensors))
-    for name in names:
-        yield _compared(name, checkpoint.tensors.get(name), other.tensors.get(name), executor)
+    first, second = aligned(checkpoint, other)
+    for name in dict.fromkeys((*first, *second)):
+        yield _compared(name, first.get(name), second.get(name), executor)
         checkpoint.forget()
         other.forget()
 

@@ -39,6 +39,7 @@ from quantlib.recipes import (
 )
 from quantlib.recipes.budget import PREFIX, Budget, parse_budget
 from quantlib.recipes.user import read_recipe
+from quantlib.showing import Shown
 
 NO_OVERRIDES = Overrides()
 MXFP4, MXFP4_MOE = "MXFP4", 38  # what some experts come in, and llama.cpp's number for files that have it
@@ -86,8 +87,8 @@ class PlannedTensor:
         return self.importance[row * self.experts // max(1, prod(self.shape[:-1]))]
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """What `run` will write. nbytes: the exact size of the file; bpw: bits of all tensors over all weights.
 
     effort: "best" where blocks are searched for a lower error than ggml's.

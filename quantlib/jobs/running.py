@@ -24,6 +24,7 @@ from quantlib.jobs.pool import in_order, shared_pool
 from quantlib.jobs.progress import Progress
 from quantlib.jobs.verifying import verify
 from quantlib.metrics import Loss
+from quantlib.showing import Shown
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class TensorResult:
     crcs: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class RunResult:
+@dataclass(frozen=True, repr=False)
+class RunResult(Shown):
     """A finished, verified file. resumed: how many tensors an earlier, killed run had written already."""
 
     path: Path
@@ -48,6 +49,11 @@ class RunResult:
     seconds: float
     tensors: tuple[TensorResult, ...]
     resumed: int = 0
+
+    @property
+    def loss(self) -> Loss:
+        """What all weights lost together."""
+        return sum((tensor.loss for tensor in self.tensors), Loss())
 
     @property
     def outliers(self) -> tuple[Outlier, ...]:
