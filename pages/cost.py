@@ -3,14 +3,14 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, menu, reading, running, stored, terms
+from pages.ui import captions, drawing, menu, reading, real, running, stored, terms
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.chrome import theme
 from pages.ui.guess import answer, guess
 from pages.ui.pointing import pointing
 from quantlib import tables
-from quantlib.figures import costs, edge
+from quantlib.figures import asked, costs, edge
 from quantlib.figures.frontier import frontier_svg
 from quantlib.figures.ladder import by_a_bit_words, ladder
 from quantlib.lm import SEED, TEMPERATURE, Comparison, Summary, compare, together, worst_tokens
@@ -41,6 +41,8 @@ def main() -> None:
     with chapter(menu.COST) as page:
         with page.step(printed=True):
             show_edge()
+        with page.step("A real model, asked plain questions", printed=True):
+            real.show_all()
         found = running.running()
         with page.step("Calm on average, a storm in the tail", printed=True):
             running.show_note(found)
@@ -54,12 +56,15 @@ def main() -> None:
             show_writing(found, recipe)
         with page.step("Every recipe", printed=True):
             show_sweep(recipe)
+        with page.step("Beside a real model, and a large one"):
+            real.show_beside()
         with page.step("Where it hurts"):
             show_sensitivity()
         with page.step("Which sums break?"):
             show_puzzle()
         page.in_short(
             *costs.lessons(answers(), stored.sweep()),
+            asked.lesson(real.measured()),
             question="Fewer bits cost answers. What do they buy, besides memory: is the model faster, and why?",
         )
 

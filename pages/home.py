@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, component, drawing, menu, model
+from pages.ui import captions, component, drawing, menu, model, real
 from pages.ui.chapter import chapter
 from quantlib.figures import few_bits, levels
 from quantlib.lm import Model, Tokenizer
@@ -20,6 +20,8 @@ def main() -> None:
     with chapter(menu.HOME, "How few bits can a model stand?") as page:
         with page.step(printed=True):
             show_descent()
+        with page.step("A real language model"):
+            real.show_few()
         with page.step("A sum of your own"):
             show_own_sum()
         with page.step("What happens to the numbers"):

@@ -1,10 +1,13 @@
 """Open: a checkpoint of the reader's own, which every page then looks at."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 import quantlib as ql
 from pages.server import visits
 from pages.server.limits import LIMITS
+from pages.server.offered import Offered, offered
 from pages.server.opened import Opened, listed, shelf
 from pages.ui import looking, menu, model
 from pages.ui.facts import show_facts
@@ -24,16 +27,53 @@ def main() -> None:
     where = st.segmented_control(
         "Where it is", offered, default=UPLOAD, key="where", bind="query-params", required=True
     )
-    try:
-        found = {UPLOAD: from_upload, SERVER: from_server, HUB: from_hub}[where]()
-    except ql.QuantlibError as error:
-        st.error(str(error), icon="⚠️")
-        found = None
-    if found is not None:
-        looking.look_at(found)
+    ways = {UPLOAD: from_upload, SERVER: from_server, HUB: from_hub}
+    found = attempt(ways[where])
+    chosen = attempt(from_names)
+    if found or chosen:
+        looking.look_at(chosen or found)
         st.rerun()
     show_current()
     show_others()
+
+
+def attempt(way: Callable[[], Opened | None]) -> Opened | None:
+    """What a way opens; where it cannot, why not."""
+    try:
+        return way()
+    except ql.QuantlibError as error:
+        st.error(str(error), icon="⚠️")
+        return None
+
+
+def from_names() -> Opened | None:
+    """Real models by name, with one press; how large they are is said first."""
+    models = offered()
+    if not models:
+        return None
+    st.markdown("**Or a real model by name**")
+    with st.container(horizontal=True):
+        pressed = [
+            one
+            for one in models
+            if st.button(f"{tables.size(one.nbytes)} · {one.name}", key=f"open-named-{one.name}", help=_where(one))
+        ]
+    shown = [one.name for one in models if not one.runs]
+    if shown:
+        st.caption(
+            f"Pages run models of up to {tables.size(LIMITS.run_bytes)} as 32-bit floats. Larger ones are shown and "
+            "quantized."
+        )
+    if not pressed:
+        return None
+    with st.spinner("Reading headers"):
+        return shelf().named(visits.current(), pressed[0])
+
+
+def _where(one: Offered) -> str:
+    if one.path:
+        return "It is on this server."
+    return f"{one.hub} on the hub. Only headers are read now; weights come when a page asks for them."
 
 
 def from_upload() -> Opened | None:

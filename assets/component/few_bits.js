@@ -2,6 +2,7 @@
 // sums, and the sum pointed at.
 import { decode } from "./float_math.js";
 import { clamp, linear } from "./plot.js";
+import { bitsOf, dial } from "./dial.js";
 import { debounced, h, mount, s, set } from "./dom.js";
 
 const F32 = { e: 8, m: 23 };
@@ -28,16 +29,9 @@ class FewBits {
   }
 
   build() {
-    const { stops } = this.data, last = stops.length - 1;
-    this.bits = h("b", {});
-    this.recipe = h("span", {});
-    this.range = h("input", { type: "range", min: 0, max: last, step: 1, value: this.stop, "aria-label": "Bits for each weight",
-      oninput: () => this.go(Number(this.range.value)) });
-    this.names = stops.map((stop, i) => h("button", { type: "button", tabindex: -1, style: `left:${(100 * i) / last}%`, "aria-label": `${stop.name}, ${bitsOf(stop)}`,
-      onclick: () => this.go(i) }, stop.name));
-    this.root.replaceChildren(
-      h("div", { class: "dial" }, h("div", { class: "bits" }, this.bits, this.recipe),
-        h("div", { class: "slide" }, this.range, h("div", { class: "names" }, this.names))),
+    const says = (stop) => (stop.name === "F32" ? "as trained" : `for each weight, on average (${stop.name})`);
+    this.dial = dial(this.data.stops, this.stop, bitsOf, says, (stop) => this.go(stop));
+    this.root.replaceChildren(this.dial.node,
       h("div", { class: "panels" }, this.buildWall(), h("div", { class: "side" }, this.buildMemory(), this.buildWeights())));
   }
 
@@ -112,11 +106,7 @@ class FewBits {
 
   render() {
     const { stops, sums, marks } = this.data, stop = stops[this.stop], whole = stops[0].large;
-    this.bits.textContent = bitsOf(stop);
-    this.recipe.textContent = stop.name === "F32" ? "as trained" : `for each weight, on average (${stop.name})`;
-    this.range.value = this.stop;
-    set(this.range, { "aria-valuetext": `${stop.name}, ${bitsOf(stop)} for each weight` });
-    this.names.forEach((name, i) => set(name, { "aria-current": i === this.stop ? "step" : null }));
+    this.dial.show(this.stop);
     let right = 0;
     this.cells.forEach((cell, i) => {
       const ok = stop.answers[i] === sums[i].right;
@@ -145,5 +135,3 @@ class FewBits {
     set(this.plot, { "aria-label": `${values.length} weights stored as ${stop.name}; ${this.left.textContent}` });
   }
 }
-
-const bitsOf = (stop) => `${Number((stop.bits / 100).toFixed(stop.bits % 100 && stop.bits < 1000 ? 1 : 0))} bits`;

@@ -17,6 +17,7 @@ from pages.server import files, uploads
 from pages.server.announced import folder_of
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
+from pages.server.offered import Offered
 from pages.server.visits import VISITS
 from quantlib import tables
 from quantlib.checkpoints.hub import Terms
@@ -103,6 +104,12 @@ class Shelf:
             files.remove(folder)
             raise
         return self._put(visit, checkpoint, source.removeprefix(HUB), source, "hub", folder)
+
+    def named(self, visit: str, wanted: Offered) -> Opened:
+        """Open a model that the server offers by name. Raises CheckpointError."""
+        if wanted.path is None:
+            return self.hub(visit, wanted.hub)
+        return self._put(visit, ql.open_checkpoint(wanted.path), wanted.name, wanted.path.name, "directory")
 
     def result(self, visit: str, token: str, path: Path, name: str) -> Opened:
         """Open the file that a job made; it shares the job's token, and lasts as long."""

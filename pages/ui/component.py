@@ -53,7 +53,7 @@ def make(name: str, *scripts: str) -> Callable:
     Call it once, when a module is imported. The root element has the classes "ql" and `name`. State may have any name
     but "value", which Streamlit keeps to itself without a word.
     """
-    sheets = ("base.css", "image.css", "plot.css", f"{name}.css")
+    sheets = ("base.css", "image.css", "plot.css", "dial.css", f"{name}.css")
     component = st.components.v2.component(
         f"quantlib.{name}",
         html=f'<div class="ql {name}"></div>',
@@ -81,6 +81,7 @@ _rulers = make("rulers", "rulers.js")
 _pick = make("pick", "pick.js")
 _line = make("line", "line.js")
 _few_bits = make("few_bits", "few_bits.js")
+_asked = make("asked", "asked.js")
 _skyline = make("skyline", "skyline.js")
 _mending = make("mending", "mending.js")
 _presenter = make("presenter", "presenter.js")
@@ -266,6 +267,14 @@ def few_bits(*, key: str, ladder: dict, on_change: Callable[[], None]) -> None:
     `st.session_state[key]["stop"]` is then {"token", "stop"}: where the slider is, as a place in the list of recipes.
     """
     _few_bits(key=key, data=ladder, on_stop_change=on_change)
+
+
+def asked(*, key: str, ladder: dict, on_change: Callable[[], None]) -> None:
+    """Plain questions to a real model from many bits to few; from `quantlib.figures.asked.asked_message`.
+
+    `st.session_state[key]["stop"]` is then {"token", "stop"}: where the slider is, as a place in the ladder.
+    """
+    _asked(key=key, data=ladder, on_stop_change=on_change)
 
 
 def skyline(*, key: str, channels: dict, on_change: Callable[[], None]) -> None:

@@ -1,8 +1,9 @@
 """A real model from fewer and fewer bits: what it answers to plain questions, and how far it moves in each register.
 
-Two ladders. Recipes, as files hold them; where rows do not divide into a format's blocks, another format stands in, so
-a file of a narrow model has far more bits than its name says. And formats alone, in all matrices inside the layers,
-with blocks that run on over the ends of rows, which no file may hold: what the bits themselves do.
+Every format that can use an importance matrix has the same one. Two ladders. Recipes, as files hold them; where rows do
+not divide into a format's blocks, another format stands in, so a file of a narrow model has far more bits than its name
+says. And formats alone, in all matrices inside the layers, with blocks that run on over the ends of rows, which no file
+may hold: what the bits themselves do.
 """
 
 from __future__ import annotations
@@ -167,11 +168,10 @@ def _changed(checkpoint, model: Model, name: str, alone: bool, matrix: Importanc
         return model, {"bpw": round(8 * stored / sum(t.size for t in checkpoint), 3), "weighted": False}
     if alone:
         form = formats.get(name)
-        needs = name.startswith("IQ")
-        return running_on(model, form, matrix if needs else None), {"bpw": form.bpw, "weighted": needs}
-    made = plan(checkpoint, name)
-    weighted = bool(made.lacking)
-    made = plan(checkpoint, name, matrix) if weighted else made
+        weighted = form.uses_importance
+        return running_on(model, form, matrix if weighted else None), {"bpw": form.bpw, "weighted": weighted}
+    made = plan(checkpoint, name, matrix)
+    weighted = any(formats.get(t.target).uses_importance for t in made.tensors if t.importance is not None)
     return applied(model, made), {"bpw": round(made.bpw, 3), "weighted": weighted}
 
 
