@@ -61,14 +61,20 @@ def _whole(name: str, change: Change) -> tuple[Source, Source]:
 def experts(router: str, each: str, gate: str, up: str, down: str, order: str) -> tuple[Weight, ...]:
     """A router and stacks of the experts' matrices, by their names; order: the stacks as the converter writes them.
 
-    transformers 5 may keep gate and up of all experts in one tensor.
+    transformers 5 may keep gate and up of all experts in one tensor; MLX stacks each kind.
     """
     fused, whole_down = (f"{each.rpartition('.{}')[0]}.{part}" for part in ("gate_up_proj", "down_proj"))
+    stacked = f"{each.rpartition('.experts.{}')[0]}.switch_mlp."
     inner = ("experts", "expert ffn", "width")
+    sources = {
+        "gate": (*_whole(fused, half(0)), Source(f"{stacked}gate_proj")),
+        "up": (*_whole(fused, half(1)), Source(f"{stacked}up_proj")),
+        "down": (*_whole(whole_down, UNCHANGED), Source(f"{stacked}down_proj")),
+    }
     stacks = {
-        "gate": ("ffn_gate_exps", gate, inner, _whole(fused, half(0))),
-        "up": ("ffn_up_exps", up, inner, _whole(fused, half(1))),
-        "down": ("ffn_down_exps", down, ("experts", "width", "expert ffn"), _whole(whole_down, UNCHANGED)),
+        "gate": ("ffn_gate_exps", gate, inner, sources["gate"]),
+        "up": ("ffn_up_exps", up, inner, sources["up"]),
+        "down": ("ffn_down_exps", down, ("experts", "width", "expert ffn"), sources["down"]),
     }
     named = (stacks[which] for which in order.split())
     return (

@@ -207,7 +207,7 @@ def test_modelopts_nvfp4_multiplies_its_second_scale(tmp_path):
 
 
 REFUSED = {
-    "another method": ({"quant_method": "hqq"}, "quantized by 'hqq'"),
+    "another method": ({"quant_method": "hqq"}, "quantized by HQQ"),
     "no method": ({"bits": 4}, "a method that it does not name"),
     "marlin": ({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}, "the layout 'marlin'"),
     "five bits": ({"quant_method": "gptq", "bits": 5}, "GPTQ with 5 bits"),

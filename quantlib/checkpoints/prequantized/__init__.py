@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantlib.checkpoints.base import Tensor, shown
+from quantlib.checkpoints.prequantized.autoround import autoround
 from quantlib.checkpoints.prequantized.beside import beside, unused_scales
 from quantlib.checkpoints.prequantized.bitsandbytes import KINDS, STATE, bitsandbytes
 from quantlib.checkpoints.prequantized.gptq import awq, gptq, version_note
+from quantlib.checkpoints.prequantized.mlx import mlx
+from quantlib.checkpoints.prequantized.others import unpacked_by
 from quantlib.checkpoints.prequantized.scaled import compressed, fp8, modelopt
 from quantlib.checkpoints.prequantized.scheme import Scheme, Undecodable
+from quantlib.checkpoints.prequantized.torchao import NAMED, torchao
 from quantlib.checkpoints.untrusted import Fields, read_json_if_there
 
 # Suffixes that no weight needs: scales of activations and of the key-value cache.
@@ -21,6 +25,8 @@ ACTIVATIONS = (
 )  # fmt: skip
 SCALED = ("weight", "weight_packed", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_shape")
 GPTQ = Scheme("GPTQ", ("qweight", "qzeros", "scales", "g_idx"), gptq, version_note)
+AUTOROUND = Scheme("AutoRound", ("qweight", "qzeros", "scales", "g_idx"), autoround)
+MLX = "mlx"  # which its config.json does not name
 FP8 = Scheme("FP8", (*SCALED, *ACTIVATIONS), fp8)
 
 # quant_method in config.json -> how its weights are stored.
@@ -43,6 +49,10 @@ SCHEMES = {
     "fp8": FP8,
     "fbgemm_fp8": FP8,
     "modelopt": Scheme("ModelOpt", (*SCALED, *ACTIVATIONS), modelopt),
+    "torchao": Scheme("torchao", NAMED, torchao),
+    "auto-round": AUTOROUND,
+    "intel/auto-round": AUTOROUND,
+    MLX: Scheme("MLX", ("weight", "scales", "biases"), mlx),
 }  # fmt: skip
 
 
@@ -68,14 +78,16 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
     beside_it = path.with_name("hf_quant_config.json")  # where ModelOpt writes it
     if not stated and (newer := read_json_if_there(beside_it)) is not None:
         stated = {**Fields(beside_it, newer).mapping("quantization"), "quant_method": "modelopt"}
+    its_own = Fields(path, dict(config)).values.get("quantization")  # where MLX writes it, and in newer files twice
+    if isinstance(its_own, dict) and "quant_method" not in stated and "bits" in its_own:
+        stated = {**its_own, "quant_method": MLX}
     settings = Fields(path, stated, "in its quantization that ")
     if not settings.values:
         return with_scales_beside(path, tensors)
     method = settings.string("quant_method", "", limit=256)
     scheme = SCHEMES.get(method)
     if scheme is None:
-        how = shown(method) if method else "a method that it does not name"
-        return _refused(tensors, f"its weights are quantized by {how}, which is not decoded")
+        return _refused(tensors, unpacked_by(method, path.parent))
     modules = _modules(tensors, scheme.parts)
     try:
         made = scheme.decode(path, settings, modules)
