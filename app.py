@@ -15,11 +15,11 @@ if str(ROOT) not in sys.path:
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from pages.server import files, first_paint, gate, routes, security, warmup  # noqa: E402
+from pages.server import files, first_paint, gate, routes, security, viewing, warmup  # noqa: E402
 from pages.ui import menu  # noqa: E402
 
 PAGES = {entry.address: Path(entry.path) for entry in menu.ENTRIES}
-if complaint := files.complaint():
+if complaint := files.complaint() or viewing.complaint():
     sys.exit(complaint)
 
 app = st.App(

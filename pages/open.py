@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 import quantlib as ql
-from pages.server import visits
+from pages.server import viewing, visits
 from pages.server.limits import LIMITS
 from pages.server.offered import Offered, offered
 from pages.server.opened import Opened, listed, shelf
@@ -14,7 +14,7 @@ from pages.ui.facts import show_facts
 from pages.ui.uploader import uploader
 from quantlib import tables
 
-UPLOAD, SERVER, HUB = "From your computer", "On this server", "From the hub"
+UPLOAD, OWN, SERVER, HUB = "From your computer", "A path on this computer", "On this server", "From the hub"
 
 
 def main() -> None:
@@ -23,11 +23,12 @@ def main() -> None:
         "A safetensors or GGUF file, or a whole model folder. Every page then looks at it instead of the demo model: "
         "the chapters show its weights, and you can inspect it, quantize it and measure it."
     )
-    offered = [UPLOAD] + [SERVER] * bool(LIMITS.directories) + [HUB] * LIMITS.hub
+    own = viewing.at_home(visits.current())
+    places = [OWN] * own + [UPLOAD] + [SERVER] * bool(LIMITS.directories) + [HUB] * LIMITS.hub
     where = st.segmented_control(
-        "Where it is", offered, default=UPLOAD, key="where", bind="query-params", required=True
+        "Where it is", places, default=places[0], key="where", bind="query-params", required=True
     )
-    ways = {UPLOAD: from_upload, SERVER: from_server, HUB: from_hub}
+    ways = {UPLOAD: from_upload, OWN: from_path, SERVER: from_server, HUB: from_hub}
     found = attempt(ways[where])
     chosen = attempt(from_names)
     if found or chosen:
@@ -85,6 +86,15 @@ def from_upload() -> Opened | None:
         f"{tables.size(LIMITS.upload_bytes)}. What you bring stays on this server and is deleted when you leave.",
     )
     return shelf().upload(visits.current(), token) if token else None
+
+
+def from_path() -> Opened | None:
+    with st.form("own", border=False):
+        left, right = st.columns([4, 1], vertical_alignment="bottom")
+        path = left.text_input("Path of a file or folder", placeholder="~/models/model.gguf", max_chars=4096)
+        pressed = right.form_submit_button("Open", type="primary", width="stretch")
+    st.caption("The file is read where it is: nothing is uploaded or copied.")
+    return shelf().own(visits.current(), path.strip()) if pressed and path.strip() else None
 
 
 def from_server() -> Opened | None:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import quantlib as ql
-from pages.server import files, uploads
+from pages.server import files, uploads, viewing
 from pages.server.announced import folder_of
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
@@ -92,6 +92,19 @@ class Shelf:
         """Open a path under one of the allowed directories. Raises CheckpointError for every other."""
         allowed = allowed_path(path)
         return self._put(visit, ql.open_checkpoint(allowed), allowed.name, str(allowed), "directory")
+
+    def own(self, visit: str, source: str) -> Opened:
+        """Open any path of this machine, or a name of the hub, for the person who started the server by `view`.
+
+        Raises CheckpointError, also for everybody else.
+        """
+        if not viewing.at_home(visit):
+            raise CheckpointError("Paths are opened only for the person who started this app by `quantlib view`.")
+        if source.startswith(HUB):
+            return self.hub(visit, source)
+        checkpoint = ql.open_checkpoint(Path(source).expanduser())
+        path = Path(checkpoint.source).resolve()
+        return self._put(visit, checkpoint, path.name or str(path), str(path), "directory")
 
     def hub(self, visit: str, name: str) -> Opened:
         """Open a name of the hub, owner/name; only headers are read. Raises CheckpointError."""

@@ -53,6 +53,11 @@ class Visits:
             address = self._addresses.get(visit)
             return {visit} if address is None else {v for v, a in self._addresses.items() if a == address}
 
+    def browser(self, visit: str) -> str | None:
+        """What the browser of a visit knows of itself, if it said so."""
+        with self._lock:
+            return self._browsers.get(visit)
+
     def left(self, visit: str) -> None:
         with self._lock:
             self._away[visit] = time.monotonic()

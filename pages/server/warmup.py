@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from pathlib import Path
 
 import quantlib
-from pages.server import files, jobs, memory, rehearsal, security, uploads
+from pages.server import files, jobs, memory, rehearsal, security, uploads, viewing
 from pages.server.connections import LOOK_SECONDS, Connections, guard_connections
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
@@ -148,7 +148,10 @@ def lifespan(pages: Mapping[str, Path]) -> Callable[[object], AbstractAsyncConte
     async def around(_app: object) -> AsyncIterator[None]:
         security.warn_operator()
         memory.reserve_nothing()
-        import_all(pages.values())
+        if viewing.VIEWING is None:
+            import_all(pages.values())
+        else:
+            viewing.open_browser()  # one person waits for one page, which imports what it needs
         connections = Connections(budget().connections, budget().of_one)
         guard_connections(connections)
         looking = asyncio.create_task(look_on(connections, end_sessions_that_left(budget().away)))

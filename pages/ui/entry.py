@@ -11,6 +11,7 @@ with warmup.first_page():
     )
     chrome.page_frame()
     address.forget_odd()
+    looking.arrive()
     looking.attach()
     looking.note()
     navigation.run()

@@ -4,9 +4,31 @@ import streamlit as st
 
 from pages.server import visits
 from pages.server.opened import Opened, shelf
+from pages.server.viewing import VIEWING
 from pages.ui import model
+from quantlib.errors import QuantlibError
 
-ADDRESS = "opened"
+ADDRESS, KEY = "opened", "key"
+COMPARED = "compared"  # the control of Inspect that chooses what to compare with
+
+
+def arrive() -> None:
+    """Open what `quantlib view` was given, where a browser comes with its secret, which then leaves the address."""
+    said = st.query_params.get(KEY)
+    if VIEWING is None or said is None:
+        return
+    visit = visits.current()
+    del st.query_params[KEY]
+    if not VIEWING.admit(said, visit):
+        return
+    try:
+        found = [shelf().own(visit, source) for source in VIEWING.sources]
+    except QuantlibError as error:
+        st.error(str(error), icon="⚠️")
+        return
+    look_at(found[0])
+    if len(found) > 1:
+        st.session_state[COMPARED] = found[1].token
 
 
 def attach() -> None:

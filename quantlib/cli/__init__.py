@@ -15,6 +15,7 @@ COMMANDS = (
     "name",
     "architectures",
     "inspect",
+    "view",
     "quantize",
     "export",
     "imatrix",

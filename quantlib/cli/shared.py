@@ -18,8 +18,10 @@ SOURCE_HELP = (
 )
 
 
-def command(commands, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
-    """A parser for one command; run(options) returns the exit status."""
+def command(
+    commands, name: str, run: Callable[[argparse.Namespace], int], help: str, examples: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """A parser for one command; run(options) returns the exit status. examples: what --help shows at its end."""
     sub = commands.add_parser(
         name,
         help=help,
@@ -27,6 +29,7 @@ def command(commands, name: str, run: Callable[[argparse.Namespace], int], help:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub.set_defaults(command=run)
+    sub.epilog = "\n".join(["examples:", *(f"  quantlib {example}" for example in examples)]) if examples else None
     sub.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return sub
 
