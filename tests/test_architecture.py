@@ -23,7 +23,7 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"lm"},  # it measures what plans leave of a model
     {"inspection", "exports"},
     {"tables"},
-    {"notebook"},  # what values show of themselves
+    {"notebook", "cards"},  # what values show of themselves, and say of themselves to others
     {"fit"},
     {"figures", "cli", "__main__", "__init__"},
 ]
@@ -43,6 +43,7 @@ OUTSIDE = {
     "exports": {"numpy", "safetensors"},
     "tables": {"numpy"},
     "notebook": set(),
+    "cards": set(),
     "fit": {"numpy"},
     "figures": {"numpy", "plotly"},
     "cli": {"tqdm"},

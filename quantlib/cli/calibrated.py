@@ -16,6 +16,8 @@ def run(options, overrides: Overrides) -> int:
         (options.scheduler, "--scheduler"),
         (options.report, "--report"),
         (options.effort != "standard", "--effort"),
+        (options.push, "--push"),
+        (options.card, "--card"),
     ):
         if given:
             raise ql.RecipeError(f"{name} does not go with --method; leave one of them out.")

@@ -6,6 +6,8 @@ from time import monotonic
 
 import quantlib as ql
 from quantlib import tables
+from quantlib.checkpoints.publishing import prepared
+from quantlib.cli import publishing
 from quantlib.cli.shared import command, listing, note, positive, print_json, progress_line, read_text
 from quantlib.cli.words import printable
 from quantlib.destinations import new_name
@@ -28,6 +30,7 @@ def add(commands) -> None:
     export.add_argument(
         "--context", type=positive, default=512, metavar="N", help="tokens a window of that text, default %(default)s"
     )
+    publishing.add(export, "the folder")
     export.epilog = listing("schemes", {s.name: s.summary for s in SCHEMES.values()})
 
 
@@ -36,11 +39,14 @@ def run(options) -> int:
 
     scheme, started = SCHEMES[options.scheme], monotonic()
     new_name(options.out)
+    target = prepared(options.push) if options.push else None
     with ql.open_checkpoint(options.source) as checkpoint:
-        prepared = _prepared(checkpoint, scheme, options) if scheme in CALIBRATED else None
+        codes = _prepared(checkpoint, scheme, options) if scheme in CALIBRATED else None
         line = progress_line(f"writing {options.out}")
         show = (lambda fraction, name: line(fraction)) if line else None
-        result = export(checkpoint, options.out, scheme, prepared, show)
+        result = export(checkpoint, options.out, scheme, codes, show)
+    if target:
+        publishing.push_folder(target, options.out)
     result = replace(result, seconds=monotonic() - started)  # choosing the codes takes longer than writing them
     if options.json:
         return print_json(tables.exported(result))

@@ -12,9 +12,10 @@ from pathlib import Path
 import quantlib as ql
 from quantlib import tables
 from quantlib.checkpoints import modelfile
-from quantlib.cli import calibrated
+from quantlib.cli import calibrated, publishing
 from quantlib.cli.memory import keep_freed_memory
 from quantlib.cli.progress import progress_of
+from quantlib.cli.publishing import Publication
 from quantlib.cli.reports import report_of, report_path, write_report
 from quantlib.cli.shared import SOURCE_HELP, command, listing, note, positive, print_json, replaces
 from quantlib.cli.words import printable
@@ -64,6 +65,8 @@ def add(commands) -> None:
     quantize.add_argument(
         "--report", type=report_path, metavar="FILE", help="write each tensor's error to a .html, .csv or .json file"
     )
+    quantize.add_argument("--card", action="store_true", help="write a model card, README.md, beside OUT.gguf")
+    publishing.add(quantize, "the file and its model card")
     quantize.add_argument("--modelfile", action="store_true", help="write a Modelfile for Ollama beside OUT.gguf")
     replaces(quantize)
     quantize.add_argument("--json-progress", action="store_true", help="a line of JSON a second on standard error")
@@ -109,6 +112,7 @@ def run(options) -> int:
         if options.dry_run:
             return _show_plan(plan, options)
         report, beside = _others(plan, options)
+        publication = Publication.checked(options)
         keep_freed_memory()
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -116,6 +120,7 @@ def run(options) -> int:
             result = ql.run(plan, options.out, progress, stop.is_set, executor, options.overwrite)
         if beside:
             beside.write_text(modelfile(plan.metadata, options.out.name))
+        publication.finish(plan, result)
     return _show_result(plan, result, report, options)
 
 

@@ -1,5 +1,6 @@
 """A small local server that speaks as much of the hub's API as quantlib uses, and can misbehave."""
 
+import base64
 import hashlib
 import json
 import re
@@ -24,6 +25,10 @@ class Hub:
     sent: dict[str, int] = field(default_factory=dict)  # bytes by file name
     listed: dict[str, int] = field(default_factory=dict)  # sizes that it lies about
     authorizations: list[str] = field(default_factory=list)  # what each request said of who asks
+    folder: Path | None = None  # where repositories that clients make lie; None: it makes none
+    writer: str = ""  # the token that may write
+    commits: list[str] = field(default_factory=list)  # their messages
+    large: dict[str, bytes] = field(default_factory=dict)  # what was uploaded, by its hash
     url: str = ""
 
 
@@ -35,6 +40,82 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self):
         self.answer(body=False)
+
+    def do_PUT(self):
+        """What a batch of uploads asked for."""
+        hub: Hub = self.server.hub
+        data = self.content()
+        digest = hashlib.sha256(data).hexdigest()
+        if self.path != f"/upload/{digest}":
+            return self.refuse(400, {})
+        hub.large[digest] = data
+        self.send(200, {}, b"", True)
+
+    def do_POST(self):
+        """Making a repository, and committing to it; who asks must have the token that may write."""
+        hub: Hub = self.server.hub
+        data = self.content()
+        hub.authorizations.append(self.headers.get("Authorization", ""))
+        if hub.failing:
+            return self.refuse(*hub.failing.pop(0))
+        if self.headers.get("Authorization") != f"Bearer {hub.writer}":
+            return self.refuse(401, {})
+        if self.path == "/api/validate-yaml":
+            return self.send(200, {}, b'{"errors": [], "warnings": []}', True)
+        if self.path == "/api/repos/create":
+            return self.make_repository(hub, json.loads(data))
+        asked = re.fullmatch(
+            r"/(?:api/models/)?([^/]+/[^/.]+)(?:\.git/info/lfs/objects/|/)(\w+)(?:/main)?(?:\?.*)?", self.path
+        )
+        if not asked or asked[1] not in hub.repositories:
+            return self.refuse(404, {"X-Error-Code": "RepoNotFound"})
+        answer = {"preupload": self.preupload, "batch": self.batch, "commit": self.commit}[asked[2]](
+            hub, asked[1], data
+        )
+        self.send(200, {"Content-Type": "application/json"}, json.dumps(answer).encode(), True)
+
+    def content(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def make_repository(self, hub: Hub, wanted: dict) -> None:
+        name = "/".join(part for part in (wanted.get("organization"), wanted["name"]) if part)
+        answer = json.dumps({"url": f"{hub.url}/{name}"}).encode()
+        if name in hub.repositories:
+            return self.send(409, {}, answer, True)
+        if hub.folder is None:
+            return self.refuse(403, {})
+        hub.repositories[name] = hub.folder / name
+        hub.repositories[name].mkdir(parents=True)
+        self.send(200, {}, answer, True)
+
+    def preupload(self, hub: Hub, name: str, data: bytes) -> dict:
+        """Files with more than a few kB go to the store of large ones."""
+        files = json.loads(data)["files"]
+        modes = ((file["path"], "lfs" if file["size"] > 4096 else "regular") for file in files)
+        return {"files": [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes]}
+
+    def batch(self, hub: Hub, name: str, data: bytes) -> dict:
+        def one(wanted: dict) -> dict:
+            return {
+                "oid": wanted["oid"],
+                "size": wanted["size"],
+                "actions": {"upload": {"href": f"{hub.url}/upload/{wanted['oid']}"}},
+            }
+
+        return {"transfer": "basic", "objects": [one(wanted) for wanted in json.loads(data)["objects"]]}
+
+    def commit(self, hub: Hub, name: str, data: bytes) -> dict:
+        for line in data.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            if entry["key"] == "header":
+                hub.commits.append(value["summary"])
+                continue
+            content = hub.large[value["oid"]] if entry["key"] == "lfsFile" else base64.b64decode(value["content"])
+            path = hub.repositories[name] / value["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return {"commitUrl": f"{hub.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT, "success": True}
 
     def answer(self, body: bool) -> None:
         hub: Hub = self.server.hub
@@ -79,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, headers, part, body)
 
     def refuse(self, status: int, headers: dict[str, str]) -> None:
-        self.send(status, headers, b"{}", self.command == "GET")
+        self.send(status, headers, b"{}", self.command != "HEAD")
 
     def send(self, status: int, headers: dict[str, str], data: bytes, body: bool) -> None:
         self.send_response(status)
