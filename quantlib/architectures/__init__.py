@@ -13,6 +13,7 @@ from quantlib.architectures.families.glm import GLM4, GLM4_MOE
 from quantlib.architectures.families.gpt2 import GPT2
 from quantlib.architectures.families.gpt_oss import GPT_OSS
 from quantlib.architectures.families.granite import GRANITE, GRANITE_HYBRID, GRANITE_MOE, GRANITE_MOE_SHARED
+from quantlib.architectures.families.latents import DEEPSEEK_V32, GLM4_MOE_LITE, GLM5
 from quantlib.architectures.families.lfm2 import LFM2
 from quantlib.architectures.families.llama import LLAMA, MISTRAL, MIXTRAL, SMOLLM3
 from quantlib.architectures.families.llama4 import LLAMA4, LLAMA4_TEXT
@@ -67,9 +68,12 @@ KNOWN = (
     OLMO3,
     DEEPSEEK_V3,
     DEEPSEEK_V2,
+    DEEPSEEK_V32,
     GEMMA,
     GLM4,
     GLM4_MOE,
+    GLM4_MOE_LITE,
+    GLM5,
     GPT_OSS,
     GRANITE,
     GRANITE_MOE,

@@ -40,6 +40,7 @@ _KEEPING = {
     "mamba": Keeping(state="all"),
     "mamba2": Keeping(state="all"),
     "nemotron_h": Keeping(alone=True),
+    "nemotron_h_moe": Keeping(alone=True),
 }
 
 

@@ -124,6 +124,7 @@ def _kept_by(layer: CacheLayer, context: int, format: str) -> str:
     lines = []
     if layer.values:
         values = f" + {layer.value_dim}" if layer.value_dim else ", values made of the keys"
+        values += f", an index of {layer.index}" if layer.index else ""
         sees = f"the last {layer.window:,} tokens" if layer.window else "all tokens"
         lines.append(
             f"{layer.kv_heads} key-value heads · ({layer.key_dim}{values}) · room for {layer.cells(context):,} tokens "

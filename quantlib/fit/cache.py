@@ -33,7 +33,8 @@ class CacheLayer:
     """What one layer keeps: keys and values of so many heads for each token, and a state that does not grow.
 
     kv_heads: 0 where it keeps none. value_dim: 0 where values are made of the keys (MLA). window: tokens that it looks
-    back over; 0: all. state: 32-bit numbers of a recurrent layer.
+    back over; 0: all. state: 32-bit numbers of a recurrent layer. index: numbers of a key by which sparse attention
+    chooses its tokens.
     """
 
     kv_heads: int = 0
@@ -41,11 +42,12 @@ class CacheLayer:
     value_dim: int = 0
     window: int = 0
     state: int = 0
+    index: int = 0
 
     @property
     def values(self) -> int:
-        """Numbers kept of one token: kv_heads · (key_dim + value_dim)."""
-        return self.kv_heads * (self.key_dim + self.value_dim)
+        """Numbers kept of one token: kv_heads · (key_dim + value_dim) + index."""
+        return self.kv_heads * (self.key_dim + self.value_dim) + self.index
 
     def cells(self, context: int, batch: int = BATCH) -> int:
         """For how many tokens it has room."""
@@ -56,7 +58,8 @@ class CacheLayer:
 
     def nbytes(self, context: int, format: str = "FP16", batch: int = BATCH) -> int:
         """Bytes that are allocated for it."""
-        rows = sum(_row_bytes(format, self.kv_heads * dim) for dim in (self.key_dim, self.value_dim) if dim)
+        kept = (self.kv_heads * self.key_dim, self.kv_heads * self.value_dim, self.index)
+        rows = sum(_row_bytes(format, values) for values in kept if values)
         return self.cells(context, batch) * rows + 4 * self.state
 
 
@@ -99,12 +102,13 @@ def cache_of(view: Checkpoint) -> tuple[CacheLayer, ...]:
     kv_heads = _per_layer(view, "attention.head_count_kv", blocks, heads)
     recurrent = _recurrent(view, blocks, kv_heads) if state else [False] * blocks
     windows, wide, narrow = _windows(view, blocks), _dims(view, heads), _dims(view, heads, "_swa")
-    keeping = _keeping(view, layers)
+    keeping, index = _keeping(view, layers), _count(view, "attention.indexer.key_length", 0)
     found = []
     for layer in range(layers):
         key_dim, value_dim = narrow if windows[layer] else wide
         attends = kv_heads[layer] > 0 and layer < keeping and (known.state == "beside" or not recurrent[layer])
-        attention = CacheLayer(kv_heads[layer], key_dim, value_dim, windows[layer]) if attends else CacheLayer()
+        kept = CacheLayer(kv_heads[layer], key_dim, value_dim, windows[layer], index=index)
+        attention = kept if attends else CacheLayer()
         found.append(replace(attention, state=state) if recurrent[layer] else attention)
     return tuple(found)
 

@@ -8,7 +8,8 @@ a config against `parameters`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -22,7 +23,9 @@ FILE = Path(__file__).with_name("models.json")
 
 @dataclass(frozen=True)
 class Model:
-    """A published model. parameters: weights as its card counts them; active: those that a token passes through."""
+    """A published model. parameters: weights as its card counts them; active: those that a token passes through. also:
+    further repositories of the hub with models of this shape.
+    """
 
     name: str
     hub: str
@@ -30,6 +33,7 @@ class Model:
     parameters: int
     config: Mapping[str, object] = field(repr=False, hash=False)
     active: int | None = None
+    also: Sequence[str] = ()
 
     def checkpoint(self) -> Checkpoint:
         """Its shape, without weights: it can be planned and sized, and says so when it is read."""
@@ -55,9 +59,16 @@ class Catalogue(Mapping[str, Model]):
 
     def find(self, text: str) -> Model | None:
         """By name or by the hub's, in any case and spelling: "qwen3 8b", "Qwen/Qwen3-8B", "bartowski/Qwen3-8B-GGUF"."""
-        return _spelled().get(_plain(text)) or _spelled().get(_plain(text.rpartition("/")[2].removesuffix("-GGUF")))
+        name = text.rpartition("/")[2]
+        # bartowski's files are called "Qwen_Qwen3-14B-GGUF", mradermacher's "Qwen3-14B-i1-GGUF".
+        bare = ENDS.sub("", name.partition("_")[2] or name)
+        spellings = (text, name, ENDS.sub("", name), bare, TUNED.sub("", bare))
+        return next((model for each in spellings if (model := _spelled().get(_plain(each)))), None)
 
 
+# What repositories add to a model's name: how its files are stored, and how it was trained.
+ENDS = re.compile(r"(?:-(?:i1|imatrix|GGUF|MLX|AWQ|GPTQ|FP8|BF16|[48]bit|unsloth|bnb|qat|q4_0|int4))+$", re.IGNORECASE)
+TUNED = re.compile(r"-(?:Instruct|Base|Chat|it|pt)$", re.IGNORECASE)
 KNOWN = Catalogue()
 
 
@@ -73,10 +84,10 @@ def _models() -> dict[str, Model]:
 
 @cache
 def _spelled() -> dict[str, Model]:
-    """Every model by each way to write it; an earlier one keeps a spelling."""
-    found: dict[str, Model] = {}
+    """Every model by each way to write it: its own name goes before others, and an earlier model keeps a spelling."""
+    found = {_plain(model.name): model for model in _models().values()}
     for model in _models().values():
-        for text in (model.name, model.hub, model.hub.partition("/")[2]):
+        for text in (model.name, *(name for hub in (model.hub, *model.also) for name in (hub, hub.partition("/")[2]))):
             found.setdefault(_plain(text), model)
     return found
 

@@ -20,13 +20,18 @@ from quantlib.checkpoints.convert.tensors import wanted_tensors
 from quantlib.errors import CheckpointError
 
 ARCHS = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
-KEYS = {
-    value.replace("{arch}.", "")
-    for group in vars(gguf.Keys).values()
-    if isinstance(group, type)
-    for value in vars(group).values()
-    if isinstance(value, str)
-}
+
+
+def keys_of(group):
+    """Every key of the package's table, which has groups within groups."""
+    for value in vars(group).values():
+        if isinstance(value, type):
+            yield from keys_of(value)
+        elif isinstance(value, str):
+            yield value.replace("{arch}.", "")
+
+
+KEYS = set(keys_of(gguf.Keys))
 
 
 GOLDEN = [case["gguf"] for case in arch_models.cases().values()]  # newer than the package

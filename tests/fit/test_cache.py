@@ -62,6 +62,23 @@ def test_latents_have_no_values():
     assert cache_bytes(layers, 8192) == 61 * 8192 * (512 + 64) * 2
 
 
+def test_an_index_keeps_a_key_of_its_own():
+    """DeepSeek V3.2: beside the latents 128 numbers of each token and layer, by which it chooses what to attend to."""
+    layers = cache_of(KNOWN["DeepSeek-V3.2"].checkpoint())
+    assert cache_bytes(layers, 8192) == 61 * 8192 * (512 + 64 + 128) * 2
+
+
+def test_one_layer_in_nine_of_nemotron_attends():
+    """Nemotron 3 Nano: of 52 layers 6 attend with 2 heads of 128, 23 keep a state, 23 are experts and keep nothing."""
+    layers = cache_of(KNOWN["Nemotron-3-Nano-30B-A3B"].checkpoint())
+    assert [sum(bool(kept) for kept in each) for each in ([x.values for x in layers], [x.state for x in layers])] == [
+        6,
+        23,
+    ]
+    grown = cache_bytes(layers, 2 * 8192) - cache_bytes(layers, 8192)
+    assert grown == 6 * 8192 * 2 * 2 * 128 * 2
+
+
 def test_linear_attention_keeps_a_state_and_every_fourth_layer_its_tokens():
     layers = cache_of(KNOWN["Qwen3.5-27B"].checkpoint())
     assert sum(bool(layer.values) for layer in layers) * 4 == len(layers) == 64

@@ -20,6 +20,8 @@ ASKED_FOR = (
     "Mistral-Nemo-12B", "Mistral-Small-3.2-24B", "Ministral-8B", "Mixtral-8x7B", "Phi-4", "gpt-oss-20b", "gpt-oss-120b",
     "GLM-4.5", "GLM-4.6", "DeepSeek-V3", "DeepSeek-R1", "Kimi-K2", "MiniMax-M2", "SmolLM2-1.7B", "SmolLM3-3B",
     "Granite-4.0-H-Tiny", "LFM2-1.2B", "Nemotron-Nano-9B-v2", "OLMo-3-7B", "Command-A", "Falcon-H1-7B",
+    "GLM-4.7", "GLM-4.7-Flash", "GLM-5", "Nemotron-3-Nano-30B-A3B", "DeepSeek-V3.1",
+    "DeepSeek-V3.2", "Kimi-K2.5", "MiniMax-M2.7", "QwQ-32B", "Qwen3-VL-8B",
 )  # fmt: skip
 
 
@@ -49,6 +51,25 @@ def test_models_that_people_name_are_found(text):
 def test_a_quantizers_repository_is_its_model():
     assert KNOWN.find("bartowski/Qwen3-14B-GGUF").name == "Qwen3-14B"
     assert KNOWN.find("unsloth/gpt-oss-20b-GGUF").name == "gpt-oss-20b"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("bartowski/Qwen_Qwen3-14B-GGUF", "Qwen3-14B"), ("mradermacher/Qwen2.5-7B-Instruct-i1-GGUF", "Qwen2.5-7B"),
+     ("google/gemma-3-27b-it-qat-q4_0-gguf", "Gemma-3-27B"), ("Qwen/Qwen3-8B-Base", "Qwen3-8B"),
+     ("Qwen/Qwen2.5-Coder-32B-Instruct", "Qwen2.5-32B"), ("unsloth/Devstral-Small-2507-GGUF", "Mistral-Small-3.2-24B"),
+     ("zai-org/GLM-4.7-FP8", "GLM-4.7"), ("qwq 32b", "QwQ-32B"),
+     ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "Nemotron-3-Nano-30B-A3B"),
+     ("unsloth/DeepSeek-V3.2-GGUF", "DeepSeek-V3.2"), ("mlx-community/Qwen3-8B-4bit", "Qwen3-8B")],
+)  # fmt: skip
+def test_repositories_are_models(text, name):
+    assert KNOWN.find(text).name == name
+
+
+def test_every_source_says_where_to_look():
+    """A mirror of the config.json or a printed one is named; a bare "model card" stands for what a card says."""
+    assert sum(model.found == "model card" for model in KNOWN.values()) <= 14
+    assert all(len(model.found) > 8 for model in KNOWN.values())
 
 
 @pytest.mark.parametrize("recipe", sorted(LLAMA_3_8B_BPW.keys() & RECIPES.keys()))
