@@ -16,6 +16,9 @@ import sys
 
 def run() -> None:
     """Run the command that the arguments name, and end the process with its status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before the start; a file would take its number
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, it stays open
     gc.set_threshold(100_000)
     from quantlib.cli import main
 

@@ -77,6 +77,7 @@ def compare(x: np.ndarray, xhat: np.ndarray) -> Loss:
 def sums_of_few(x: np.ndarray, xhat: np.ndarray) -> tuple[float, ...]:
     """`loss_kernel.sums` without compiled code: sum x², sum (x - x̂)², max |x - x̂|, max |x|, sum x̂²."""
     x, xhat = x.astype(np.float64), xhat.astype(np.float64)
-    error = x - xhat
+    with np.errstate(invalid="ignore"):  # of infinities, which whoever asks for the loss refuses
+        error = x - xhat
     largest = (float(np.abs(a).max(initial=0)) for a in (error, x))
     return float(x @ x), float(error @ error), *largest, float(xhat @ xhat)

@@ -319,6 +319,16 @@ class Checkpoint(Shown):
         found = self.metadata.get(key, default)
         return found.value if isinstance(found, MetadataValue) else found
 
+    def text(self, key: str) -> str | None:
+        """The text under a metadata key; None where there is none, or something else."""
+        found = self.value(key)
+        return found if isinstance(found, str) else None
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Whether a metadata key is true; the default where there is none, or something else."""
+        found = self.value(key)
+        return found if isinstance(found, bool) else default
+
     def download(self) -> None:
         """Makes all files local: those on the hub go to the cache; CheckpointError where they cannot."""
         for file in self.files:

@@ -85,10 +85,9 @@ def print_json(document) -> int:
 
 def read_text(path: Path) -> str:
     """A UTF-8 text file. Raises QuantlibError where it is none."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise QuantlibError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+    from quantlib.lm import texts  # what runs models takes time to load
+
+    return texts.read_text(path)
 
 
 def replaces(parser: argparse.ArgumentParser) -> None:

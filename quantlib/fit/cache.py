@@ -19,6 +19,7 @@ from quantlib import formats
 from quantlib.architectures import by_name
 from quantlib.architectures.keeping import keeping_of
 from quantlib.checkpoints import Checkpoint
+from quantlib.checkpoints.base import shown
 from quantlib.checkpoints.image_models import check_reads_text
 from quantlib.errors import CheckpointError
 
@@ -182,7 +183,8 @@ def _count(view: Checkpoint, key: str, default: int | None = None) -> int:
     value = view.value(f"{view.architecture}.{key}", default)
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         if value is None:
-            raise CheckpointError(f"{view.source} does not say its {view.architecture}.{key}, so its cache is unknown.")
+            lacking = shown(f"{view.architecture}.{key}") if view.architecture else "architecture"
+            raise CheckpointError(f"{view.source} does not say its {lacking}, so its cache is unknown.")
         raise CheckpointError(f"{view.source} gives {view.architecture}.{key} as {str(value)[:40]}, no whole number.")
     return int(value)
 
@@ -193,6 +195,8 @@ def _per_layer(view: Checkpoint, key: str, layers: int, default: list[int] | Non
     if isinstance(value, np.ndarray | list | tuple):
         if len(value) != layers:
             raise CheckpointError(f"{view.source} lists {len(value):,} values of {key} for {layers:,} layers.")
+        if not all(isinstance(v, int | np.integer) and 0 <= v < 2**32 for v in value):
+            raise CheckpointError(f"{view.source} lists values of {key} that are no whole numbers.")
         return [int(v) for v in value]
     if value is None and default is not None:
         return default

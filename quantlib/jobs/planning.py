@@ -170,7 +170,7 @@ def plan(
     else:
         choices = decide(about, recipe, model, pure=pure, important=important, overrides=overrides)
         choices = _packed_kept(about, choices) if converts_only else choices
-    choices = _as_loaded(tensors, recipe, choices)
+    choices = _as_loaded(tensors, recipe, _integers_kept(about, choices))
     metadata = (
         gguf_view(checkpoint, _file_type(recipe, choices)).metadata
         if converts_only
@@ -213,6 +213,12 @@ def _as_loaded(tensors: Sequence[Tensor], recipe: Recipe, choices: Sequence[Choi
         choice if tensor.stored is None else Choice(tensor.stored(recipe.default), "the format that llama.cpp loads")
         for tensor, choice in zip(tensors, choices, strict=True)
     ]
+
+
+def _integers_kept(about: Sequence[tuple[str, tuple[int, ...], str]], choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    """Integers are positions, counts or codes, whatever their tensor is called: rounding them would change them."""
+    pairs = zip(about, choices, strict=True)
+    return tuple(Choice(present, "integers are copied") if present in INTEGERS else c for (_, _, present), c in pairs)
 
 
 def _file_type(recipe: Recipe, choices: Sequence[Choice]) -> int:

@@ -135,7 +135,7 @@ class _Reader:
     def optional(self, key: str, default: float | None = None) -> float | None:
         """A number above 0; 0 counts as not given."""
         value = self.view.value(f"{self.name}.{key}", default)
-        if value is None or (value == 0 and not isinstance(value, str | np.ndarray)):
+        if value is None or (isinstance(value, int | float) and value == 0):
             return default
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not number or not 0 < value < math.inf:
@@ -159,7 +159,10 @@ class _Reader:
         value = self.view.value(f"{self.name}.{key}")
         if not isinstance(value, list | tuple | np.ndarray) or len(value) < layers:
             return None
-        return tuple(int(each) for each in value[:layers])
+        found = np.asarray(list(value[:layers]))
+        if found.dtype.kind not in "iu" or not ((found >= 0) & (found <= MOST)).all():
+            raise CheckpointError(f"{self.view.source} lists values of {self.name}.{key} that cannot be.")
+        return tuple(found.tolist())
 
     def flags(self, key: str, layers: int) -> tuple[bool, ...] | None:
         """Whether something holds, for each layer; None where the file does not say it layer by layer."""
@@ -237,13 +240,12 @@ def _read_experts(read: _Reader, architecture: Architecture, layers: int) -> Exp
         return None
     stacks = (read.view.tensors.get(f"blk.{layer}.ffn_down_exps.weight") for layer in range(layers))
     width = next((stack.shape[-1] for stack in stacks if stack is not None and stack.shape), 0)
-    stated = read.view.value(f"{read.name}.expert_weights_norm")
     return Experts(
         count=read.count("expert_count"),
         used=min(read.count("expert_used_count"), int(count)),
         width=width,
         scoring=SCORINGS.get(int(read.number("expert_gating_func", 0)) or 0, architecture.routing.scoring),
-        normalized=bool(stated) if stated is not None else architecture.routing.normalized,
+        normalized=read.view.flag(f"{read.name}.expert_weights_norm", architecture.routing.normalized),
         scale=read.number("expert_weights_scale", 1.0),
         groups=read.count("expert_group_count", 1),
         groups_used=read.count("expert_group_used_count", 1),
@@ -277,7 +279,7 @@ def _yarn_size(read: _Reader, rotary: Rotary) -> float:
 
 
 def _read_rotary(read: _Reader, head_dim: int, architecture: Architecture) -> Rotary:
-    dims, kind = read.count("rope.dimension_count", head_dim), read.view.value(f"{read.name}.rope.scaling.type")
+    dims, kind = read.count("rope.dimension_count", head_dim), read.view.text(f"{read.name}.rope.scaling.type")
     if dims > head_dim or dims % 2:
         raise CheckpointError(f"{read.view.source} turns {dims} channels of heads that have {head_dim}.")
     original = read.optional("rope.scaling.original_context_length")
@@ -285,7 +287,7 @@ def _read_rotary(read: _Reader, head_dim: int, architecture: Architecture) -> Ro
         dims=dims,
         base=read.number("rope.freq_base", 10000.0),
         local_base=read.optional("rope.freq_base_swa", architecture.local_base),
-        scaling=str(kind) if kind in ("linear", "yarn", "longrope") else None,
+        scaling=kind if kind in ("linear", "yarn", "longrope") else None,
         factor=read.number("rope.scaling.factor", 1.0),
         original_context=None if original is None else int(original),
         attention_factor=read.optional(

@@ -209,8 +209,13 @@ class Model:
         return x * np.float32(np.sqrt(self.shape.hidden)) if self.architecture.scaled_embedding else x
 
     def _rows(self, name: str, tokens: np.ndarray) -> np.ndarray:
-        """Rows of a table, one for each token."""
+        """Rows of a table, one for each token. Raises CheckpointError for a token that it has none for."""
         table = self.weights[name]
+        if (last := int(tokens.max(initial=0))) >= table.shape[0]:
+            raise CheckpointError(
+                f"The tokenizer gives token {last:,}, and {name} has {table.shape[0]:,} rows: they belong to two "
+                "models."
+            )
         if isinstance(table, np.ndarray):
             return table[tokens]
         used, where = np.unique(tokens, return_inverse=True)
@@ -361,10 +366,14 @@ def load(checkpoint: Checkpoint, decoded: bool | None = None) -> Model:
     if architecture is None:
         known = by_name(view.architecture)
         does = "converts, but does not run" if known else "does not run"
+        kind = (
+            "does not say of which kind its model is"
+            if view.architecture is None
+            else (f"is a model of the kind {view.architecture[:40]!r}")
+        )
         raise CheckpointError(
-            f"{checkpoint.source} is a model of the kind {str(view.architecture)[:40]!r}, which {does} here: its "
-            "computation is not declared "
-            "(`quantlib architectures` lists those that run)."
+            f"{checkpoint.source} {kind}, which {does} here: its computation is not declared (`quantlib architectures` "
+            "lists those that run)."
         )
     shape = read_shape(view, architecture, _window(checkpoint))
     for name, size in architecture.needed(shape, view.tensors).items():

@@ -14,18 +14,31 @@ from quantlib.lm.windows import Windows, cut
 ASSETS = Path(__file__).parents[2] / "assets"
 EVALUATION = (ASSETS / "evaluation" / "story.txt", ASSETS / "evaluation" / "explanation.txt")
 CALIBRATION = ASSETS / "calibration" / "mixed.txt"
+MOST_BYTES = 2**28  # of a text; a calibration text has some hundred thousand
 GENERATED = ASSETS / "calibration" / "generated.txt"  # longer: what the demo model writes by itself
 
 
 def read_texts(paths: Sequence[str | Path]) -> dict[str, str]:
-    """UTF-8 texts by name, which is the file's without its ending. Raises CheckpointError where one cannot be read."""
-    found = {}
+    """UTF-8 texts by name: the file's without its ending, its path where another file has that name.
+
+    Raises CheckpointError where one cannot be read.
+    """
+    found: dict[str, str] = {}
     for path in map(Path, paths):
-        try:
-            found[path.stem] = path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+        found[str(path) if path.stem in found else path.stem] = read_text(path)
     return found
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text from a file or a pipe. Raises CheckpointError where it is none, or is too large."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise CheckpointError(f"{path} has more than {MOST_BYTES:,} bytes, too much for a text; take a part of it.")
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")  # as text files are read
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
 def digest_of_texts(texts: Mapping[str, str]) -> str:

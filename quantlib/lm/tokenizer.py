@@ -51,8 +51,8 @@ class Tokenizer:
         """
         check_reads_text(checkpoint)
         view = gguf_view(checkpoint)
-        kind, cut = view.value("tokenizer.ggml.model"), view.value("tokenizer.ggml.pre")
-        starts = view.value("tokenizer.ggml.add_bos_token", kind == "llama" or cut in LLAMA_3)
+        kind, cut = view.text("tokenizer.ggml.model"), view.text("tokenizer.ggml.pre")
+        starts = view.flag("tokenizer.ggml.add_bos_token", kind == "llama" or cut in LLAMA_3)
         bos = _token(view, "tokenizer.ggml.bos_token_id") if starts else None
         return cls(_runner(checkpoint, view), bos, _token(view, "tokenizer.ggml.eos_token_id"))
 

@@ -90,7 +90,9 @@ def scaled(kind: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["tensor", "number", "row", "block"])
-@pytest.mark.parametrize("suffix", ["scale_weight", "weight_scale", "weight_scale_inv"])
+@pytest.mark.parametrize(
+    "suffix", ["scale_weight", "weight_scale", "weight_scale_inv", "weight.scale", "scale", "scale_inv"]
+)
 def test_scales_beside_8_bit_weights_are_applied(tmp_path, kind, suffix):
     parts, spread = scaled(kind)
     arrays = {
@@ -106,6 +108,111 @@ def test_scales_beside_8_bit_weights_are_applied(tmp_path, kind, suffix):
     np.testing.assert_array_equal(file.tensors["blk.qkv.weight"].rows(), exact)
     assert np.abs(exact - W).max() <= STEP * np.abs(W).max()
     assert any("decoded here" in warning for warning in made.warnings)
+
+
+def applied(tmp_path, arrays) -> np.ndarray:
+    """The first of these tensors, as it is read from a file of them."""
+    save_file(arrays, tmp_path / "m.safetensors")
+    return open_checkpoint(tmp_path / "m.safetensors").tensors[next(iter(arrays))].rows()
+
+
+STACK = np.ones((3, 8, 256), FP8)
+
+
+@pytest.mark.parametrize("suffix", ["_scale", "_scale_inv", ".scale"])
+@pytest.mark.parametrize("shape", [(3,), (3, 1, 1), (3, 8), (3, 8, 1)])
+def test_a_stack_has_scales_for_each_matrix_or_row(tmp_path, shape, suffix):
+    """Experts are stored so, under names that do not end in `.weight`."""
+    scale = np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape)
+    each = np.broadcast_to(scale.reshape(*shape[:2], *[1] * (3 - len(shape[:2]))), (3, 8, 1)).reshape(-1)
+    found = applied(tmp_path, {"experts.gate_up_proj": STACK, f"experts.gate_up_proj{suffix}": scale})
+    np.testing.assert_array_equal(found, np.repeat(each[:, None], 256, axis=1))
+
+
+def test_a_stack_has_tiles_of_scales_for_each_matrix(tmp_path):
+    scale = np.arange(1, 13, dtype=np.float32).reshape(3, 2, 2)
+    found = applied(tmp_path, {"w": np.ones((3, 256, 256), FP8), "w_scale_inv": scale})
+    np.testing.assert_array_equal(found.reshape(3, 256, 256), np.kron(scale, np.ones((128, 128), np.float32)))
+
+
+@pytest.mark.parametrize("kind", [ml_dtypes.float8_e4m3fnuz, ml_dtypes.float8_e5m2fnuz, ml_dtypes.float8_e5m2])
+def test_other_8_bit_floats_have_scales_too(tmp_path, kind):
+    arrays = {"a.weight": (W * 100).astype(kind), "a.weight_scale": np.float32([0.5])}
+    np.testing.assert_array_equal(applied(tmp_path, arrays), arrays["a.weight"].astype(np.float32) / 2)
+
+
+def test_scales_of_columns(tmp_path):
+    scale = np.arange(1, 257, dtype=np.float32)[None]
+    found = applied(tmp_path, {"a.weight": np.ones((4, 256), FP8), "a.weight_scale": scale})
+    np.testing.assert_array_equal(found, np.repeat(scale, 4, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("weight", "scale"),
+    [((256, 256), (7,)), ((256, 256), (3, 5)), ((256, 256), (0,)), ((3, 200, 256), (3, 2, 2)), ((4, 256), (256, 4))],
+)
+def test_scales_that_fit_in_no_way_are_refused(tmp_path, weight, scale):
+    """Also tiles of 128 rows that would reach from one matrix of a stack into the next."""
+    with pytest.raises(ql.CheckpointError, match=r"'a\.weight_scale'"):
+        applied(tmp_path, {"a.weight": np.ones(weight, FP8), "a.weight_scale": np.ones(scale, np.float32)})
+
+
+def test_a_scaled_number_alone(tmp_path):
+    _, file = quantized(tmp_path, {"a.weight": np.array(3, FP8), "a.weight_scale": np.float32([2]), "w.weight": W})
+    assert file.tensors["a.weight"].rows().tolist() == [[6]]
+
+
+def packed_by_bitsandbytes() -> dict[str, np.ndarray]:
+    state = json.dumps({"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [4, 64]})
+    return {
+        "a.weight": np.full((128, 1), 0x12, np.uint8),
+        "a.weight.absmax": np.full(4, 2, np.float32),
+        "a.weight.quant_map": np.arange(16, dtype=np.float32),
+        "a.weight.quant_state.bitsandbytes__nf4": np.frombuffer(state.encode(), np.uint8),
+    }
+
+
+DESCRIBED = {  # what says itself how it is meant -> the first two weights
+    "bitsandbytes": (packed_by_bitsandbytes(), (2, 4)),
+    "compressed-tensors": (
+        {
+            "a.weight_packed": np.full((4, 8), 0x77777797, np.uint32).view(np.int32),  # codes are stored plus 8
+            "a.weight_scale": np.full((4, 1), 2, np.float16),
+            "a.weight_shape": np.array([4, 64]),
+        },
+        (-2, 2),
+    ),
+    "ModelOpt": (
+        {
+            "a.weight": np.full((4, 32), 0x42, np.uint8),
+            "a.weight_scale": np.full((4, 4), 2, FP8),
+            "a.weight_scale_2": np.array(0.5, np.float32),
+        },
+        (1, 2),
+    ),
+    "LLM.int8": ({"a.weight": np.full((4, 64), 127, np.int8), "a.SCB": np.full(4, 3, np.float32)}, (3, 3)),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_what_describes_itself_needs_no_config(tmp_path, name):
+    arrays, first = DESCRIBED[name]
+    made, file = quantized(tmp_path, arrays | {"w.weight": W}, "F32")
+    assert set(file.tensors) == {"a.weight", "w.weight"}
+    assert tuple(file.tensors["a.weight"].rows(0, 1)[0, :2].tolist()) == pytest.approx(first)
+    assert any("decoded here" in warning for warning in made.warnings)
+
+
+def test_packed_codes_without_their_config_are_no_weights(tmp_path):
+    arrays = {"a.qweight": np.ones((32, 256), np.int32), "a.scales": np.ones((2, 256), np.float16)}
+    with pytest.raises(ql.CheckpointError, match=r"'a\.qweight'.*config\.json"):
+        quantized(tmp_path, arrays | {"w.weight": W})
+
+
+def test_integers_are_copied_under_any_name(tmp_path):
+    values = np.arange(1024, dtype=np.int32).reshape(4, 256) * 1000
+    _, file = quantized(tmp_path, {"positions.weight": values, "w.weight": W}, "Q4_K_M")
+    assert file.tensors["positions.weight"].raw().tobytes() == values.tobytes()
 
 
 def test_blocks_that_do_not_divide_the_matrix(tmp_path):
@@ -130,10 +237,33 @@ def test_a_note_of_a_known_format_is_taken_off_and_others_are_refused(tmp_path):
                 ql.plan(checkpoint, "Q8_0")
 
 
-def test_a_scale_that_nobody_used_is_said(tmp_path):
-    save_file({"a.weight": np.ones((32, 32), np.int8), "a.weight_scale": np.float32([2])}, tmp_path / "m.safetensors")
-    checkpoint = open_checkpoint(tmp_path / "m.safetensors")
-    assert any("not applied" in w and "'a.weight_scale'" in w for w in checkpoint.warnings)
+ONE, CODES = np.float32([2]), np.ones((32, 32), np.int8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "left"),
+    [
+        ({"a.weight": CODES, "a.weight_scale": ONE}, "a.weight_scale"),
+        ({"a.weight": CODES, "a.weight_scales": ONE}, "a.weight_scales"),
+        ({"a.weight._data": CODES, "a.weight._scale": ONE}, "a.weight._scale"),
+        ({"a.weight:_data:qdata": CODES, "a.weight:_data:scale": ONE}, "a.weight:_data:scale"),
+        ({"a.weight": CODES.astype(np.float16), "a.scale_weight": ONE}, "a.scale_weight"),
+        ({"a.weight": CODES.astype(FP8), "a.weight_scale": ONE, "a.weight_scale_2": ONE}, "a.weight_scale_2"),
+        ({"a.weight": CODES.astype(FP8), "a.weight_scale": ONE, "a.scale_weight": ONE}, "a.scale_weight"),
+        ({"a.weight": CODES.astype(FP8), "a.weight_scale": ONE, "a.weight_zero_point": np.int8([1])}, "zero_point"),
+        ({"a.weight": CODES.astype(FP8), "b.weight_scale": ONE}, "b.weight_scale"),
+    ],
+)
+def test_a_scale_that_nobody_used_is_said(tmp_path, arrays, left):
+    save_file(arrays, tmp_path / "m.safetensors")
+    found = [w for w in open_checkpoint(tmp_path / "m.safetensors").warnings if "not applied" in w]
+    assert len(found) == 1 and left in found[0], found
+
+
+def test_other_parameters_called_scale_need_no_note(tmp_path):
+    arrays = {"attn.norm.scale": ONE, "a.weight": W, "logit_scale": ONE, "scale_shift_table": ONE, "b.weight": CODES}
+    save_file(arrays, tmp_path / "m.safetensors")
+    assert not open_checkpoint(tmp_path / "m.safetensors").warnings
 
 
 @pytest.mark.parametrize("kind", [31, 36, 137, 255])

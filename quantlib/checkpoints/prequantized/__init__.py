@@ -88,11 +88,16 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
     scheme = SCHEMES.get(method)
     if scheme is None:
         return _refused(tensors, unpacked_by(method, path.parent))
-    modules = _modules(tensors, scheme.parts)
     try:
-        made = scheme.decode(path, settings, modules)
+        return _taken_apart(path, settings, scheme, tensors)
     except Undecodable as error:
         return _refused(tensors, f"its weights are stored as {error}, which is not decoded")
+
+
+def _taken_apart(path: Path, settings: Fields, scheme: Scheme, tensors: Mapping[str, Tensor]) -> Decoded:
+    """The tensors with those that the scheme knows decoded. Raises Undecodable for a variant that it does not."""
+    modules = _modules(tensors, scheme.parts)
+    made = scheme.decode(path, settings, modules)
     used = {
         part.name
         for name, parts in modules.items()
@@ -109,31 +114,56 @@ def decoded(path: Path, config: Mapping[str, object], tensors: Mapping[str, Tens
         if whole is not None and whole not in out:
             out[whole] = made[whole]
     note = scheme.note(settings, modules)
-    return Decoded(out, (*_warnings(scheme.title, len(made), out), *filter(None, [note])))
+    left = {name: tensor for name, tensor in tensors.items() if name not in used}
+    return Decoded(out, (*_warnings(scheme.title, len(made), tensors, left), *filter(None, [note])))
 
 
 def with_scales_beside(path: Path, tensors: Mapping[str, Tensor], stated: object = None) -> Decoded:
-    """The tensors of a checkpoint that says nothing of quantization, scales beside 8-bit weights applied to them.
+    """The tensors of a checkpoint that says nothing of quantization, told by what lies beside the weights.
 
+    Scales beside 8-bit weights are applied, and what describes itself is decoded as its config would say.
     stated: what the header of the file says under beside.NOTES, if it does.
     Raises CheckpointError where a scale does not fit its weight.
     """
     try:
         found = beside(path, tensors, stated)
+        scheme = _described(tensors)
+        if scheme is not None:
+            return _taken_apart(path, Fields(path, {}), scheme, tensors)
     except Undecodable as error:
         return _refused(tensors, f"its weights are stored as {error}, which is not decoded")
     out = {name: found.made.get(name, tensor) for name, tensor in tensors.items() if name not in found.used}
-    return Decoded(out, _warnings("FP8 with scales beside it", len(found.made), out))
+    left = {name: tensor for name, tensor in out.items() if name not in found.made}
+    return Decoded(out, _warnings("FP8 with scales beside it", len(found.made), tensors, left))
 
 
-def _warnings(title: str, made: int, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+def _described(tensors: Mapping[str, Tensor]) -> Scheme | None:
+    """The scheme whose parts say themselves how they are meant; None where there are none of such.
+
+    Raises Undecodable for packed codes of which only a config could say how they are packed.
+    """
+    for name, tensor in tensors.items():
+        last = name.rpartition(".")[2]
+        if STATE.removeprefix("weight.") in name or last == "SCB":
+            return SCHEMES["bitsandbytes"]
+        if last == "weight_packed":
+            return SCHEMES["compressed-tensors"]
+        if last == "weight_scale_2" and tensors.get(name.removesuffix("_scale_2"), tensor).format == "U8":
+            return SCHEMES["modelopt"]
+        if last == "qweight" and tensor.format in ("I32", "I8"):
+            raise Undecodable(f"packed codes ({shown(name)}) without the config.json that says how")
+    return None
+
+
+def _warnings(title: str, made: int, tensors: Mapping[str, Tensor], left: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """left: the tensors whose place nothing has taken."""
     warnings = []
     if made:
         warnings.append(
             f"The weights are quantized already ({title}, {made:,} of the tensors) and are decoded here: quantizing "
             "them again adds their errors up; start from the original weights where you can."
         )
-    if unused := unused_scales(tensors):
+    if unused := unused_scales(tensors, left):
         warnings.append(
             f"{len(unused):,} scales were not applied to the weights beside them, {shown(unused[0])} the first: it is "
             "not known how they are meant, so those weights are probably wrong."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from quantlib.checkpoints.codecs import codec
 
 # FP4 E2M1 by its code: sign in the highest bit.
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+
+TILES = (128, 64, 32, 256, 16)  # of scales for tiles whose size nothing states, the usual one first
 
 DTYPES: dict[str, np.dtype] = {
     "I32": np.dtype("<i4"),
@@ -103,12 +106,41 @@ class Scales:
         return each if self.columns == 1 else np.repeat(each, self.wide, axis=1)[:, :columns]
 
 
-def scales(path: Path, stored: Tensor, shape: tuple[int, int], block: tuple[int, int] | None = None) -> Scales:
-    """The scales of a matrix of this shape: one for all, for each row, for equal parts of rows, or for each block."""
+def scales(path: Path, stored: Tensor, shape: tuple[int, ...], block: tuple[int, int] | None = None) -> Scales:
+    """The scales of weights of this shape: one for all, for each row, expert, column, group of a row, or tile.
+
+    block: rows and columns of a tile, where something says so; else they are told by how many scales there are.
+    Raises CheckpointError where the scales do not fit the weights in one of these ways.
+    """
     need(path, stored.decodable and stored.size > 0, stored.name, "holds no scales")
-    c = stored.n if len(stored.shape) > 1 else 1
-    r = stored.size // c
-    high, wide = block if block is not None and c > 1 else (-(-shape[0] // r), -(-shape[1] // c))
-    fits = -(-shape[0] // high) == r and -(-shape[1] // wide) == c if high and wide else False
-    need(path, fits, stored.name, "has another shape than the weights it scales")
-    return Scales(stored, r, c, high, wide)
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    table = _table(stored.shape, shape, block)
+    need(path, table is not None, stored.name, "has another shape than the weights it scales")
+    high, wide = table or (rows, columns)
+    return Scales(stored, -(-rows // high), -(-columns // wide), high, wide)
+
+
+def _table(of: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Rows and columns of the tile that each scale of a table of shape `of` is for; None where it fits no tile."""
+    rows, columns, size = math.prod(shape[:-1]), shape[-1], math.prod(of)
+    if size == 1 or not rows or not columns:
+        return (rows, columns) if size == 1 and rows and columns else None
+    if of[-1] == columns == size and (len(of) > 1 or rows == 1):
+        return rows, 1  # one for each column
+    apart = [n for n in of if n != 1]
+    for count in range(1, len(shape)):
+        if apart == [n for n in shape[:count] if n != 1]:
+            return rows // size, columns  # for each row, or for each matrix of a stack
+    wide = of[-1] if len(of) > 1 else 1
+    high = size // wide
+    if wide == 1:
+        return (rows // high, columns) if rows % high == 0 else None  # of parts that were joined
+    if high == rows:
+        return (1, columns // wide) if columns % wide == 0 else None
+    inner = shape[-2] if len(shape) > 1 else 1
+    for tile in (block,) if block else ((size, size) for size in TILES):
+        stacked = inner == rows or inner % tile[0] == 0  # else tiles would reach from one matrix into the next
+        if stacked and (-(-rows // tile[0]), -(-columns // tile[1])) == (high, wide):
+            return tile
+    even = block is None and inner == rows and high > 1 and rows % high == 0 and columns % wide == 0
+    return (rows // high, columns // wide) if even else None

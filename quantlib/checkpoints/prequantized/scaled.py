@@ -94,8 +94,8 @@ def _scaled(
 ) -> Tensor:
     """Bytes beside scales: one for the tensor, for each row, for each group of a row, or for each block."""
     need(path, len(weight.shape) >= 2 and weight.format in BYTES, weight.name, "is no matrix of 8-bit values")
-    table = scales(path, scale, (weight.nrows, weight.n), block)
-    offsets = None if zero is None else scales(path, zero, (weight.nrows, weight.n))
+    table = scales(path, scale, tuple(weight.shape), block)
+    offsets = None if zero is None else scales(path, zero, tuple(weight.shape))
     same = offsets is None or (offsets.rows, offsets.columns) == (table.rows, table.columns)
     need(path, same, name, "has zero points of another shape than its scales")
 

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from quantlib.architectures.pre_tokenizers import DIGITS, WORDS, steps_of
 from quantlib.checkpoints import Checkpoint
 from quantlib.checkpoints.base import shown
@@ -29,25 +31,33 @@ def tokenizer_of_metadata(view: Checkpoint) -> dict[str, object]:
 
     Raises CheckpointError for other kinds, and where the lists contradict one another.
     """
-    kind, tokens = view.value("tokenizer.ggml.model"), view.value("tokenizer.ggml.tokens")
-    if tokens is None or isinstance(tokens, str):
+    kind, tokens = view.text("tokenizer.ggml.model"), view.value("tokenizer.ggml.tokens")
+    if not isinstance(tokens, Sequence | np.ndarray) or isinstance(tokens, str):
         raise CheckpointError(
             f"{view.source} carries no tokenizer, so no text can be run through its model; "
             "use the original folder with its tokenizer.json."
         )
     if kind not in ("gpt2", "llama"):
         raise CheckpointError(
-            f"{view.source} has a tokenizer of the kind {str(kind)[:40]!r}, which cannot be run from GGUF; "
+            f"{view.source} has a tokenizer of the kind {(kind or 'unknown')[:40]!r}, which cannot be run from GGUF; "
             "use the original folder with its tokenizer.json."
         )
     tokens = [str(token) for token in tokens]
     types = view.value("tokenizer.ggml.token_type")
-    types = [1] * len(tokens) if types is None else [int(t) for t in types]
+    types = [1] * len(tokens) if types is None else [int(t) for t in _numbers(view, "token_type", types)]
     if len(types) != len(tokens) or len(set(tokens)) != len(tokens):
         raise CheckpointError(f"{view.source} lists tokens twice, or has another number of them than of their types.")
     _bounded(view, tokens)
     made = _byte_level(view, tokens) if kind == "gpt2" else _sentencepiece(view, tokens)
     return made | {"version": "1.0", "added_tokens": _added(tokens, types, spelled=kind == "gpt2")}
+
+
+def _numbers(view: Checkpoint, key: str, values: object) -> np.ndarray:
+    """An array of finite numbers. Raises CheckpointError for anything else under this key."""
+    found = values if isinstance(values, np.ndarray) else np.array(values if isinstance(values, list | tuple) else "")
+    if found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        raise CheckpointError(f"{view.source} has something else than numbers in tokenizer.ggml.{key}.")
+    return found
 
 
 def _bounded(view: Checkpoint, texts: Sequence[str]) -> None:
@@ -81,7 +91,7 @@ def _added(tokens: Sequence[str], types: Sequence[int], spelled: bool) -> list[d
 
 
 def _byte_level(view: Checkpoint, tokens: list[str]) -> dict[str, object]:
-    name = str(view.value("tokenizer.ggml.pre", "gpt-2"))
+    name = view.text("tokenizer.ggml.pre") or "gpt-2"
     steps = steps_of("gpt-2" if name == "default" else name)
     if steps is None:
         raise CheckpointError(
@@ -89,7 +99,8 @@ def _byte_level(view: Checkpoint, tokens: list[str]) -> dict[str, object]:
             "use the original folder with its tokenizer.json."
         )
     listed = view.value("tokenizer.ggml.merges", ())
-    listed = [] if isinstance(listed, str) else [str(merge) for merge in listed]
+    lists = isinstance(listed, Sequence | np.ndarray) and not isinstance(listed, str)
+    listed = [str(merge) for merge in listed] if lists else []
     _bounded(view, listed)
     merges = [merge.split(" ", 1) for merge in listed]
     for number, merge in enumerate(merges):
@@ -123,11 +134,11 @@ def pre_tokenizer(steps: tuple[str, ...]) -> dict[str, object]:
 def _sentencepiece(view: Checkpoint, tokens: list[str]) -> dict[str, object]:
     """SentencePiece joins the two pieces whose union has the highest score; as a BPE, merges in the order of scores."""
     scores = view.value("tokenizer.ggml.scores")
-    if scores is None or isinstance(scores, str) or len(scores) != len(tokens):
+    if not isinstance(scores, Sequence | np.ndarray) or isinstance(scores, str) or len(scores) != len(tokens):
         raise CheckpointError(f"{view.source} lacks the scores of its tokens, without which text cannot be cut.")
     unknown = view.value("tokenizer.ggml.unknown_token_id")
     unknown = tokens[unknown] if isinstance(unknown, int) and 0 <= unknown < len(tokens) else None
-    prefix = bool(view.value("tokenizer.ggml.add_space_prefix", True))
+    prefix = view.flag("tokenizer.ggml.add_space_prefix", True)
     before = {"type": "Prepend", "prepend": SPACE}
     spaces = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     ends = [
@@ -136,7 +147,7 @@ def _sentencepiece(view: Checkpoint, tokens: list[str]) -> dict[str, object]:
         {"type": "Fuse"},
         *[{"type": "Strip", "content": " ", "start": 1, "stop": 0}] * prefix,
     ]
-    merges = _merges(view, tokens, [float(score) for score in scores])
+    merges = _merges(view, tokens, [float(score) for score in _numbers(view, "scores", scores)])
     return {
         "model": _bpe(tokens, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True),
         "normalizer": {"type": "Sequence", "normalizers": [before, spaces] if prefix else [spaces]},
