@@ -22,6 +22,7 @@ from quantlib.cli.words import printable
 from quantlib.destinations import Destination, check_distinct
 from quantlib.jobs.pool import scheduler_pool
 from quantlib.jobs.running import check_target
+from quantlib.jobs.standing_in import stand_in_words
 from quantlib.recipes import RECIPES, Overrides, TensorRule
 from quantlib.recipes.budget import PREFIX, parse_budget
 
@@ -35,7 +36,8 @@ def add(commands) -> None:
     )  # fmt: skip
     quantize.add_argument(
         "--recipe", type=_recipe, metavar="RECIPE",
-        help="a name (below), a budget as auto:4.5bpw or auto:6GB, or a TOML file; default: Q4_K_M (--mmproj: F16)",
+        help="a name (below), a budget as auto:4.5bpw or auto:6GB, a TOML file, or a GGUF file whose mixture of "
+        "formats is taken over; default: Q4_K_M (--mmproj: F16)",
     )  # fmt: skip
     quantize.add_argument("--imatrix", type=Path, metavar="FILE", help="weigh errors by this importance matrix")
     quantize.add_argument("--output-format", metavar="F", help="the format of the output matrix")
@@ -76,7 +78,7 @@ def add(commands) -> None:
 def _recipe(text: str) -> str:
     if text.upper() in RECIPES:
         return text.upper()
-    if text.lower().endswith(".toml"):
+    if text.lower().endswith((".toml", ".gguf")):
         return text
     try:
         if text.lower().startswith(PREFIX):
@@ -84,7 +86,7 @@ def _recipe(text: str) -> str:
     except ql.RecipeError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     known = ", ".join(RECIPES)
-    raise argparse.ArgumentTypeError(f"{text[:40]!r} is none of {known}, no {PREFIX} budget, no .toml file")
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is none of {known}, no {PREFIX} budget, no .toml or .gguf file")
 
 
 def _pattern(text: str) -> tuple[str, str]:
@@ -109,6 +111,8 @@ def run(options) -> int:
         plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides, effort=options.effort)
         for warning in plan.warnings:
             note(warning)
+        if said := stand_in_words(plan):
+            note(said)
         if options.dry_run:
             return _show_plan(plan, options)
         report, beside = _others(plan, options)

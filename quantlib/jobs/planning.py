@@ -138,10 +138,11 @@ def plan(
     """Plan the quantization of a checkpoint to one GGUF file; reads headers only, but samples rows for a budget.
 
     recipe: a name of `quantlib.recipes.RECIPES`, a budget such as "auto:4.5bpw" or "auto:6GB", a TOML file (see
-    `quantlib.recipes.user`), or one of these as a value. imatrix: an importance matrix or the file it is in. pure: the
-    recipe's default for every matrix. overrides: what the user wants otherwise. measured: what `measure` found of this
-    checkpoint, where a budget need not measure again. effort: "standard" for ggml's bytes, "best" for a lower error of
-    most block formats in the same size. important: the sizes of a run with an importance matrix that is not at hand.
+    `quantlib.recipes.user`), a GGUF file whose mixture is taken over, or one of these as a value. imatrix: an
+    importance matrix or the file it is in. pure: the recipe's default for every matrix. overrides: what the user wants
+    otherwise. measured: what `measure` found of this checkpoint, where a budget need not measure again. effort:
+    "standard" for ggml's bytes, "best" for a lower error of most block formats in the same size. important: the sizes
+    of a run with an importance matrix that is not at hand.
     Raises RecipeError for an unknown recipe or effort, a format that cannot be written and a budget too small;
     CheckpointError for a model that cannot be converted to GGUF and an importance matrix that cannot be read or is
     another model's.
@@ -194,6 +195,11 @@ def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tup
         return recipe, overrides
     if str(recipe).lower().endswith(".toml"):
         file = read_recipe(recipe)
+        return _resolved(file.base, overrides.over(file.overrides))
+    if str(recipe).lower().endswith(".gguf"):
+        from quantlib.jobs.likeness import recipe_of_file  # it opens a file, which few plans need
+
+        file = recipe_of_file(recipe)
         return _resolved(file.base, overrides.over(file.overrides))
     if str(recipe).lower().startswith(PREFIX):
         return parse_budget(str(recipe)), overrides

@@ -12,6 +12,7 @@ layers = "0-3, 28"         # layers, from 0
 format = "Q6_K"
 """
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -54,6 +55,26 @@ def read_recipe(path: str | Path) -> UserRecipe:
     except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
         raise RecipeError(f"The recipe {path} is not valid TOML: {error}.") from None
     return _recipe(_Table(path, "", values))
+
+
+def recipe_text(recipe: UserRecipe) -> str:
+    """The file that `read_recipe` reads as this recipe."""
+    wishes = recipe.overrides
+    lines = [f"base = {json.dumps(recipe.base)}"]
+    lines += ["leave_output = true"] if wishes.leave_output else []
+    lines += [f"output = {json.dumps(wishes.output)}"] if wishes.output else []
+    lines += [f"embedding = {json.dumps(wishes.embedding)}"] if wishes.embedding else []
+    for rule in wishes.rules:
+        lines += ["", "[[rule]]"]
+        lines += [f"role = {json.dumps(str(rule.role))}"] if rule.role else []
+        lines += [f"match = {json.dumps(rule.pattern)}"] if rule.pattern is not None else []
+        lines += [f"layers = {json.dumps(_said(rule.layers))}"] if rule.layers else []
+        lines.append(f"format = {json.dumps(rule.format)}")
+    return "\n".join(lines) + "\n"
+
+
+def _said(layers: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in layers)
 
 
 class _Table:
