@@ -9,19 +9,21 @@ import quantlib as ql
 from pages.server import files, jobs, routes, uploads, visits
 from pages.server.jobs import Job
 from pages.server.opened import Opened, check_fetchable, shelf
-from pages.ui import captions, drawing, jobview, looking, measuring, menu, model
+from pages.ui import batch, captions, drawing, jobview, looking, measuring, menu, model, recipes
 from pages.ui.uploader import uploader
 from quantlib import lm, tables
 from quantlib.architectures.diffusion import Family
-from quantlib.checkpoints import ImportanceMatrix, read_imatrix
+from quantlib.cards import Made, model_card
+from quantlib.checkpoints import ImportanceMatrix, gguf_view, read_imatrix
 from quantlib.checkpoints.image_models import image_family
 from quantlib.figures import runs
+from quantlib.jobs.coverage import adequacy
+from quantlib.jobs.standing_in import stand_in_words
 from quantlib.recipes import RECIPES
 from quantlib.recipes.diffusion import OFFERED as IMAGE_RECIPES
 
 JOB, MATRIX, MEASURED = "job", "imatrix", "measured"
 NONE, FILE, TEXT = "none", "a file", "computed here"
-BY_RECIPE, BY_BUDGET = "a recipe", "a budget"
 
 
 def main() -> None:
@@ -33,35 +35,37 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"From: {model.plain(opened.name)}")
         menu.OPEN.link()
-    how = st.segmented_control("Formats by", [BY_RECIPE, BY_BUDGET], default=BY_RECIPE, key="by", required=True)
-    recipe = choose_recipe(IMAGE_RECIPES if family else tuple(RECIPES)) if how == BY_RECIPE else choose_budget()
+    names = IMAGE_RECIPES if family else tuple(RECIPES)
+    how = st.segmented_control(
+        "Formats by", recipes.WAYS, default=recipes.BY_RECIPE, key="by", bind="query-params", required=True
+    )
+    several = how == recipes.SEVERAL
+    wanted = None if several else recipes.choose(how, opened, names)
+    if wanted is None and not several:
+        return
     imatrix = choose_imatrix(opened) if family is None else say_of_images(family)
-    plan = planned(opened, recipe, imatrix)
+    if several:
+        batch.show(opened, names, imatrix)
+        return
+    plan = planned(opened, wanted, imatrix)
     if plan is None:
         return
     show_plan(plan, by_size(opened, plan))
-    file_name = f"{opened.stem}-{recipe.replace(':', '-')}.gguf"
+    file_name = f"{opened.stem}-{wanted.label}.gguf"
     waits = family is None and imatrix is None and st.session_state["importance"] != NONE
-    show_job(opened, plan, file_name, waits)
+    flags = wanted.flags + (" --imatrix imatrix.gguf" if imatrix else "")
+    shell = f"python -m quantlib quantize {shlex.quote(opened.source)} {file_name}{flags}"
+    show_job(opened, plan, file_name, waits, f"quantlib quantize {opened.stem} {file_name}{flags}")
     with_imatrix = ', imatrix="imatrix.gguf"' if imatrix else ""
     captions.show_python(
-        "import quantlib as ql\n\n"
+        f"import quantlib as ql\n{wanted.imports}\n"
         f"checkpoint = ql.open_checkpoint({opened.source!r})\n"
-        f"plan = ql.plan(checkpoint, recipe={recipe!r}{with_imatrix})\n"
+        f"plan = ql.plan(checkpoint, {wanted.arguments}{with_imatrix})\n"
         f"result = ql.run(plan, {file_name!r})\n"
         "for t in result.tensors:\n"
         '    print(f"{t.name:32} {t.source} -> {t.target:5} error {t.loss.relative:.2%}")',
-        shell=f"python -m quantlib quantize {shlex.quote(opened.source)} {file_name} --recipe {recipe}"
-        + (" --imatrix imatrix.gguf" if imatrix else ""),
+        shell=shell,
     )
-
-
-def choose_recipe(names: tuple[str, ...]) -> str:
-    if st.session_state.get("recipe") not in (None, *names):
-        del st.session_state["recipe"]  # chosen for a model of another kind
-    name = st.selectbox("Recipe", names, index=names.index("Q4_K_M"), key="recipe", bind="query-params")
-    st.caption(RECIPES[name].summary[0].upper() + RECIPES[name].summary[1:] + ".")
-    return name
 
 
 def say_of_images(family: Family) -> None:
@@ -73,17 +77,10 @@ def say_of_images(family: Family) -> None:
     )
 
 
-def choose_budget() -> str:
-    """A budget in bits per weight, as `quantize --recipe` takes it."""
-    bits = st.number_input("Bits per weight", 1.5, 16.0, 4.5, 0.25, key="budget", bind="query-params")
-    st.caption("Every format is tried on a sample of every tensor's rows; then the bits go where the error falls most.")
-    return f"auto:{bits:g}bpw"
-
-
-def planned(opened: Opened, recipe: str, imatrix: ImportanceMatrix | None) -> ql.Plan | None:
+def planned(opened: Opened, wanted: recipes.Wanted, imatrix: ImportanceMatrix | None) -> ql.Plan | None:
     """The plan; of a budget, once the job has measured what formats cost this checkpoint."""
-    if not recipe.startswith("auto:"):
-        return model.plan_of(opened.checkpoint, recipe, imatrix)
+    if not wanted.recipe.startswith("auto:"):
+        return model.plan_of(opened.checkpoint, wanted.recipe, imatrix, wanted.pure, wanted.overrides)
     about = f"{opened.identity}/{imatrix.source if imatrix else ''}"
     job = jobview.job_of(MEASURED)
     if job is None or job.about != about or job.error:
@@ -97,7 +94,11 @@ def planned(opened: Opened, recipe: str, imatrix: ImportanceMatrix | None) -> ql
     if not job.done:
         jobview.watch(job.token)
         return None
-    return ql.plan(opened.checkpoint, recipe, imatrix, measured=job.result)
+    try:
+        return ql.plan(opened.checkpoint, wanted.recipe, imatrix, overrides=wanted.overrides, measured=job.result)
+    except ql.RecipeError as error:  # a budget that is too small
+        st.info(model.plain(str(error)), icon="🪙")
+        return None
 
 
 def by_size(opened: Opened, plan: ql.Plan) -> list[ql.Plan]:
@@ -116,9 +117,11 @@ def choose_imatrix(opened: Opened) -> ImportanceMatrix | None:
         kind = st.segmented_control(
             "Importance matrix", [NONE, FILE, TEXT], default=NONE, key="importance", bind="query-params", required=True
         )
-        if kind == FILE:
-            return from_file()
-        return from_text(opened) if kind == TEXT else None
+        found = from_file() if kind == FILE else from_text(opened) if kind == TEXT else None
+        if found is not None:
+            for sentence in adequacy(found, gguf_view(opened.checkpoint)):
+                st.text(model.plain(sentence))
+        return found
 
 
 def from_file() -> ImportanceMatrix | None:
@@ -171,6 +174,8 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
     st.subheader("The plan")
     for warning in plan.warnings:
         st.warning(warning, icon="⚠️")
+    if said := stand_in_words(plan):
+        st.warning(model.plain(said), icon="📏")
     st.html(runs.size_bars(plans, plan.recipe.name))
     captions.receipt("exact", "sizes follow from the plan: every header byte and every block is counted")
     st.markdown(f"Which matrix gets which format in **{plan.recipe.name}**. Point at one to read why.")
@@ -186,14 +191,17 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
     captions.folded(f"All {len(rows)} tensors, and why each gets its format", "tensors", table)
 
 
-def show_job(opened: Opened, plan: ql.Plan, file_name: str, waits: bool) -> None:
-    """The button, then the job that it started: in line, running, done or failed. waits: for an importance matrix."""
+def show_job(opened: Opened, plan: ql.Plan, file_name: str, waits: bool, command: str) -> None:
+    """The button, then the job that it started: in line, running, done or failed. waits: for an importance matrix.
+
+    command: what makes the same file on a command line.
+    """
     job = jobview.job_of(JOB)
     busy = job is not None and not job.done
     if waits:
         st.info("An importance matrix was chosen, but there is none yet: bring or compute it above, or choose none.")
     if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or busy or waits):
-        work = partial(quantize, plan=plan)
+        work = partial(quantize, plan=plan, command=command)
         title = f"{opened.name} to {plan.recipe.name}"
         made = Job("quantize", title, work, visits.current(), nbytes=plan.nbytes, file_name=file_name)
         jobview.launch(JOB, made)
@@ -204,8 +212,8 @@ def show_job(opened: Opened, plan: ql.Plan, file_name: str, waits: bool) -> None
         show_outcome(job)
 
 
-def quantize(job: Job, plan: ql.Plan) -> ql.RunResult:
-    """The work of the job: the run, with its progress in words."""
+def quantize(job: Job, plan: ql.Plan, command: str) -> Made:
+    """The work of the job: the run, with its progress in words, and the file's hash."""
     check_fetchable(plan.checkpoint)
 
     def show(p: ql.Progress) -> None:
@@ -215,7 +223,7 @@ def quantize(job: Job, plan: ql.Plan) -> ql.RunResult:
 
     result = ql.run(plan, job.new_file("model.gguf"), show, job.stop.is_set, jobs.pool())
     job.path = result.path
-    return result
+    return Made.of(plan, result, command)
 
 
 def show_outcome(job: Job) -> None:
@@ -224,13 +232,24 @@ def show_outcome(job: Job) -> None:
     if job.error:
         jobview.show_failure(job)
         return
-    result = job.result
+    made: Made = job.result
+    result = made.result
     st.success(f"{tables.size(result.nbytes)}, written in {result.seconds:.1f} s, read back and verified.", icon="✅")
+    st.html(runs.result_html(made))
     for found in result.outliers:
         st.warning(model.plain(found.words), icon="⚠️")
     left, right = st.columns(2)
     left.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️", width="stretch")
     right.button("Look at it on every page", on_click=look_at_result, args=(job,), icon="🔎", width="stretch")
+    right.caption("Every page then shows this file; the sidebar leads back. Inspect compares the two.")
+    left.download_button(
+        "Model card (Markdown)",
+        model_card([made]),
+        "README.md",
+        on_click="ignore",
+        key="quantize-card",
+        width="stretch",
+    )
     st.markdown(
         "**What each tensor lost**: the relative error, which is the root mean square of ŵ − w over that of w. "
         "Each bit less about doubles it, which is 6 dB of signal to noise."

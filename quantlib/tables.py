@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -26,7 +27,9 @@ from quantlib.metrics import Loss
 from quantlib.recipes.labels import Label
 
 if TYPE_CHECKING:  # running a model is not loaded for the sake of other tables
+    from quantlib.cards import Made
     from quantlib.exports import Exported
+    from quantlib.lm import Summary
     from quantlib.lm.contest import Contest
 
 Row = dict[str, Any]  # of a table: a value for each column
@@ -262,6 +265,38 @@ def plan(plan: Plan) -> Row:
             for t in plan.tensors
         ],
     }
+
+
+def plans(plans: Sequence[Plan]) -> list[Row]:
+    """A row for each of several plans of one checkpoint."""
+    return [
+        {"recipe": p.recipe.name, "nbytes": p.nbytes, "bits per weight": round(p.bpw, 3), "formats": _targets(p)}
+        for p in plans
+    ]
+
+
+def _targets(plan: Plan) -> str:
+    return ", ".join(name for name, _ in Counter(t.target for t in plan.tensors).most_common())
+
+
+def made(files: Sequence["Made"], answers: Mapping[str, "Summary"]) -> list[Row]:
+    """A row for each finished file, the largest first; answers: how its model answers, by recipe, where it was run."""
+    rows = []
+    for one in sorted(files, key=lambda one: -one.result.nbytes):
+        said = answers.get(one.plan.recipe.name)
+        rows.append(
+            {
+                "recipe": one.plan.recipe.name,
+                "nbytes": one.result.nbytes,
+                "bits per weight": round(one.plan.bpw, 3),
+                "relative": one.result.loss.relative,
+                "KL, nats": float(f"{said.kl:.3g}") if said else None,
+                "top changed": said.changed_top if said else None,
+                "seconds": round(one.result.seconds, 1),
+                "SHA-256": one.sha256,
+            }
+        )
+    return rows
 
 
 def label(label: Label) -> Row:

@@ -21,9 +21,9 @@ LAYERS = [  # a module may import its own layer's package and the layers before 
     {"methods", "checkpoints", "recipes"},
     {"jobs"},
     {"lm"},  # it measures what plans leave of a model
-    {"inspection", "exports"},
+    {"inspection", "exports", "cards"},
     {"tables"},
-    {"notebook", "cards"},  # what values show of themselves, and say of themselves to others
+    {"notebook"},  # what values show of themselves
     {"fit"},
     {"figures", "cli", "__main__", "__init__"},
 ]

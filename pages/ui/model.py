@@ -9,7 +9,8 @@ import streamlit as st
 import quantlib as ql
 from pages.server.opened import Opened, identity, shelf
 from quantlib.checkpoints import ImportanceMatrix
-from quantlib.recipes import RECIPES
+from quantlib.recipes import RECIPES, Overrides
+from quantlib.recipes.choosing import NO_OVERRIDES
 
 ROOT = Path(__file__).parents[2]
 DEMO_MODEL = ROOT / "assets" / "demo_model"
@@ -97,15 +98,21 @@ def plain(name: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in name)
 
 
-def plan_of(checkpoint: ql.Checkpoint, recipe: str, imatrix: ImportanceMatrix | None = None) -> ql.Plan:
+def plan_of(
+    checkpoint: ql.Checkpoint,
+    recipe: str,
+    imatrix: ImportanceMatrix | None = None,
+    pure: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
+) -> ql.Plan:
     """The plan, made once for everybody: a large vocabulary takes tenths of a second to write into a header."""
     owner = demo() if checkpoint is demo_checkpoint() else shelf().holder(checkpoint)
     held = {} if owner is None else owner.plans  # plans hold their checkpoint, so they go when it goes
-    key = (recipe, id(imatrix))  # the entry holds the imatrix, so that no other object gets its id
+    key = (recipe, id(imatrix), pure, overrides)  # the entry holds the imatrix, so that no other object gets its id
     if key not in held:
         if len(held) >= MOST_PLANS:
             held.clear()
-        held[key] = (ql.plan(checkpoint, recipe, imatrix), imatrix)
+        held[key] = (ql.plan(checkpoint, recipe, imatrix, pure, overrides), imatrix)
     return held[key][0]
 
 

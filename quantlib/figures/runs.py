@@ -6,6 +6,7 @@ from html import escape
 from math import ceil
 
 from quantlib.architectures.diffusion_parts import block_of
+from quantlib.cards import Made
 from quantlib.jobs import Plan, PlannedTensor, TensorResult
 from quantlib.recipes import layer_of, quantizable
 from quantlib.tables import size
@@ -24,6 +25,25 @@ def size_bars(plans: Sequence[Plan], chosen: str) -> str:
             f'<span class="size">{size(plan.nbytes)}</span><span class="bpw">{plan.bpw:.2f} bits each</span></div>'
         )
     return f'<div class="sizes" role="img" aria-label="File sizes by recipe">{"".join(rows)}</div>'
+
+
+def result_html(made: Made) -> str:
+    """A finished file in a few lines: its bytes, hash, error, formats, and the command that makes it again."""
+    counts: dict[str, list[int]] = {}
+    for tensor in made.result.tensors:
+        sums = counts.setdefault(tensor.target, [0, 0])
+        sums[0], sums[1] = sums[0] + 1, sums[1] + tensor.nbytes
+    by_size = sorted(counts.items(), key=lambda pair: -pair[1][1])
+    loss = made.result.loss
+    facts = (
+        ("Size", f"{made.result.nbytes:,} bytes, {made.plan.bpw:.2f} bits per weight"),
+        ("SHA-256", made.sha256),
+        ("Error over all weights", f"{loss.relative:.3%} of their root mean square"),
+        ("Formats", ", ".join(f"{name} in {count:,} tensors ({size(nbytes)})" for name, (count, nbytes) in by_size)),
+        ("The same from a shell", made.command),
+    )
+    rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(said)}</dd>" for what, said in facts)
+    return f'<dl class="result">{rows}</dl>'
 
 
 @dataclass(frozen=True)

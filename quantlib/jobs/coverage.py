@@ -76,6 +76,30 @@ class Coverage:
         )
 
 
+ENOUGH_WINDOWS = 100  # of 512 tokens; with fewer, channels that are rarely used are weighed by chance
+
+
+def adequacy(given: ImportanceMatrix, tensors: Iterable[Tensor]) -> tuple[str, ...]:
+    """How far an importance matrix carries: of how many tensors and windows it is, and which experts it never saw."""
+    names = {t.name for t in tensors}
+    matched = sum(name in names for name in given.entries)
+    said = [f"It has entries for {matched:,} of this model's tensors, from {given.chunks:,} windows of text."]
+    if 0 < given.chunks < ENOUGH_WINDOWS:
+        said.append(
+            f"That is little: from about {ENOUGH_WINDOWS} windows on, another text of the same kind gives the same "
+            "weights. Bring a longer text, or expect less gain."
+        )
+    unseen = [(name, int((~values.any(axis=-1)).sum()), len(values)) for name, values in given.entries.items()]
+    unseen = [one for one in unseen if one[1] and one[2] > 1]
+    if unseen:
+        worst = max(unseen, key=lambda one: one[1])
+        said.append(
+            f"In {len(unseen):,} tensors some experts never saw a token ({worst[1]} of {worst[2]} in {worst[0]}); all "
+            "their channels count alike."
+        )
+    return tuple(said)
+
+
 def lacking_of(recipe: Recipe, planned: Iterable["PlannedTensor"]) -> tuple[str, ...]:
     """Names of the planned tensors whose format cannot be, or is not to be, chosen without importance."""
     return tuple(

@@ -113,10 +113,14 @@ def check_storable(name: str) -> None:
             f"{form.name} is what ggml turns activations into while it computes; no file stores weights so."
         )
     if form.ggml_type is None:
-        known = ", ".join(
-            f.name for f in formats.FORMATS.values() if f.ggml_type is not None and f.kind != "activation"
+        raise RecipeError(
+            f"{form.name} has no type in GGUF files; the formats that have one are {', '.join(storable())}."
         )
-        raise RecipeError(f"{form.name} has no type in GGUF files; the formats that have one are {known}.")
+
+
+def storable() -> tuple[str, ...]:
+    """The formats that GGUF files hold weights in."""
+    return tuple(f.name for f in formats.FORMATS.values() if f.ggml_type is not None and f.kind != "activation")
 
 
 NO_OVERRIDES = Overrides()

@@ -1,12 +1,15 @@
 """From a plan to a file in a real browser: progress, reload, cancel, download, and each refusal."""
 
+import hashlib
 import re
+import tarfile
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 from conftest import settle
+from playwright.sync_api import expect
 from safetensors.numpy import save_file
 from test_open import FOLDER, bring, opened
 
@@ -140,3 +143,47 @@ def test_a_budget_is_measured_and_kept(server, page, tmp_path):
         matrices = [t for t in written.tensors.values() if len(t.shape) == 2]
         assert len(matrices) == len(names)
         assert 8 * sum(t.nbytes for t in matrices) <= 4.5 * sum(t.size for t in matrices)
+
+
+def test_wishes_and_a_result_with_its_hash(server, page, tmp_path):
+    page.goto(f"{server}/quantize")
+    settle(page)
+    page.get_by_text("What the recipe should decide differently").click()
+    rules = page.get_by_role("textbox", name="Formats by pattern")
+    rules.fill("(a+)+=Q6_K")
+    rules.press("Control+Enter")
+    expect(page.get_by_text("is no pattern that this page takes")).to_be_visible()
+    rules.fill("attn_q=Q8_0")
+    rules.press("Control+Enter")
+    expect(page.get_by_text("is no pattern that this page takes")).to_have_count(0)
+    expect(page.locator("svg.map .format text", has_text="Q8_0")).to_have_count(8)
+    quantize(page)
+    link = page.get_by_role("link", name=DOWNLOAD)
+    link.wait_for(timeout=60_000)
+    data = page.request.get(link.evaluate("a => a.href")).body()
+    result = page.locator("dl.result")
+    expect(result).to_contain_text(hashlib.sha256(data).hexdigest())
+    expect(result).to_contain_text(f"{len(data):,} bytes")
+    expect(result).to_contain_text("--tensor-format attn_q=Q8_0")
+
+
+def test_several_recipes_come_down_in_one_file(server, page, shoot, tmp_path):
+    page.goto(f"{server}/quantize?by=several+recipes")
+    settle(page)
+    page.get_by_text("Let each read the shipped texts, too").click()
+    settle(page)
+    page.get_by_role("button", name="Quantize all").click()
+    link = page.get_by_role("link", name="Download all in one file")
+    link.wait_for(timeout=90_000)
+    shoot(page, "quantize-several")
+    (tmp_path / "all.tar").write_bytes(page.request.get(link.evaluate("a => a.href")).body())
+    with tarfile.open(tmp_path / "all.tar") as archive:
+        archive.extractall(tmp_path, filter="data")
+    folder = tmp_path / "demo_model-GGUF"
+    names = {f"demo_model-{name}.gguf" for name in ("Q8_0", "Q5_K_M", "Q4_K_M")}
+    assert {path.name for path in folder.iterdir()} == {"README.md", *names}
+    card = (folder / "README.md").read_text()
+    for path in folder.glob("*.gguf"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+    page.reload()
+    link.wait_for()
