@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.ui import captions, component, drawing, menu, running, terms
+from pages.ui import captions, component, drawing, menu, puzzle, running, terms
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
+from pages.ui.guess import answer, guess
 from quantlib.figures import channels, outliers, skyline
 from quantlib.figures.layer import Layer, layer_at_work
 from quantlib.lm import activations as watch
@@ -15,7 +16,7 @@ from quantlib.methods.llm_int8 import outlier_trace
 from quantlib.methods.rotation import rotation_trace
 from quantlib.methods.smoothquant import smooth_trace
 
-SPIKY, EVEN = "blk.13.attn_q.weight", "blk.13.ffn_down.weight"
+SPIKY, EVEN, MASSIVE = "blk.13.attn_q.weight", "blk.13.ffn_down.weight", "blk.11.ffn_down.weight"
 PUBLISHED = "the file as published, already at 4 bits, is taken as the original"
 STORED, OPENED = "SmolLM2, 135 million weights", "The model that is open"
 KINDS = ("attn_q", "ffn_down")
@@ -92,6 +93,8 @@ def main() -> None:
             show_ways(shown)
         with page.step("Every layer, and the first word"):
             show_layers(shown)
+        with page.step("Puzzle: which way for these?"):
+            show_puzzle(shown)
         page.in_short(
             *skyline.in_short(shown.spiky, shown.even),
             question="Weights share scales, and scales cost bits. How does a file keep thousands of them cheaply?",
@@ -169,14 +172,26 @@ def show_way(shown: Shown, way: Way) -> None:
     captions.show_python(traced(shown, way.trace), way.trace)
 
 
+@st.fragment
 def show_ways(shown: Shown) -> None:
-    terms.say(skyline.ways_in_words(shown.spiky))
+    terms.say("The same layer, rounded in each of these ways: how far is its output off?")
+    said = guess("Will the same way win at 4 bits as at 8?", skyline.AGREE, key="wins")
     drawing.draw(skyline.ways_svg(shown.spiky), key="ways")
+    answer(said, skyline.agrees(shown.spiky), skyline.ways_in_words(shown.spiky))
     captions.receipt(
         shown.source,
         f"{shown.receipt}. The relative error of the output of `{shown.spiky.name}`, both sides rounded, SmoothQuant "
         "at its best α. LLM.int8() is a way for 8 bits alone",
     )
+
+
+@st.fragment
+def show_puzzle(shown: Shown) -> None:
+    """The best way for matrices that no picture has shown; a point for each."""
+    terms.say("Other matrices. For each, which way leaves the least error in the output?")
+    others = [shown.even] if shown.found else [shown.even, studies().of(MASSIVE)]
+    puzzle.asked(skyline.questions(others), "way")
+    captions.receipt(shown.source, f"{others[0].model}, {others[0].tokens} tokens, LLM.int8() with its threshold of 6")
 
 
 def show_layers(shown: Shown) -> None:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages.ui import address, captions, component, drawing, importance, menu, model, terms, weight
 from pages.ui.chapter import Chapter, chapter
+from pages.ui.guess import answer, guess
 from pages.ui.weight import Spot
 from quantlib import Tensor
 from quantlib.figures import weights
@@ -124,7 +125,8 @@ def show_effects(spot: Spot) -> dict:
     )
     found, svg = the_effects(*spot.about, spot.tensor)
     drawing.draw(svg, key="effects")
-    terms.say(f"{words.two_by_two(found)} {words.of_nf4(found)}")
+    said = guess("Which of the two gains more here?", words.GAINS, key="gains")
+    answer(said, words.gains(found), f"{words.two_by_two(found)} {words.of_nf4(found)}")
     captions.receipt(
         "measured",
         f"the relative error of {min(SOME, spot.tensor.n * spot.tensor.nrows):,} weights in blocks of 32 with FP16 "

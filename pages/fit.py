@@ -3,7 +3,7 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, menu, model, stored
+from pages.ui import captions, drawing, menu, model, puzzle, stored, terms
 from pages.ui.chapter import Chapter, chapter
 from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
@@ -11,6 +11,7 @@ from pages.ui.pointing import pointing
 from quantlib import fit
 from quantlib.figures import fitting
 from quantlib.figures.fit_frontier import frontier_svg
+from quantlib.figures.quiz import Question
 from quantlib.fit import words
 from quantlib.fit.alternatives import alternatives
 from quantlib.fit.amounts import gb
@@ -23,6 +24,8 @@ CONTEXTS = (2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144)
 BESIDE = (0, 8, 16, 32, 64, 128, 256)
 LARGER = ("the weights", "about the same", "the cache")
 ABOUT, NEWER, ABOUT_CONTEXT = "Llama-2-7B", "Llama-3-8B", 32_768  # there are versions tuned for such lengths
+PUZZLED = ("GeForce RTX 4060, 8 GB", "Apple M1, 8 GB", "GeForce RTX 3060, 12 GB")
+PUZZLE_OFFERS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 ABOUT_MACHINE = "GeForce RTX 3090, 24 GB"
 
 
@@ -33,6 +36,8 @@ def main() -> None:
             ask_cache()
         with page.step("Which program takes which file"):
             show_loaders()
+        with page.step("Puzzle: the best that fits"):
+            show_puzzle()
         page.in_short(
             "Take the best file that fits whole in the fast memory, with its cache and some room to work.",
             "Below about three and a half bits, a smaller model in four bits is likely the better answer.",
@@ -59,6 +64,19 @@ def show_answer(page: Chapter, before: int) -> None:
         show_frontier(answer)
     with page.step("The cache, layer by layer"):
         show_cache(answer)
+
+
+@st.fragment
+def show_puzzle() -> None:
+    """The recipe that is advised for one model on three machines; a point for each."""
+    terms.say("One model, 8,192 tokens of context, three machines. Which is the best file that fits whole?")
+    puzzle.asked(puzzles(), "fits-best")
+    captions.receipt("estimated", "as the answer above: the file, its cache and room to work in what the machine has")
+
+
+@st.cache_resource(show_spinner="Weighing …")
+def puzzles() -> list[Question]:
+    return fitting.questions([fit.ask(NEWER, name, 8192) for name in PUZZLED], PUZZLE_OFFERS)
 
 
 def choose() -> fit.Answer | None:

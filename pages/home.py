@@ -3,9 +3,10 @@
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, component, drawing, menu, model, real
+from pages.ui import captions, component, drawing, menu, model, puzzle, real
 from pages.ui.chapter import chapter
-from quantlib.figures import few_bits, levels
+from pages.ui.guess import answer, guess
+from quantlib.figures import edge, few_bits, levels
 from quantlib.lm import Model, Tokenizer
 from quantlib.lm.answering import CALCULATOR, RECIPES, STORED, Answers, answering, variant
 from quantlib.lm.sums import answers, parse
@@ -20,20 +21,32 @@ def main() -> None:
     with chapter(menu.HOME, "How few bits can a model stand?") as page:
         with page.step(printed=True):
             show_descent()
+            show_guess()
         with page.step("A real language model"):
             real.show_few()
         with page.step("A sum of your own"):
             show_own_sum()
         with page.step("What happens to the numbers"):
             show_row()
+        with page.step("Puzzle: the smallest that still can"):
+            show_puzzle()
+        page.in_short(
+            *few_bits.lessons(measured(), few_bits.Large.read()),
+            question="What is one of these numbers made of, and which of its bits can go?",
+        )
         with page.step("The chapters"):
             show_map()
 
 
 @st.cache_resource(show_spinner=False)
+def measured() -> Answers:
+    return Answers.read(STORED)
+
+
+@st.cache_resource(show_spinner=False)
 def ladder() -> dict:
     """What was measured on the calculator, as the message that shows it."""
-    return few_bits.message(Answers.read(STORED), few_bits.Large.read())
+    return few_bits.message(measured(), few_bits.Large.read())
 
 
 def show_descent() -> None:
@@ -56,6 +69,23 @@ def show_descent() -> None:
         '    print(one.recipe, one.bpw, {s.grade: f"{s.right} of {s.count}" for s in one.scores})',
         answering,
     )
+
+
+@st.fragment
+def show_guess() -> None:
+    right, sentence = edge.half_wrong(measured())
+    said = guess("Down to how many bits must it go until half of its sums are wrong?", list(edge.HALVES), key="half")
+    answer(said, right, sentence)
+
+
+@st.fragment
+def show_puzzle() -> None:
+    """For three kinds of sums, the smallest recipe that still can do them; a point for each."""
+    st.markdown(
+        f"For each kind of sum: which is the smallest of these that still gets **{edge.ABLE:.0%}** of them right?"
+    )
+    puzzle.asked(edge.questions(measured()), "smallest")
+    captions.receipt("stored", "the calculator on 2,000 sums of each kind, the same for every recipe")
 
 
 @st.cache_resource(max_entries=len(RECIPES), show_spinner="Quantizing the model …")

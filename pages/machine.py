@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import captions, drawing, menu, model, running, terms
+from pages.ui import captions, drawing, menu, model, puzzle, running, terms
 from pages.ui.chapter import chapter
+from pages.ui.guess import answer, guess
 from quantlib import tables
 from quantlib.checkpoints import gguf_view
 from quantlib.errors import QuantlibError
@@ -34,6 +35,8 @@ def main() -> None:
             show_matrix()
         with page.step("The cache of keys and values"):
             costs = show_cache(found)
+        with page.step("Puzzle: which is faster?"):
+            show_puzzle()
         page.in_short(
             machine.speeds_in_words(machine.WRITING),
             "The weights are never unpacked into a second copy. Some rows or blocks are unpacked inside the processor, "
@@ -155,7 +158,8 @@ def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
         st.info(str(error), icon="📏")
         return ()
     drawing.draw(machine.cache_svg(costs), key="cache-costs")
-    st.markdown(machine.cache_in_words(costs))
+    said = guess("Four bits for the keys alone or for the values alone: which costs more?", machine.SIDES, key="side")
+    answer(said, machine.minds_more(costs), machine.cache_in_words(costs))
     captions.receipt(
         "measured",
         f"on {costs[0].cost.tokens:,} tokens of two texts, against the same model with an unrounded cache. The sizes "
@@ -163,6 +167,14 @@ def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
     )
     captions.show_python(cache_snippet(found), caching.cache_costs)
     return costs
+
+
+@st.fragment
+def show_puzzle() -> None:
+    """Five pairs of recipes; a point for each faster one."""
+    terms.say("Two files of one model on one graphics card. Which is faster? Mind what the machine is doing.")
+    puzzle.asked(machine.questions(), "faster")
+    captions.receipt("published", "llama.cpp's own table for Llama-3.1-8B on one graphics card")
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

@@ -5,6 +5,7 @@ import streamlit as st
 from pages.ui import address, captions, menu, puzzle, running, terms, weight
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
+from pages.ui.guess import answer, guess
 from pages.ui.pull import pull
 from quantlib import Tensor
 from quantlib.figures import outliers, pulling, super_weights
@@ -21,6 +22,7 @@ def main() -> None:
     with chapter(menu.OUTLIERS) as page:
         with page.step(printed=True):
             spot = show_pull()
+            show_guess(spot)
         with page.step("Or cut it off"):
             show_clipping(spot)
         found = running.running()
@@ -78,6 +80,16 @@ def show_stretch(spot: weight.Spot) -> None:
         pulling.stretch,
         round_to_nearest,
     )
+
+
+@st.fragment
+def show_guess(spot: weight.Spot) -> None:
+    right = pulling.eased(row_of(spot))
+    if right is None:
+        return
+    said = guess("Give every 16 weights a scale of their own. What is left of the row's error?", list(pulling.EASED),
+                 key="eased")  # fmt: skip
+    answer(said, right, concluded(spot.token, spot)[1])
 
 
 def keep(token: str) -> None:

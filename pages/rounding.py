@@ -5,6 +5,7 @@ import streamlit as st
 from pages.ui import address, captions, component, drawing, fair, menu, running, terms
 from pages.ui.chapter import Chapter, chapter
 from pages.ui.charts import chart
+from pages.ui.guess import answer, guess
 from quantlib.figures.layer import Layer, layer_at_work
 from quantlib.figures.smarter_rounding import channels, contest, pictures, steering, toy, words
 from quantlib.figures.smarter_rounding import replay as replays
@@ -272,7 +273,8 @@ def show_filled() -> list[contest.Filled]:
         "same size, and every program that reads Q4_K reads it."
     )
     st.html(pictures.filled_html(found))
-    terms.say(words.filled(found))
+    said = guess("Does GPTQ gain more than an importance matrix?", words.BEATS, key="gains-more")
+    answer(said, words.beats(found), words.filled(found))
     captions.receipt(
         "stored",
         f"all matrices of the demo model together, on two texts that no method has seen; made by `{fair.COMMAND}`",

@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages.ui import address, captions, component, importance, menu, model, terms, weight
 from pages.ui.chapter import Chapter, chapter
+from pages.ui.guess import answer, guess
 from pages.ui.weight import Spot
 from quantlib import Tensor
 from quantlib.figures import block as blocks
@@ -141,7 +142,8 @@ def show_rivals(spot: Spot, index: int) -> None:
     )
     found = rivalry.rivals(weights.block_at(spot.tensor, SUPER, index))
     st.html(pictures.rivals_html(found))
-    terms.say(words.rivalry(found))
+    said = guess("Q4_1 has half a bit more than Q4_0. Is it the better of the two here?", words.BETTER, key="rivals")
+    answer(said, words.better(found), words.rivalry(found))
     captions.receipt("measured", f"super-block {index}, in which our weight is, without an importance matrix")
     captions.show_python(
         f"{opening(spot)}from quantlib.figures import weights\nfrom quantlib.figures.super_block import rivals\n\n"

@@ -38,6 +38,8 @@ class Chapter:
         with self.step(printed=True), st.container(key="in-short"):
             st.header("In short", anchor=False)
             st.markdown("\n".join(f"- {sentence}" for sentence in sentences))
+            if self.entry.able:
+                st.markdown(f"**You can now** {self.entry.able}")
             after = menu.around(self.entry)[1]
             if question and after:
                 st.markdown(f"**Next.** {question}")

@@ -12,7 +12,8 @@ FOLDER = Path(__file__).parents[1]
 class Entry:
     """A page: its file in `pages/`, what the menu and the address call it.
 
-    A chapter also has a promise, one sentence on what its reader will see, and the minutes that reading takes.
+    A chapter also has a promise, one sentence on what its reader will see, the minutes that reading takes, and what its
+    reader is able to do afterwards.
     """
 
     file: str
@@ -21,6 +22,7 @@ class Entry:
     address: str = ""
     promise: str = ""
     minutes: int = 0
+    able: str = ""
 
     @property
     def path(self) -> str:
@@ -38,54 +40,69 @@ class Entry:
         st.page_link(self.path, label=label or f"**{self.title}**", icon=self.icon)
 
 
-HOME = Entry("home.py", "Start here", "🔬", "", "One model from fewer and fewer bits, until its sums turn wrong.", 3)
+HOME = Entry(
+    "home.py", "Start here", "🔬", "", "One model from fewer and fewer bits, until its sums turn wrong.", 3,
+    "say what fewer bits buy, and where the price begins.",
+)  # fmt: skip
 FLOAT = Entry(
     "float.py", "What a float stores", "🎚️", "what-a-float-stores",
     "Drag a number, flip its bits, and see what each format keeps of it.", 8,
+    "read a float bit by bit, and say which format keeps a number and which does not.",
 )  # fmt: skip
 LEVELS = Entry(
     "levels.py", "256 levels, then 16", "🪜", "256-levels-then-16",
     "Pull the scale, and see why eight bits are easy and four are not, in numbers and in a picture.", 9,
+    "turn weights into whole numbers and back, and say what a bit less costs.",
 )  # fmt: skip
 OUTLIERS = Entry(
     "outliers.py", "One outlier ruins the row", "📌", "one-outlier-ruins-the-row",
     "Pull one weight, and watch its neighbours collapse onto three levels.", 10,
+    "find the weight that spoils its row, and choose between smaller groups, clipping and keeping it apart.",
 )  # fmt: skip
 ACTIVATIONS = Entry(
     "activations.py", "Activations have it worse", "🌆", "activations-have-it-worse",
     "One channel towers over all others at every word; three ways to live with it.", 9,
+    "say why 8-bit activations need more than rounding, and name three ways to do it.",
 )  # fmt: skip
 SUPER_BLOCK = Entry(
     "super_block.py", "Inside a super-block", "🧱", "inside-a-super-block",
     "What scales cost in bits and buy in exactness, bit by bit; then a race for the best one.", 10,
+    "read a k-quant's bytes, and count the bits of a format with all its scales.",
 )  # fmt: skip
 CODEBOOKS = Entry(
     "codebooks.py", "Codebooks", "📖", "codebooks",
     "Put the levels where the weights are; then let eight weights share one code.", 9,
+    "tell what uneven levels gain from what a better scale gains.",
 )  # fmt: skip
 NAMES = Entry(
     "names.py", "What the name says", "🏷️", "what-the-name-says",
     "Q4_K_M, letter by letter and tensor by tensor.", 8,
+    "read a file's name, count its size before you load it, and say what the name leaves open.",
 )  # fmt: skip
 ROUNDING = Entry(
     "rounding.py", "Smarter rounding", "🧭", "smarter-rounding",
     "Let one weight make up for another: GPTQ, AWQ and importance matrices, with the same bits.", 10,
+    "say what GPTQ, AWQ and an importance matrix each change, and what they cost.",
 )  # fmt: skip
 COST = Entry(
     "cost.py", "What it does to the model", "⚖️", "what-it-costs",
     "The model reads, and writes, with fewer bits: what changes, in numbers and in words.", 10,
+    "judge a quantized model by more than an average.",
 )  # fmt: skip
 MACHINE = Entry(
     "machine.py", "What the machine does with them", "⚙️", "what-the-machine-does",
     "Why fewer bits are faster until they are not, one block in the processor's registers, and the cache.", 8,
+    "say when fewer bits make a model faster, and when they do not.",
 )  # fmt: skip
 FIT = Entry(
     "fit.py", "Which one should I run?", "🎯", "which-one-should-i-run",
     "Your memory and a model's shape in; what fits, how fast and how well, out.", 7,
+    "choose a file for a machine, and defend the choice.",
 )  # fmt: skip
 CLAIMS = Entry(
     "claims.py", "Claims, checked", "☑️", "claims-checked",
     "Things commonly said of quantization, each with a picture and a verdict.", 8,
+    "check a claim on quantization by measuring it.",
 )  # fmt: skip
 OPEN = Entry("open.py", "Open", "📂", "open")
 INSPECT = Entry("inspect.py", "Inspect", "🔍", "inspect")

@@ -37,7 +37,11 @@ def show_few() -> None:
         f"answers. {PLAINLY}"
     )
     component.asked(key="asked-few", ladder=message(True, asked.FEW), on_change=lambda: None)
-    captions.receipt("stored", f"{KNOWN}. {asked.matrix_words(measured())}")
+    captions.receipt(
+        "stored",
+        f"{KNOWN}. Six of twenty questions, which are all in the chapter on what it does to the model. "
+        f"{asked.matrix_words(measured())}",
+    )
 
 
 @st.fragment

@@ -16,7 +16,7 @@ from quantlib.lm.asking import QUESTIONS
 from quantlib.lm.surveying import Moved, Survey, Variant
 
 MODEL, WEIGHTS = "SmolLM2-135M-Instruct", "135 million"
-FEW = (0, 3, 7, 9, 10, 19)  # of the twenty questions, those of the first page
+FEW = (0, 3, 7, 8, 10, 19)  # of the twenty questions, those of the first page: as many stay right as of all
 REGISTERS = ("prose", "code", "arithmetic")
 HUES = {"prose": "code", "code": "exponent", "arithmetic": "sub-scale"}
 WITNESS = "IQ2_XXS"  # a recipe that all models were measured with, each with an importance matrix
@@ -110,14 +110,13 @@ def _gap(larger: Moved, smaller: Moved) -> float:
 
 
 def lesson(found: Survey) -> str:
-    """One sentence on both ladders' ends."""
-    inside = found.ladder(alone=True)
-    counts = {one.name: sum(right(one)) for one in inside}
-    last = next((one for one in inside[1:] if not counts[one.name]), inside[-1])
-    before = inside[inside.index(last) - 1]
+    """How many answers stay right with all matrices in one format, down to the first format that leaves none."""
+    counts = [(one.name, sum(right(one))) for one in found.ladder(alone=True)[1:]]
+    end = next((i for i, (_, count) in enumerate(counts) if not count), len(counts) - 1)
+    said = [f"{count or 'none'} in {name}" for name, count in counts[1 : end + 1]]
     return (
-        f"A real model of {WEIGHTS} weights answers {counts[before.name]} of {len(QUESTIONS)} plain questions with all "
-        f"its matrices in {before.name}, and {counts[last.name] or 'none'} in {last.name}."
+        f"A real model of {WEIGHTS} weights answers {counts[0][1]} of {len(QUESTIONS)} plain questions with all its "
+        f"matrices in {counts[0][0]}, {joined(said)}."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from quantlib.figures.few_bits import read, written
+from quantlib.figures.quiz import Question
 from quantlib.lm.answering import Answered, Answers, wall
 from quantlib.lm.sums import GRADES, Score
 
@@ -175,6 +176,41 @@ def puzzle(answers: Answers, recipe: str = PUZZLE, count: int = PUZZLED) -> Puzz
         recipe, tuple(written(sums[i]) for i in chosen), tuple(said[i] for i in chosen),
         tuple(wrong[i] for i in chosen),
     )  # fmt: skip
+
+
+ABLE = 0.95  # so many of 2,000 sums right: the model can do them
+ASKED = ("1 + 1 digits", "6 + 6 digits", "2 × 2 digits")
+OFFERED = ("Q8_0", "Q4_K_M", "Q3_K_M", "Q2_K", "IQ2_XXS", "IQ1_M")
+HALVES = {"about 8": 8.0, "about 4": 4.0, "about 2": 2.0}  # bits, to guess where half of the sums are wrong
+
+
+def questions(answers: Answers) -> list[Question]:
+    """Which is the smallest recipe that still can do one kind of sum, for kinds that fall at different bits."""
+    return [_smallest(answers, name) for name in ASKED]
+
+
+def _smallest(answers: Answers, name: str) -> Question:
+    grade = [score.grade for score in answers.found[0].scores].index(name)
+    offered = [answers.of(recipe) for recipe in OFFERED]
+    able = [one for one in offered if one.scores[grade].share >= ABLE]
+    smallest = able[-1]
+    below = offered[offered.index(smallest) + 1 :]
+    because = f"{smallest.scores[grade].share:.1%} are right from {smallest.recipe}"
+    if below:
+        because += f", and {below[0].scores[grade].share:.1%} from {below[0].recipe}"
+    return Question(name, OFFERED, smallest.recipe, f"{because}.")
+
+
+def half_wrong(answers: Answers) -> tuple[str, str]:
+    """Where from many bits to few half of all sums are wrong: the guess that is nearest, and a sentence."""
+    shares = [sum(s.right for s in one.scores) / sum(s.count for s in one.scores) for one in answers.found]
+    at = next((i for i, share in enumerate(shares) if share < 0.5), len(shares) - 1)
+    one, before = answers.found[at], answers.found[at - 1]
+    right = min(HALVES, key=lambda name: abs(HALVES[name] - one.bpw))
+    return right, (
+        f"From {before.recipe}, {plain(before.bpw)} bits, {shares[at - 1]:.0%} of all its sums are still right. From "
+        f"{one.recipe}, {plain(one.bpw)} bits, {shares[at]:.0%} are."
+    )
 
 
 def _spread(places: Sequence[int], count: int) -> list[int]:

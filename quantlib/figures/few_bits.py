@@ -70,6 +70,19 @@ def message(answers: Answers, large: Large) -> dict:
     }
 
 
+def lessons(answers: Answers, large: Large, usual: str = "Q4_K_M") -> tuple[str, str]:
+    """What the first page shows: the memory that a usual recipe saves, and what the small model loses with it."""
+    whole, small = large.nbytes["F32"], large.nbytes[usual]
+    first, now = answers.of("F32"), answers.of(usual)
+    right = [sum(s.right for s in one.scores) / sum(s.count for s in one.scores) for one in (first, now)]
+    last = answers.found[-1]
+    return (
+        f"{large.model} needs {whole / 1e9:.0f} GB in 32 bits and {small / 1e9:.0f} GB as {usual}.",
+        f"The small model gets {right[0]:.1%} of its sums right from 32 bits, {right[1]:.1%} from {usual}, and "
+        f"{sum(s.right for s in last.scores) / sum(s.count for s in last.scores):.1%} from {last.recipe}.",
+    )
+
+
 def read(answer: str) -> str:
     """An answer as people write it, from what the model wrote from the ones up; as it is where it is no number."""
     turned = answer[::-1]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from quantlib.figures.quiz import Question
 from quantlib.fit import Answer, CacheLayer, words
 from quantlib.fit.advice import Option
 from quantlib.fit.amounts import gb
@@ -13,6 +14,21 @@ from quantlib.lm import Sweep
 GB = 1e9
 KEY = {"weights": "weights", "cache": "keys, values and states", "work": "working memory"}
 LARGE = 7  # % of the bar that a part needs to carry its own size
+
+
+def questions(answers: Sequence[Answer], offered: Sequence[str]) -> list[Question]:
+    """What is advised for one model on each machine; where it is not among the offered, the machine is left out."""
+    return [
+        Question(
+            f"{one.subject.name} on {one.machine.name}",
+            tuple(offered),
+            one.option.recipe,
+            f"{one.option.recipe} needs {gb(one.option.total)} with its cache of {one.context:,} tokens. "
+            f"{gb(one.machine.usable)} are free there.",
+        )
+        for one in answers
+        if one.option and one.option.recipe in offered
+    ]
 
 
 def machine_html(answer: Answer) -> str:

@@ -10,6 +10,7 @@ from time import thread_time
 import numpy as np
 
 from quantlib import formats
+from quantlib.figures.quiz import Question
 from quantlib.fit.published import LLAMA_3_8B_BPW, SPEEDS
 from quantlib.lm.caching import CacheCost
 from quantlib.lm.threads import single_threaded_blas
@@ -79,6 +80,33 @@ def speeds_in_words(at_once: str) -> str:
         f"fewer bits than {first.recipe} and writes {faster:.1f} times faster. The pale bars show what the bits alone "
         f"would give. From {before.recipe} to {last.recipe} the bits fall by {1 - last.bits / before.bits:.0%}, "
         f"and the speed goes from {before.writing:.1f} to {last.writing:.1f}."
+    )
+
+
+PAIRS = (
+    (WRITING, "Q8_0", "Q4_K_M"),
+    (WRITING, "Q2_K", "IQ1_M"),
+    (WRITING, "Q3_K_M", "Q4_K_S"),
+    (READING, "F16", "Q2_K"),
+    (READING, "Q8_0", "Q5_K_M"),
+)
+
+
+def questions() -> list[Question]:
+    """Which of two recipes is faster, by the published table."""
+    return [_faster(*pair) for pair in PAIRS]
+
+
+def _faster(at_once: str, first: str, second: str) -> Question:
+    bits = {name: 16.0 if name == "F16" else LLAMA_3_8B_BPW[name] for name in (first, second)}
+    speed = {name: SPEEDS[name][at_once == WRITING] for name in bits}
+    faster, slower = sorted(bits, key=lambda name: -speed[name])
+    return Question(
+        f"Which is faster at {at_once}?",
+        (first, second),
+        faster,
+        f"{speed[faster]:.0f} tokens a second with {bits[faster]:.1f} bits a weight, {speed[slower]:.0f} with "
+        f"{bits[slower]:.1f}.",
     )
 
 
@@ -204,6 +232,15 @@ def cache_svg(found: Sequence[CacheCost]) -> str:
             f'<text class="name" x="{NAMES + 64 + width:.1f}" y="{y + 5}">{one.cost.kl:.2g} nats</text>'
         )
     return _svg("cache", 44 * len(found) + 12, "KL divergence by the formats of keys and values", parts)
+
+
+SIDES = ("the keys", "the values")
+
+
+def minds_more(found: Sequence[CacheCost]) -> str:
+    """Which of the two costs more in 4 bits alone."""
+    of = {(one.keys, one.values): one.cost.kl for one in found}
+    return SIDES[of["Q4_0", "Q8_0"] <= of["Q8_0", "Q4_0"]]
 
 
 def cache_in_words(found: Sequence[CacheCost]) -> str:

@@ -105,6 +105,19 @@ def cheapest(row: np.ndarray, error: float) -> Repair | None:
     return min((r for r in repairs(row) if r.error <= error), key=lambda r: (r.bpw, r.error), default=None)
 
 
+EASED = {"a quarter": 0.25, "half": 0.5, "nearly all": 0.9}  # of the error with one scale, to guess
+
+
+def eased(row: np.ndarray) -> str | None:
+    """What scales of their own for every GROUPS[0] weights leave of the row's error; None where it is too short."""
+    group = GROUPS[0]
+    if row.size % group or group >= row.size:
+        return None
+    one, many = repair(row, None, 0).error, repair(row, group, 0).error
+    share = many / one if one else 1.0
+    return min(EASED, key=lambda name: abs(EASED[name] - share))
+
+
 def clipped(row: np.ndarray) -> tuple[float, float, float]:
     """Where one scale's grid for a row (n,) ends best, as a share of the largest weight, and the relative errors there
     and where it reaches the largest."""

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from quantlib.figures import palette, style
 from quantlib.figures.channels import BITS, PLAIN, THRESHOLDS, Reaches, Study, root_mean_square
+from quantlib.figures.quiz import Question
 from quantlib.methods.smoothquant import ALPHAS, smoothing_scales
 
 ACTIVATION, WEIGHT = "Largest activation of each channel", "Largest weight of each channel"
@@ -199,6 +200,15 @@ def in_short(spiky: Study, even: Study) -> tuple[str, ...]:
     )
 
 
+AGREE = ("yes", "no")
+
+
+def agrees(one: Study) -> str:
+    """Whether the same way leaves the least error at 8 and at 4 bits: "yes" or "no"."""
+    eight, four = one.best(8), one.best(4)
+    return AGREE[min(eight, key=eight.__getitem__) != min(four, key=four.__getitem__)]
+
+
 def ways_in_words(one: Study) -> str:
     """Which way wins at 8 bits and which at 4."""
     eight, four = one.best(8), one.best(4)
@@ -209,6 +219,24 @@ def ways_in_words(one: Study) -> str:
         f"On this layer, at 8 bits, **{first}** leaves the least error: {percent(eight[first])} of the output instead "
         f"of {percent(eight[PLAIN])}, {gain:.1f} times less. {same}, where {percent(four[PLAIN])} become "
         f"{percent(four[other])}."
+    )
+
+
+def questions(studies: Sequence[Study]) -> list[Question]:
+    """Which way is best, for matrices whose results no picture has shown, at 8 and at 4 bits."""
+    return [_which(one, bits) for one in studies for bits in BITS]
+
+
+def _which(one: Study, bits: int) -> Question:
+    ways = one.best(bits)
+    best, plain = min(ways, key=ways.__getitem__), ways[PLAIN]
+    reach = float(one.reach.max()) / one.typical
+    because = f"It leaves {percent(ways[best])} error in the output. Rounded as they are, it is {percent(plain)}."
+    return Question(
+        f"{one.name} at {bits} bits; its largest activation is {reach:.0f} times the typical one",
+        tuple(ways),
+        best,
+        because if best != PLAIN else f"No way does better than {percent(plain)}.",
     )
 
 

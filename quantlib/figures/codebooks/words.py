@@ -25,6 +25,14 @@ def two_by_two(found: Mapping[tuple[str, bool], Stored], name: str = "IQ4_NL") -
     )
 
 
+GAINS = ("uneven levels", "the search")
+
+
+def gains(found: Mapping[tuple[str, bool], Stored], name: str = "IQ4_NL") -> str:
+    """Which of the two takes the error further down, each alone."""
+    return GAINS[found["even", True].relative < found[name, False].relative]
+
+
 def of_nf4(found: Mapping[tuple[str, bool], Stored]) -> str:
     """Whether NF4's levels help with a plain scale, and with a searched one."""
     plain, searched = ((found["even", s].relative, found["NF4", s].relative) for s in (False, True))

@@ -148,10 +148,18 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+BEATS = ("at every size", "not at every size")
+
+
+def beats(found: Sequence[Filled]) -> str:
+    """Whether GPTQ leaves less error than an importance matrix at every size."""
+    return BEATS[any(one.output[2] >= one.output[1] for one in found)]
+
+
 def filled(found: Sequence[Filled]) -> str:
     """What GPTQ gains inside a k-quant's blocks, beside an importance matrix."""
     gains = [f"{one.name} from {percent(one.output[0])} to {percent(one.output[2])}" for one in found]
-    beaten = all(one.output[2] < one.output[1] for one in found)
+    beaten = beats(found) == BEATS[0]
     then = (
         " That is more than an importance matrix gains, at every size."
         if beaten

@@ -62,6 +62,15 @@ def everywhere(found: Sequence[Rung], count: int) -> str:
     return f"over {count:,} weights of this tensor the four errors are {', '.join(errors[:-1])} and {errors[-1]}"
 
 
+BETTER = ("yes", "no")
+
+
+def better(found: Sequence[Rival]) -> str:
+    """Whether Q4_1 loses less than Q4_0: "yes" or "no"."""
+    by_name = {rival.name: rival.relative for rival in found}
+    return BETTER[by_name["Q4_1"] >= by_name["Q4_0"]]
+
+
 def rivalry(found: Sequence[Rival]) -> str:
     """Who loses least at which bits, and why Q4_0 and Q4_1 differ."""
     by_name = {rival.name: rival for rival in found}
