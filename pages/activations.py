@@ -17,6 +17,7 @@ from quantlib.methods.rotation import rotation_trace
 from quantlib.methods.smoothquant import smooth_trace
 
 SPIKY, EVEN, MASSIVE = "blk.13.attn_q.weight", "blk.13.ffn_down.weight", "blk.11.ffn_down.weight"
+ATTENTION = "blk.3.attn_q.weight"  # of a model that runs here; another where there is none of that name
 PUBLISHED = "the file as published, already at 4 bits, is taken as the original"
 STORED, OPENED = "SmolLM2, 135 million weights", "The model that is open"
 KINDS = ("attn_q", "ffn_down")
@@ -117,7 +118,7 @@ def opened() -> Shown:
     """The same of the model that runs on this server."""
     found = running.running()
     running.show_note(found)
-    layer = running.layer_picker(found, "matrix", "blk.3.attn_q.weight")
+    layer = running.layer_picker(found, "matrix", ATTENTION)
     spiky = measured(found.identity, layer.name, found, layer)
     even = measured(found.identity, even_name(layer.name), found, None)
     return Shown(spiky, even, "measured", f"{spiky.tokens} tokens of the calibration text", found, layer)
@@ -235,7 +236,7 @@ def snippet(shown: Shown) -> str:
 def traced(shown: Shown, trace: Callable) -> str:
     """Runs a method's trace on the model that the page can run: the open one, or the demo model."""
     found = shown.found or running.running()
-    layer = shown.layer or running.layers(found.identity, 3, found)["blk.3.attn_q.weight"]
+    layer = shown.layer or running.layer_like(found, ATTENTION)
     return (
         "import quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
         "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n"

@@ -44,7 +44,7 @@ def main() -> None:
         with page.step("A real model, asked plain questions", printed=True):
             real.show_all()
         found = running.running()
-        with page.step("Calm on average, a storm in the tail", printed=True):
+        with page.step("How far do predictions move?", printed=True):
             running.show_note(found)
             recipe = choose_recipe()
             by_text = reading.compared(found, recipe)

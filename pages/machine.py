@@ -72,7 +72,7 @@ def show_registers(found: running.Running) -> None:
         "A processor's registers are 16 or 32 bytes wide, and one instruction works on all of it. A **block** of 32 "
         "weights in 4 bits is exactly 16 bytes. This is one block of Q4_0 on its way through."
     )
-    layer = running.layers(found.identity, 3, found).get(MATRIX) or running.layer_picker(found, "block-of", MATRIX)
+    layer = running.layer_like(found, MATRIX)
     drawing.draw(machine.registers_svg(layer.weight[0, :32], layer.x[40, :32]), key="registers")
     captions.receipt("measured", f"the first 32 weights of `{layer.name}` and what they read at one token")
     captions.show_python(
@@ -89,8 +89,8 @@ def show_two_ways(found: running.Running) -> None:
         "matrix units. **On a processor**, llama.cpp rounds the activations to 8 bits too (Q8_0, or Q8_K for k-quants) "
         "and multiplies integers. The scales come at the end, once for a block."
     )
-    layer = running.layers(found.identity, 3, found).get(MATRIX)
-    if layer is None or layer.weight.shape[1] % 256:
+    layer = running.layer_like(found, MATRIX)
+    if layer.weight.shape[1] % 256:
         st.info("The picture needs rows of a multiple of 256 weights.", icon="📏")
         return
     drawing.draw(dot.dot_html(dot.dot(layer.weight[0, :256], layer.x[40, :256])), key="dot")
@@ -145,7 +145,7 @@ def measured() -> tuple[machine.Timed, ...]:
 def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
     terms.say(
         "While it writes, a model keeps what it computed of every earlier token: its **keys and values**. With a long "
-        "text they need more memory than the weights. They can be stored in 8 or 4 bits as well."
+        "text they can need more memory than the weights. They can be stored in 8 or 4 bits as well."
     )
     context = st.select_slider(
         "Tokens of text", CONTEXTS, value=8192, key="cached-tokens", bind="query-params", format_func=lambda n: f"{n:,}"

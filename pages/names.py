@@ -60,7 +60,7 @@ def main() -> None:
             ask_letters(plan)
         with page.step("To the byte"):
             show_bytes(plan)
-        with page.step("Spend the budget"):
+        with page.step("Puzzle: spend the budget"):
             terms.say(
                 "A recipe's rules are experience. Can you do better? Give each kind of tensor a format and stay below "
                 "the recipe's size. The model then reads with your weights. Yours is one format for each kind, while "

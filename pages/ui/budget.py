@@ -35,6 +35,7 @@ def show() -> None:
         *all_alike(found, standard),
     ]
     st.html(spending.ranking_html(entries, standard.nbytes))
+    st.metric("Score", spending.score(*entries[:2]), f"{cap_recipe} has 100", delta_color="off", delta_arrow="off")
     captions.receipt(
         "measured",
         f"KL divergence from the model as it is, on {entries[1].found.tokens:,} tokens of the evaluation texts, and "

@@ -56,7 +56,7 @@ LEVELS = Entry(
 )  # fmt: skip
 OUTLIERS = Entry(
     "outliers.py", "One outlier ruins the row", "📌", "one-outlier-ruins-the-row",
-    "Pull one weight, and watch its neighbours collapse onto three levels.", 10,
+    "Pull one weight, and watch its neighbours lose the levels that they need.", 10,
     "find the weight that spoils its row, and choose between smaller groups, clipping and keeping it apart.",
 )  # fmt: skip
 ACTIVATIONS = Entry(

@@ -51,17 +51,18 @@ def show_all() -> None:
         f"Now a real model of {asked.WEIGHTS} weights, which chats. It was asked twenty plain questions. **Pull the "
         f"slider**, and point at an answer to read it beside the one as published. {PLAINLY}"
     )
-    said = st.segmented_control(
+    shown = st.segmented_control(
         "Stored as", [INSIDE, FILES], default=INSIDE, key="survey-ladder", bind="query-params", required=True
     )
-    alone = said == INSIDE
+    alone = shown == INSIDE
     component.asked(
         key=f"asked-{'inside' if alone else 'files'}",
         ladder=message(alone, tuple(range(len(asked.QUESTIONS)))),
         on_change=lambda: None,
     )
     found = measured()
-    terms.say(f"{asked.asked_words(found, alone)} {asked.unequal_words(found, alone)} {'' if alone else NARROW}")
+    said = (asked.asked_words, asked.unequal_words, asked.apart_words)
+    terms.say(" ".join([*(words(found, alone) for words in said), "" if alone else NARROW]))
     captions.receipt(
         "stored",
         f"{KNOWN}. {asked.matrix_words(found)}. Each of three texts has {asked.places(found)} scored tokens. Made by "

@@ -81,6 +81,14 @@ def layers(identity: str, number: int, _found: Running) -> dict[str, Layer]:
     return layers_at_work(_found.model, _found.tokenizer.encode(calibration_text()), names)
 
 
+def layer_like(found: Running, wanted: str) -> Layer:
+    """The matrix of this name, or of its kind in the first layer that has one, or the first there is."""
+    names = matrices(found.model)
+    kind = wanted.split(".", 2)[-1]
+    name = wanted if wanted in names else next((n for n in names if n.endswith(kind)), names[0])
+    return layers(found.identity, layer_of(name), found)[name]
+
+
 def layer_picker(found: Running, key: str, default: str) -> Layer:
     """A select box over the matrices inside the layers; the address keeps it."""
     names = matrices(found.model)

@@ -73,6 +73,15 @@ def asked_words(found: Survey, alone: bool) -> str:
     return first + (f"{'Then' if safe else 'Right'} {'it is' if safe else 'are'} {joined(falls)}." if falls else "")
 
 
+def apart_words(found: Survey, alone: bool) -> str:
+    """Which variants of one ladder had an importance matrix, where some had and some had not; else empty."""
+    below = [one for one in found.ladder(alone)[1:] if one.name != "Q8_0"]
+    helped = [one.name for one in below if one.weighted]
+    if len(helped) in (0, len(below)):
+        return ""
+    return f"{joined(helped)} had an importance matrix and the others had none, so they are not to be compared."
+
+
 def matrix_words(found: Survey) -> str:
     """Which of all variants had an importance matrix."""
     helped = [one.label for one in found.found if one.weighted]

@@ -18,6 +18,7 @@ from quantlib.recipes import glossed, layer_of
 
 SHARES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0)
 LEAST_DEEP = 0.01  # nats: a text in which nothing moves further stays pale
+STORM = 10  # times the mean: a worst place that the average does not tell of
 CHARACTERS = 7000  # of each text that is read while somebody waits
 
 
@@ -136,10 +137,14 @@ def tail_figure(found: Comparison, theme: str = "light") -> go.Figure:
 def tail_words(found: Comparison) -> str:
     """What the tail's picture shows, in numbers."""
     mean, median, largest = found.kl[0], found.kl_percentile(50), found.kl_percentile(100)
+    times = largest / max(mean, 1e-12)
     return (
         f"At half of the places the prediction moved by {median:.2g} nats or less. The mean is {mean:.2g}. At the "
-        f"worst place it is **{largest:.2g}**, {largest / max(mean, 1e-12):,.0f} times the mean. The average says how "
-        "calm most places are; what matters to you may be among the few."
+        f"worst place it is **{largest:.2g}**, {times:,.0f} times the mean. "
+    ) + (
+        "Calm on average, a storm in the tail: what matters to you may be among the few."
+        if times >= STORM
+        else "There is no storm in this tail: all places move about alike."
     )
 
 

@@ -130,6 +130,13 @@ class Entry:
     own: bool = False
 
 
+def score(mine: Entry, standard: Entry) -> int:
+    """100 for a divergence as low as the recipe's within its size, more for a lower one; 0 over the cap."""
+    if mine.found is None or standard.found is None:
+        return 0
+    return round(100 * standard.found.kl / max(mine.found.kl, 1e-9))
+
+
 def ranking_html(entries: Sequence[Entry], cap: int) -> str:
     """The entries by KL divergence, the best first, with bars to scale; what is over the cap stands last."""
     measured = sorted((e for e in entries if e.found), key=lambda e: e.found.kl)

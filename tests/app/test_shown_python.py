@@ -16,7 +16,7 @@ from pages.server.opened import Opened, identity
 from pages.ui import captions, guess, model
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("cost", "float", "levels", "names", "outliers")
+PAGES = ("activations", "cost", "float", "levels", "names", "outliers")
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,14 @@ def test_who_had_the_importance_matrix_is_said(stored):
     assert asked.matrix_words(weighed(everyone - {"Q2_K"})).endswith("and not Q2_K alone and Q2_K")
 
 
+def test_two_groups_are_told_apart(stored):
+    alone = answered(stored, [20] * 4)
+    mixed = replace(alone, found=tuple(replace(one, weighted=one.name == "Q2_K") for one in alone.found))
+    assert asked.apart_words(mixed, True).startswith("Q2_K had an importance matrix and the others had none")
+    equal = replace(alone, found=tuple(replace(one, weighted=True) for one in alone.found))
+    assert asked.apart_words(equal, True) == ""
+
+
 def test_what_the_chapter_remembers_follows_the_survey(stored):
     said = asked.lesson(answered(stored, [20, 19, 7, 0, 0]))
     assert "20 of 20 plain questions with all its matrices in Q6_K, 19 in Q4_K, 7 in Q3_K and none in Q2_K." in said

@@ -1,6 +1,7 @@
 """Pictures of what a recipe costs: every scored token once, its numbers as measured; the tail ends at the worst."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +51,12 @@ def test_a_passage_shows_every_word_as_text(found, tokenizer):
     assert "<b>" not in html
     shares = [float(s) for s in re.findall(r"([\d.]+)% before", html)]
     assert max(shares) <= 100
+
+
+@pytest.mark.parametrize(("worst", "storm"), [(0.5, True), (0.2, False)])
+def test_a_storm_in_the_tail_is_said_only_where_there_is_one(worst, storm):
+    made = SimpleNamespace(kl=(0.04, 0), kl_percentile=lambda share: worst if share == 100 else 0.03)
+    assert ("a storm in the tail" in costs.tail_words(made)) == storm
 
 
 def test_the_tail_ends_at_the_worst(found):

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,6 +46,13 @@ def test_an_assignment_is_a_plan(checkpoint, standard):
     assert spending.assigned(checkpoint, start).nbytes <= standard.nbytes
     plan = spending.assigned(checkpoint, start | {"attn_v": "Q8_0"})
     assert {t.target for t in plan.tensors if kind_of(t.name) == "attn_v"} == {"Q8_0"}
+
+
+def test_the_recipe_has_a_hundred_and_what_is_over_the_cap_has_nothing():
+    def entry(kl):
+        return spending.Entry("", 1, None if kl is None else SimpleNamespace(kl=kl))
+
+    assert [spending.score(entry(kl), entry(0.003)) for kl in (0.003, 0.006, 0.002, None)] == [100, 50, 150, 0]
 
 
 def test_auto_keeps_the_cap_and_beats_its_coarsest_choice(base, standard, monkeypatch):
