@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from quantlib import formats as _package
-from quantlib.checkpoints import Checkpoint, Tensor, open_checkpoint, vision_half
+from quantlib.checkpoints import Checkpoint, Tensor, merged, open_checkpoint, vision_half
 from quantlib.errors import Cancelled, CheckpointError, FormatError, JobError, MethodError, QuantlibError, RecipeError
 from quantlib.jobs import Measured, Plan, PlannedTensor, Progress, RunResult, TensorResult, measure, plan, run
 
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cancelled", "Checkpoint", "CheckpointError", "FormatError", "JobError", "Measured", "MethodError", "Plan",
     "PlannedTensor", "Progress", "QuantlibError", "RecipeError", "RunResult", "Tensor", "TensorResult", "dequantize",
-    "formats", "measure", "open_checkpoint", "plan", "quantize", "run", "vision_half",
+    "formats", "measure", "merged", "open_checkpoint", "plan", "quantize", "run", "vision_half",
 ]  # fmt: skip
 
 

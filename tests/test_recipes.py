@@ -138,3 +138,23 @@ def test_a_bias_takes_no_place_among_the_matrices_of_its_kind(recipe):
     plain = dict(zip([t[0] for t in order], choose_formats(order, get_recipe(recipe), model), strict=True))
     assert {name: found[name] for name in plain} == plain
     assert len({choice.format for choice in plain.values()}) > 1
+
+
+def chosen(recipe: str, architecture: str, *tensors: tuple[str, tuple[int, ...]]) -> dict[str, str]:
+    named = [(name, shape, "FP32") for name, shape in tensors]
+    model = Model(architecture, 4, experts=8 if any("_exps" in name for name, _ in tensors) else 0)
+    choices = choose_formats(named, RECIPES[recipe], model)
+    return {name: choice.format for (name, _, _), choice in zip(named, choices, strict=True)}
+
+
+def test_exceptions_of_one_architecture():
+    """As llama-quantize has them for one alone: what is kept, what gets eight bits, what counts as a stack."""
+    kept = [(f"blk.0.{name}.weight", (64, 256)) for name in ("attn_kv_a_mqa", "attn_k_b", "ssm_f_a", "indexer.proj")]
+    finest = [(f"blk.0.{name}.weight", (64, 256)) for name in ("attn_q_a", "attn_q_b", "nextn.eh_proj")]
+    own = chosen("Q4_K_S", "glm5-next", *kept, *finest)
+    assert {own[name] for name, _ in kept} == {"FP32"}
+    assert {own[name] for name, _ in finest} == {"Q8_0"}
+    assert set(chosen("Q4_K_S", "deepseek2", *kept, *finest).values()) == {"Q4_K"}
+    stacks = [("blk.0.attn_k_b.weight", (4, 64, 256)), ("blk.0.ffn_up_exps.weight", (4, 64, 256))]
+    assert list(chosen("MXFP4_MOE", "bailingmoe3", *stacks).values()) == ["Q8_0", "MXFP4"]
+    assert list(chosen("MXFP4_MOE", "deepseek2", *stacks).values()) == ["MXFP4", "MXFP4"]

@@ -1,5 +1,6 @@
 """Where tensors live: safetensors files, Hugging Face folders and GGUF files, opened lazily and trusted in nothing."""
 
+from quantlib.checkpoints.adapters import merged
 from quantlib.checkpoints.base import Checkpoint, MappedFile, MetadataValue, Tensor
 from quantlib.checkpoints.gguf_file import open_gguf
 from quantlib.checkpoints.gguf_types import QUANTIZATION_VERSION
@@ -35,6 +36,7 @@ __all__ = [
     "gguf_layout",
     "gguf_size",
     "gguf_view",
+    "merged",
     "modelfile",
     "open_checkpoint",
     "open_gguf",

@@ -113,8 +113,8 @@ def recognize_folder(folder: Path) -> str | None:
     """What a folder without a config.json is, and what to do: a sentence after its name; None where nothing tells."""
     if (folder / "adapter_config.json").is_file():
         return (
-            "holds a LoRA adapter, which is a change to a model and no model: merge it into its base model first "
-            "(merge_and_unload() of the package peft) and open the result."
+            "holds a LoRA adapter, which is a change to a model and no model: `quantlib quantize MODEL OUT --adapter "
+            "FOLDER` adds it to its model, and `quantlib adapter FOLDER OUT --base MODEL` makes llama.cpp's file of it."
         )
     inner = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if inner:

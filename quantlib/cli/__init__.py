@@ -18,6 +18,7 @@ COMMANDS = (
     "view",
     "quantize",
     "export",
+    "adapter",
     "imatrix",
     "perplexity",
     "compare",

@@ -50,6 +50,9 @@ def add(commands) -> None:
     quantize.add_argument(
         "--mmproj", action="store_true", help="the half that sees pictures, which llama.cpp takes beside the other"
     )
+    quantize.add_argument(
+        "--adapter", type=Path, metavar="FOLDER", help="add this LoRA adapter to the weights first (see `adapter`)"
+    )
     quantize.add_argument("--pure", action="store_true", help="the recipe's default format for every matrix")
     quantize.add_argument(
         "--effort", choices=ql.formats.EFFORTS, default="standard",
@@ -98,6 +101,11 @@ def _pattern(text: str) -> tuple[str, str]:
 
 def run(options) -> int:
     options.recipe = options.recipe or ("F16" if options.mmproj else "Q4_K_M")
+    if options.adapter and (options.method or options.scheduler):
+        other = "--method" if options.method else "--scheduler"
+        raise ql.QuantlibError(
+            f"--adapter and {other} do not go together: write the sum first (--adapter, --recipe BF16), then use that."
+        )
     if options.mmproj and options.method:
         raise ql.QuantlibError(
             "--method calibrates on text, and --mmproj is the half that sees pictures: leave out one."
@@ -108,6 +116,7 @@ def run(options) -> int:
         return calibrated.run(options, overrides)
     with ql.open_checkpoint(options.source) as opened:
         checkpoint = ql.vision_half(opened) if options.mmproj else opened
+        checkpoint = ql.merged(checkpoint, options.adapter) if options.adapter else checkpoint
         plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides, effort=options.effort)
         for warning in plan.warnings:
             note(warning)

@@ -242,7 +242,7 @@ def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:
         return tensor.format
     if family is not None:
         return family.stored_as(tensor.name, tensor.shape, tensor.format)
-    return tensor.format if quantizable(tensor.name, tensor.shape) else "FP32"
+    return tensor.format if quantizable(tensor.name, tensor.shape, architecture) else "FP32"
 
 
 def _planned(tensor: Tensor, choice: Choice, imatrix: ImportanceMatrix | None, effort: str) -> PlannedTensor:
@@ -319,6 +319,8 @@ def model_facts(view: Checkpoint) -> Model:
 
     def count(key: str, default: int = 0) -> int:
         value = view.value(f"{view.architecture}.{key}")
+        if isinstance(value, np.ndarray | list | tuple) and len(value):  # one for each layer: the first decides
+            return int(value[0])
         return value if isinstance(value, int) and not isinstance(value, bool) else default
 
     layers = {layer for name in view.tensors if (layer := layer_of(name)) is not None}
@@ -328,7 +330,7 @@ def model_facts(view: Checkpoint) -> Model:
         layers=count("block_count", max(layers, default=-1) + 1),
         experts=count("expert_count"),
         tied="output.weight" not in view.tensors,
-        heads_per_kv=heads // max(1, count("attention.head_count_kv", heads)),
+        heads_per_kv=heads // groups if (groups := count("attention.head_count_kv", heads)) else 0,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quantlib import formats
+from quantlib.architectures.quantizing import exceptions_of
 from quantlib.errors import FormatError, RecipeError
 from quantlib.recipes.conditions import Model, Place
 from quantlib.recipes.roles import VALUE_LIKE, Role, layer_of, quantizable, role_of
@@ -20,6 +21,7 @@ FALLBACK = {
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
 }
+FORWARD = frozenset({Role.FFN_DOWN, Role.FFN_GATE, Role.FFN_UP})
 SMALLEST_BLOCK = 32  # formats of larger blocks must name what stands in for them
 
 
@@ -143,7 +145,7 @@ def choose_formats(
     tensors = list(tensors)
     choices = []
     for (name, shape, present), place in zip(tensors, _places(tensors, model, important), strict=True):
-        if not quantizable(name, shape):
+        if not quantizable(name, shape, model.architecture):
             choices.append(Choice(present, f"a vector or a small table: kept in {present}"))
             continue
         choices.append(_choose(name, shape[-1], present, recipe, place, pure, overrides))
@@ -160,13 +162,17 @@ def _places(tensors: Sequence[tuple[str, Sequence[int], str]], model: Model, imp
     roles = [role_of(name) for name, _, _ in tensors]
     value_like = sum(role in VALUE_LIKE for role in roles)
     seen: Counter[object] = Counter()
+    alone = exceptions_of(model.architecture).experts_alone
     for (name, shape, _), role in zip(tensors, roles, strict=True):
         group = VALUE_LIKE if role in VALUE_LIKE else role
         index, count = seen[group], value_like if role in VALUE_LIKE else model.layers
-        seen[group] += quantizable(name, shape)  # a bias has the name of its matrix, and no place of its own
-        if model.experts > 1 and role in (Role.FFN_DOWN, Role.FFN_GATE, Role.FFN_UP):
+        seen[group] += quantizable(
+            name, shape, model.architecture
+        )  # a bias has the name of its matrix, and no place of its own
+        if model.experts > 1 and role in FORWARD:
             index = layer_of(name) or 0  # the experts of a layer are tensors of their own
-        yield Place(role, index, count, model, stacked=len(shape) > 2 and shape[0] > 1, important=important)
+        stacked = len(shape) > 2 and shape[-3] > 1 and (role in FORWARD or not alone)
+        yield Place(role, index, count, model, stacked, important)
 
 
 def _choose(name: str, n: int, present: str, recipe: Recipe, place: Place, pure: bool, overrides: Overrides) -> Choice:
@@ -177,6 +183,8 @@ def _choose(name: str, n: int, present: str, recipe: Recipe, place: Place, pure:
     if not recipe.quantizes:
         return default
     asked = overrides.by_rule(name, place.role)
+    if asked is None and not pure and any(part in name for part in exceptions_of(place.model.architecture).finest):
+        asked = Choice("Q8_0", "a matrix that llama-quantize keeps at eight bits in this architecture")
     return fitting(asked or (default if pure else _by_rules(recipe, place, n, default)), n)
 
 

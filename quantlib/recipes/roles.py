@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from quantlib.architectures import diffusion
+from quantlib.architectures.quantizing import exceptions_of
 
 NAMES = 2**14  # of tensors that are remembered: every recipe of a model asks about the same ones
 
@@ -68,11 +69,13 @@ def layer_of(name: str) -> int | None:
 def quantizable(name: str, shape: Sequence[int], architecture: str | None = None) -> bool:
     """Whether recipes touch this tensor: a matrix named `...weight` that is not one of the KEPT.
 
-    architecture: GGUF's general.architecture; a family of image models says for itself what it keeps.
+    architecture: GGUF's general.architecture; a family of image models says for itself what it keeps, and some language
+    models have exceptions.
     """
     if (family := diffusion.BY_NAME.get(architecture or "")) is not None:
         return family.quantizes(name, shape)
     dimensions = len(shape)
     while dimensions > 1 and shape[len(shape) - dimensions] == 1:  # a (1, n) matrix counts as a vector
         dimensions -= 1
-    return dimensions >= 2 and name.endswith("weight") and not KEPT.search(name)
+    kept = KEPT.search(name) or any(part in name for part in exceptions_of(architecture).kept)
+    return dimensions >= 2 and name.endswith("weight") and not kept

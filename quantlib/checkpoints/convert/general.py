@@ -76,7 +76,7 @@ def general_metadata(
         }
         parts = {key: value for key, value in found.items() if value is not None} | parts
     parts.setdefault("name", called)
-    if size:
+    if size > 0:  # below zero: of the matrices that an adapter changes
         parts.setdefault("size_label", gguf.size_label(*counts))
     return {
         "general.type": MetadataValue("string", kind),
