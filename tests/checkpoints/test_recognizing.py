@@ -84,5 +84,5 @@ def test_a_wrong_path_is_not_asked_of_the_hub(tmp_path, monkeypatch):
 
 def test_an_adapter_is_named(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(ql.CheckpointError, match=r"LoRA adapter.*merge"):
+    with pytest.raises(ql.CheckpointError, match=r"LoRA adapter.*--adapter"):
         ql.open_checkpoint(tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import quantlib.checkpoints.convert  # noqa: F401  loaded with the first conversion, which is no memory of a refusal
 from quantlib.checkpoints import open_checkpoint
 from quantlib.errors import CheckpointError
 
