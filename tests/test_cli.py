@@ -100,8 +100,8 @@ def test_quantize_with_a_recipe_file_a_report_and_json_progress(demo_model, tmp_
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
-        ((), 2),
         (("quantize",), 2),
+        (("no-such-command",), 2),
         (("quantize", "a", "b", "--recipe", "Q99"), 2),
         (("quantize", "a", "b", "--recipe", "auto:4.5"), 2),
         (("quantize", "assets/demo_model", "b", "--recipe", "no-such.toml"), 1),

@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
@@ -113,6 +113,12 @@ def gguf_size(metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[str
     return gguf_layout(metadata, tensors).nbytes
 
 
+class Writable(Protocol):
+    """What takes bytes one after the other."""
+
+    def write(self, data: Any, /) -> int: ...
+
+
 class GGUFWriter:
     """Streams a GGUF file into an open binary file: the header at once, then data in the order of the layout.
 
@@ -121,7 +127,7 @@ class GGUFWriter:
     nothing is missing. Renaming the file into place is the caller's.
     """
 
-    def __init__(self, file: BinaryIO, layout: Layout, done: int = 0):
+    def __init__(self, file: Writable, layout: Layout, done: int = 0):
         self._file, self._layout = file, layout
         self._index, self._written = done, 0
         if not done:

@@ -1,11 +1,15 @@
-"""The command line: python -m quantlib COMMAND. Each command is a module with its arguments and its run."""
+"""The command line, quantlib COMMAND or python -m quantlib COMMAND: each is a module with its arguments and its run."""
 
 import argparse
 import errno
 import sys
+import time
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
+from quantlib.cli.shared import Command, be_quiet, memory_at_most
 from quantlib.cli.words import printable
 from quantlib.errors import QuantlibError
 
@@ -24,6 +28,12 @@ COMMANDS = (
     "compare",
     "generate",
     "fit",
+    "hash",
+    "compare-files",
+    "metadata",
+    "split",
+    "merge",
+    "completion",
 )
 
 
@@ -33,12 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a test or a program has put another one in its place
             stream.reconfigure(errors="backslashreplace")  # names that are no text, and terminals that lack letters
-    options = _parser(arguments).parse_args(arguments)
+    if not arguments:
+        parsers(())[0].print_help()
+        return 0
+    options = parsers(arguments)[0].parse_args(arguments)
+    be_quiet(options.quiet)
+    started = time.monotonic()
+    try:
+        return _run(options)
+    finally:
+        if options.verbose:
+            print(f"quantlib: {time.monotonic() - started:.1f} s{memory_at_most()}", file=sys.stderr)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         status = options.command(options)
         sys.stdout.flush()
         return status
     except QuantlibError as error:
+        if options.verbose:
+            traceback.print_exc()
         print(f"quantlib: {printable(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("quantlib: stopped; nothing was written.", file=sys.stderr)
@@ -53,12 +78,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of the command that is named first, or of all where none is: loading all of them takes time."""
+def parsers(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and those of its commands by name: of the one that is named first, or of all where none is.
+
+    Loading all of them takes time.
+    """
+    from quantlib import __version__
+
+    called = Path(sys.argv[0]).name
     parser = argparse.ArgumentParser(
-        prog="python -m quantlib", description="Quantize model checkpoints, and look inside."
+        prog="quantlib" if called.startswith("quantlib") else "python -m quantlib",
+        description="Quantize model checkpoints, and look inside.",
+        epilog="quantlib COMMAND --help tells about a command, with examples.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Command)
     for name in [name for name in arguments[:1] if name in COMMANDS] or COMMANDS:
-        import_module(f"quantlib.cli.{name}").add(commands)
-    return parser
+        import_module(f"quantlib.cli.{name.replace('-', '_')}").add(commands)
+    return parser, dict(commands.choices)

@@ -9,7 +9,7 @@ import numpy as np
 import quantlib as ql
 from quantlib import tables
 from quantlib.checkpoints import write_gguf
-from quantlib.cli.shared import command, print_json, replaces
+from quantlib.cli.shared import command, print_json, replaces, writes
 from quantlib.cli.words import printable
 from quantlib.destinations import GGUF, destination
 from quantlib.formats.format import Format
@@ -21,15 +21,18 @@ To add an adapter to the weights of its model instead, and quantize the sum:
 
 
 def add(commands) -> None:
-    adapter = command(commands, "adapter", run, "turn a LoRA adapter into a GGUF adapter")
+    adapter = command(
+        commands, "adapter", run, "turn a LoRA adapter into a GGUF adapter",
+        examples=("adapter lora/ lora.gguf --base model/", "adapter lora/ -o lora.gguf --base model/ --format F16"),
+    )  # fmt: skip
     adapter.add_argument("adapter", metavar="ADAPTER", type=Path, help="a folder that the package peft wrote")
-    adapter.add_argument("out", metavar="OUT.gguf", type=Path, help="the file to write")
+    writes(adapter, "OUT.gguf", "the file to write")
     adapter.add_argument(
         "--base", metavar="FOLDER", type=Path, required=True,
         help="the folder of the model that it changes; only its config.json is read",
     )  # fmt: skip
     adapter.add_argument("--format", choices=FORMATS, default="F32", help="of its matrices; default: %(default)s")
-    adapter.epilog = MERGED
+    adapter.epilog = f"{MERGED}\n\n{adapter.epilog}"
     replaces(adapter)
 
 

@@ -10,7 +10,16 @@ GGUF files of any architecture can be quantized."""
 
 
 def add(commands) -> None:
-    command(commands, "architectures", run, "list the model architectures that are converted to GGUF, and that run")
+    command(
+        commands,
+        "architectures",
+        run,
+        "list the model architectures that are converted to GGUF, and that run",
+        examples=(
+            "architectures",
+            "architectures --json",
+        ),
+    )
 
 
 def run(options) -> int:

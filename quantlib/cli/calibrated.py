@@ -15,6 +15,7 @@ def run(options, overrides: Overrides) -> int:
         (options.imatrix, "--imatrix"),
         (options.scheduler, "--scheduler"),
         (options.report, "--report"),
+        (options.override_kv, "--override-kv"),
         (options.effort != "standard", "--effort"),
         (options.push, "--push"),
         (options.card, "--card"),

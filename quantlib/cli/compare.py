@@ -22,10 +22,19 @@ from quantlib.destinations import MADE_BY, Destination
 
 
 def add(commands) -> None:
-    compare = command(commands, "compare", run, "compare methods of choosing codes on a model")
+    compare = command(
+        commands,
+        "compare",
+        run,
+        "compare methods of choosing codes on a model",
+        examples=(
+            "compare model/ --bits 4,3",
+            "compare model/ --text calibration.txt --evaluate story.txt -o methods",
+        ),
+    )
     compare.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
     compare.add_argument(
-        "--text", type=Path, action="append", metavar="FILE",
+        "--text", "--calibration", type=Path, action="append", metavar="FILE",
         help="a UTF-8 text to calibrate on; may be repeated; default: the two of this project",
     )  # fmt: skip
     compare.add_argument(
@@ -42,7 +51,7 @@ def add(commands) -> None:
         "--context", type=positive, default=512, metavar="N", help="tokens a window, default %(default)s"
     )
     compare.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    compare.add_argument("--out", type=Path, metavar="NAME", help="save NAME.json and NAME.md too")
+    compare.add_argument("-o", "--out", type=Path, metavar="NAME", help="save NAME.json and NAME.md too")
     replaces(compare)
 
 

@@ -8,30 +8,57 @@ import quantlib as ql
 from quantlib import tables
 from quantlib.checkpoints.publishing import prepared
 from quantlib.cli import publishing
-from quantlib.cli.shared import command, listing, note, positive, print_json, progress_line, read_text
+from quantlib.cli.reports import report_of, report_path, write_report
+from quantlib.cli.shared import (
+    command,
+    list_at_end,
+    note,
+    positive,
+    print_json,
+    progress_line,
+    read_text,
+    replaces,
+    writes,
+)
 from quantlib.cli.words import printable
 from quantlib.destinations import new_name
 from quantlib.exports import CALIBRATED, SCHEMES
+from quantlib.jobs.pool import limit_threads
 
 
 def add(commands) -> None:
-    export = command(commands, "export", run, "quantize a Hugging Face folder to one that transformers and vLLM load")
+    export = command(
+        commands,
+        "export",
+        run,
+        "quantize a Hugging Face folder to one that transformers and vLLM load",
+        examples=(
+            "export model/ model-gptq/ --as gptq --text calibration.txt",
+            "export model/ -o model-fp8 --as fp8 --dry-run",
+        ),
+    )
     export.add_argument("source", metavar="SOURCE", help="a Hugging Face folder of 16- or 32-bit floats")
-    export.add_argument("out", metavar="OUT_DIR", type=Path, help="the folder to make; it must not exist yet")
+    writes(export, "OUT_DIR", "the folder to make; it must not exist yet")
     export.add_argument(
         "--as", dest="scheme", required=True, type=str.lower, choices=list(SCHEMES), metavar="SCHEME",
         help="how codes are chosen and stored; see below",
     )  # fmt: skip
     names = ", ".join(scheme.name for scheme in CALIBRATED)
     export.add_argument(
-        "--calibration", type=Path, metavar="TEXT",
+        "--text", "--calibration", dest="calibration", type=Path, metavar="FILE",
         help=f"a UTF-8 text like those that the model will read; {names} need one",
     )  # fmt: skip
     export.add_argument(
         "--context", type=positive, default=512, metavar="N", help="tokens a window of that text, default %(default)s"
     )
     publishing.add(export, "the folder")
-    export.epilog = listing("schemes", {s.name: s.summary for s in SCHEMES.values()})
+    export.add_argument("--threads", type=positive, metavar="N", help="default: one for each core")
+    export.add_argument("--dry-run", action="store_true", help="say what would be quantized; write nothing")
+    export.add_argument(
+        "--report", type=report_path, metavar="FILE", help="write each matrix's error to a .html, .csv or .json file"
+    )
+    replaces(export)
+    list_at_end(export, "schemes", {s.name: s.summary for s in SCHEMES.values()})
 
 
 def run(options) -> int:
@@ -39,8 +66,13 @@ def run(options) -> int:
 
     scheme, started = SCHEMES[options.scheme], monotonic()
     new_name(options.out)
-    target = prepared(options.push) if options.push else None
+    if options.threads:
+        limit_threads(options.threads)
     with ql.open_checkpoint(options.source) as checkpoint:
+        report = report_of(options, checkpoint.paths, checkpoint.folder)
+        if options.dry_run:
+            return _show_outlook(checkpoint, scheme, options)
+        target = prepared(options.push) if options.push else None
         codes = _prepared(checkpoint, scheme, options) if scheme in CALIBRATED else None
         line = progress_line(f"writing {options.out}")
         show = (lambda fraction, name: line(fraction)) if line else None
@@ -48,12 +80,36 @@ def run(options) -> int:
     if target:
         publishing.push_folder(target, options.out)
     result = replace(result, seconds=monotonic() - started)  # choosing the codes takes longer than writing them
+    document = tables.exported(result)
+    if report:
+        facts = [("folder", str(result.path)), ("scheme", scheme.name), ("from", str(options.source))]
+        write_report(report, "What exporting lost", facts, document["tensors"], bar="relative")
     if options.json:
-        return print_json(tables.exported(result))
+        return print_json(document)
     loaders = " and ".join(scheme.loaders)
     print(
         f"{printable(result.path)}: {tables.size(result.nbytes)}, {result.bpw:.2f} bits per weight of the "
         f"layers' matrices, {result.seconds:.1f} s; for {loaders}."
+    )
+    return 0
+
+
+def _show_outlook(checkpoint, scheme, options) -> int:
+    from quantlib.exports.exporting import outlook
+
+    found = outlook(checkpoint, scheme)
+    if scheme in CALIBRATED and options.calibration is None:
+        note(f"{scheme.name} chooses codes by what a text puts through the model: the run needs --text.")
+    if options.json:
+        return print_json({
+            "scheme": scheme.name, "bpw": found.bpw and round(found.bpw, 4), "others": found.others,
+            "tensors": [{"name": f"{module}.weight", "shape": list(shape)} for module, shape in found.matrices],
+        })  # fmt: skip
+    print(tables.as_text([{"name": f"{module}.weight", "shape": list(shape)} for module, shape in found.matrices]))
+    bits = f"about {found.bpw:.2f} bits per weight" if found.bpw else "as many bits as the scheme says"
+    print(
+        f"\n{len(found.matrices):,} matrices by {scheme.name}, in {bits}; {found.others:,} other tensors stay as they "
+        f"are, in {tables.size(found.others_nbytes)}; nothing is written."
     )
     return 0
 
@@ -65,7 +121,7 @@ def _prepared(checkpoint, scheme, options):
     from quantlib.lm.windows import cut
 
     if options.calibration is None:
-        raise ql.MethodError(f"{scheme.name} chooses codes by what a text puts through the model: give --calibration.")
+        raise ql.MethodError(f"{scheme.name} chooses codes by what a text puts through the model: give --text.")
     model, tokenizer = load(checkpoint, decoded=False), Tokenizer.of(checkpoint)
     context = min(options.context, model.shape.context)
     windows = cut(model, tokenizer.encode(read_text(options.calibration)), context, tokenizer.bos)

@@ -20,7 +20,16 @@ MOST_CARDS = 64
 
 
 def add(commands) -> None:
-    fit = command(commands, "fit", run, "say which recipe of a model to run on a machine, and show what each one takes")
+    fit = command(
+        commands,
+        "fit",
+        run,
+        "say which recipe of a model to run on a machine, and show what each one takes",
+        examples=(
+            "fit Qwen3-14B --machine 'RTX 3060'",
+            "fit 30B-A3B --memory 24GB --context 32768",
+        ),
+    )
     fit.add_argument(
         "source", metavar="MODEL",
         help="a well-known model (Qwen3-14B), a size (14B, 30B-A3B), a config.json or a checkpoint",

@@ -5,7 +5,16 @@ from quantlib.cli.shared import command, print_json
 
 
 def add(commands) -> None:
-    command(commands, "formats", run, "list the number formats and what they cost")
+    command(
+        commands,
+        "formats",
+        run,
+        "list the number formats and what they cost",
+        examples=(
+            "formats",
+            "formats --json",
+        ),
+    )
 
 
 def run(options) -> int:

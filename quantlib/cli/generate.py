@@ -6,7 +6,16 @@ from quantlib.cli.words import printable
 
 
 def add(commands) -> None:
-    write = command(commands, "generate", run, "let a model write on")
+    write = command(
+        commands,
+        "generate",
+        run,
+        "let a model write on",
+        examples=(
+            "generate model.gguf 'Once upon a time'",
+            "generate model.gguf 'Once' --tokens 200 --temperature 0.8 --seed 1",
+        ),
+    )
     write.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
     write.add_argument("prompt", metavar="PROMPT")
     write.add_argument("--tokens", type=positive, default=64, metavar="N", help="at most so many, default %(default)s")

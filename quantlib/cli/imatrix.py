@@ -3,16 +3,24 @@
 from pathlib import Path
 
 import quantlib as ql
-from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line, read_text, replaces
+from quantlib.cli.shared import SOURCE_HELP, command, positive, print_json, progress_line, read_text, replaces, writes
 from quantlib.cli.words import printable
 from quantlib.destinations import IMATRIX, destination
 
 
 def add(commands) -> None:
-    collect = command(commands, "imatrix", run, "collect an importance matrix over a text")
+    collect = command(
+        commands,
+        "imatrix",
+        run,
+        "collect an importance matrix over a text",
+        examples=("imatrix model/ --text calibration.txt -o imatrix.gguf",),
+    )
     collect.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
-    collect.add_argument("--text", required=True, type=Path, metavar="FILE", help="a UTF-8 text, typical of the use")
-    collect.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.gguf", help="the file to write")
+    collect.add_argument(
+        "--text", "--calibration", required=True, type=Path, metavar="FILE", help="a UTF-8 text, typical of the use"
+    )
+    writes(collect, "OUT.gguf", "the file to write")
     collect.add_argument(
         "--context", type=positive, default=512, metavar="N", help="tokens a window, default %(default)s"
     )

@@ -11,7 +11,17 @@ from quantlib.destinations import Destination
 
 
 def add(commands) -> None:
-    inspect = command(commands, "inspect", run, "show what a checkpoint holds, reading only its header")
+    inspect = command(
+        commands,
+        "inspect",
+        run,
+        "show what a checkpoint holds, reading only its header",
+        examples=(
+            "inspect model.gguf",
+            "inspect model.gguf --tensor blk.0.ffn_down.weight",
+            "inspect original/ --against model.gguf --report difference.html",
+        ),
+    )
     inspect.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     what = inspect.add_mutually_exclusive_group()
     what.add_argument("--tensor", metavar="NAME", help="read this tensor too and show its statistics")

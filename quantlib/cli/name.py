@@ -6,7 +6,16 @@ from quantlib.recipes.labels import read_label
 
 
 def add(commands) -> None:
-    sub = command(commands, "name", run, "say what the name of a published model means, part by part")
+    sub = command(
+        commands,
+        "name",
+        run,
+        "say what the name of a published model means, part by part",
+        examples=(
+            "name Qwen3-8B-UD-Q4_K_XL.gguf",
+            "name llama3.2:3b-instruct-q4_K_M",
+        ),
+    )
     sub.add_argument("text", metavar="NAME", help="a file's name, a model page's address or an Ollama tag; not fetched")
 
 

@@ -28,7 +28,16 @@ FIGURES = (
 
 
 def add(commands) -> None:
-    measure = command(commands, "perplexity", run, "measure how well a model reads a text")
+    measure = command(
+        commands,
+        "perplexity",
+        run,
+        "measure how well a model reads a text",
+        examples=(
+            "perplexity model.gguf --text story.txt --context 256",
+            "perplexity model.gguf --text story.txt --baseline original/",
+        ),
+    )
     measure.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
     measure.add_argument(
         "--text", type=Path, action="append", metavar="FILE",
@@ -62,6 +71,7 @@ def add(commands) -> None:
         "--both", action="store_true", help="measure every recipe of the sweep with the importance matrix as well"
     )
     measure.add_argument(
+        "-o",
         "--out",
         type=Path,
         metavar="NAME",

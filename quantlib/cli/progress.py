@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import quantlib as ql
 from quantlib import tables
+from quantlib.cli.shared import quiet
 from quantlib.cli.words import printable
 
 EVERY = 1.0  # seconds between lines
@@ -20,7 +21,7 @@ def progress_of(as_json: bool) -> Iterator[Show | None]:
     """What to call with a run's progress; None where nobody is looking."""
     if as_json:
         yield _lines()
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and not quiet():
         from tqdm import tqdm
 
         with tqdm(unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr, leave=False) as bar:

@@ -17,9 +17,10 @@ from quantlib.cli.memory import keep_freed_memory
 from quantlib.cli.progress import progress_of
 from quantlib.cli.publishing import Publication
 from quantlib.cli.reports import report_of, report_path, write_report
-from quantlib.cli.shared import SOURCE_HELP, command, listing, note, positive, print_json, replaces
+from quantlib.cli.shared import SOURCE_HELP, command, list_at_end, note, positive, print_json, replaces, writes
 from quantlib.cli.words import printable
 from quantlib.destinations import Destination, check_distinct
+from quantlib.jobs.planning import with_metadata
 from quantlib.jobs.pool import scheduler_pool
 from quantlib.jobs.running import check_target
 from quantlib.jobs.standing_in import stand_in_words
@@ -28,12 +29,24 @@ from quantlib.recipes.budget import PREFIX, parse_budget
 
 
 def add(commands) -> None:
-    quantize = command(commands, "quantize", run, "quantize a checkpoint to a GGUF file")
+    quantize = command(
+        commands,
+        "quantize",
+        run,
+        "quantize a checkpoint to a GGUF file",
+        examples=(
+            "quantize model/ model-Q4_K_M.gguf",
+            "quantize model/ --recipe auto:4.5bpw --imatrix imatrix.gguf -o model.gguf",
+            "quantize model/ model.gguf --tensor-format attn_v=Q6_K --dry-run",
+            "quantize model/ model.gguf --override-kv general.name=str:Mine",
+        ),
+    )
     quantize.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
-    quantize.add_argument(
-        "out", metavar="OUT.gguf", type=Path,
-        help="the file to write; it is read back and verified, so a pipe or standard output (-) is refused",
-    )  # fmt: skip
+    writes(
+        quantize,
+        "OUT.gguf",
+        "the file to write; it is read back and verified, so a pipe or standard output (-) is refused",
+    )
     quantize.add_argument(
         "--recipe", type=_recipe, metavar="RECIPE",
         help="a name (below), a budget as auto:4.5bpw or auto:6GB, a TOML file, or a GGUF file whose mixture of "
@@ -62,7 +75,13 @@ def add(commands) -> None:
         "--method", choices=["gptq"],
         help="choose codes by GPTQ on --text, in the formats of the recipe; collects an importance matrix by itself",
     )  # fmt: skip
-    quantize.add_argument("--text", type=Path, metavar="FILE", help="the UTF-8 text that --method calibrates on")
+    quantize.add_argument(
+        "--text", "--calibration", type=Path, metavar="FILE", help="the UTF-8 text that --method calibrates on"
+    )
+    quantize.add_argument(
+        "--override-kv", metavar="KEY=VALUE", action="append", default=[],
+        help="give a metadata key another value; or KEY=TYPE:VALUE, with int, float, bool or str; may be repeated",
+    )  # fmt: skip
     where = quantize.add_mutually_exclusive_group()
     where.add_argument("--threads", type=positive, metavar="N", help="default: one for each core")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster on shared storage: tcp://host:8786")
@@ -75,7 +94,7 @@ def add(commands) -> None:
     quantize.add_argument("--modelfile", action="store_true", help="write a Modelfile for Ollama beside OUT.gguf")
     replaces(quantize)
     quantize.add_argument("--json-progress", action="store_true", help="a line of JSON a second on standard error")
-    quantize.epilog = listing("recipes", {r.name: r.summary for r in RECIPES.values()})
+    list_at_end(quantize, "recipes", {r.name: r.summary for r in RECIPES.values()})
 
 
 def _recipe(text: str) -> str:
@@ -118,6 +137,7 @@ def run(options) -> int:
         checkpoint = ql.vision_half(opened) if options.mmproj else opened
         checkpoint = ql.merged(checkpoint, options.adapter) if options.adapter else checkpoint
         plan = ql.plan(checkpoint, options.recipe, options.imatrix, options.pure, overrides, effort=options.effort)
+        plan = with_metadata(plan, options.override_kv)
         for warning in plan.warnings:
             note(warning)
         if said := stand_in_words(plan):

@@ -4,8 +4,10 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
+from quantlib import tables
 from quantlib.checkpoints.base import shown
 from quantlib.cli.words import as_json, printable
 from quantlib.destinations import TABLES, Destination, destination
@@ -16,6 +18,57 @@ SOURCE_HELP = (
     "a Hugging Face folder, a file of safetensors, GGUF, PyTorch, NumPy or ONNX, or hf://owner/name[@revision]"
     "[/file.gguf]"
 )
+
+
+_QUIET = ContextVar("quiet", default=False)
+
+
+def be_quiet(wanted: bool) -> None:
+    """Whether notes and progress are left out from now on."""
+    _QUIET.set(wanted)
+
+
+def quiet() -> bool:
+    return _QUIET.get()
+
+
+def memory_at_most() -> str:
+    """The most memory that this process had, in words; nothing where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return ""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f", {tables.size(most)} of memory at most"
+
+
+class Command(argparse.ArgumentParser):
+    """A command's parser. positional_out: its last position is what is written, which -o or --out may name, too."""
+
+    positional_out = False
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(out_last(args) if self.positional_out else args, namespace)
+
+
+def out_last(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the value of -o or --out behind all others, where the position is that it names."""
+    for i, word in enumerate(arguments):
+        if word == "--":
+            break
+        if word in ("-o", "--out") and i + 1 < len(arguments):
+            return [*arguments[:i], *arguments[i + 2 :], arguments[i + 1]]
+        if word.startswith("--out="):
+            return [*arguments[:i], *arguments[i + 1 :], word.removeprefix("--out=")]
+    return list(arguments)
+
+
+def writes(parser: argparse.ArgumentParser, metavar: str, help: str) -> None:
+    """The position of what a command writes, as its last argument or anywhere after -o."""
+    parser.positional_out = True
+    parser.add_argument("out", metavar=metavar, type=Path, help=help)
+    parser.add_argument("-o", "--out", dest="named_out", metavar=metavar, help=f"the same as {metavar} at the end")
 
 
 def command(
@@ -31,6 +84,9 @@ def command(
     sub.set_defaults(command=run)
     sub.epilog = "\n".join(["examples:", *(f"  quantlib {example}" for example in examples)]) if examples else None
     sub.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    loud = sub.add_mutually_exclusive_group()
+    loud.add_argument("-q", "--quiet", action="store_true", help="leave out notes and progress")
+    loud.add_argument("-v", "--verbose", action="store_true", help="say how long it took, and where an error arose")
     return sub
 
 
@@ -59,13 +115,16 @@ def temperature(text: str) -> float:
 
 def note(text: object) -> None:
     """A sentence beside the output, on standard error."""
+    if quiet():
+        return
     print(f"quantlib: note: {printable(text)}", file=sys.stderr)
 
 
-def listing(title: str, entries: Mapping[str, str]) -> str:
-    """What stands at the end of --help: a line for each name."""
+def list_at_end(parser: argparse.ArgumentParser, title: str, entries: Mapping[str, str]) -> None:
+    """A line for each name at the end of --help, before the examples."""
     width = max(map(len, entries))
-    return "\n".join([f"{title}:", *(f"  {name:{width}}  {summary}" for name, summary in entries.items())])
+    lines = [f"{title}:", *(f"  {name:{width}}  {summary}" for name, summary in entries.items())]
+    parser.epilog = "\n".join([*lines, "", parser.epilog or ""]).rstrip()
 
 
 def as_stored(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +173,7 @@ def files_named(*texts: str | Path | None) -> list[Path]:
 
 def progress_line(doing: str) -> Callable[..., None] | None:
     """Shows how far something is on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
+    if quiet() or not sys.stderr.isatty():
         return None
 
     def show(fraction: float, part: str = "") -> None:

@@ -67,7 +67,7 @@ def source_of(text: str) -> str:
 
 def app_folder() -> Path:
     """Where the app lies: beside this package in its own project, or where it was installed."""
-    lacking = [name for name in NEEDED if find_spec(name) is None]
+    lacking = [name for name in NEEDED if not _is_there(name)]
     if lacking:
         raise QuantlibError(f"The app needs {' and '.join(lacking)}: pip install 'quantlib[app]' installs all of it.")
     beside, found = Path(__file__).parents[2], find_spec(INSTALLED)
@@ -76,6 +76,13 @@ def app_folder() -> Path:
         if (folder / "app.py").is_file() and (folder / "pages" / "inspect.py").is_file():
             return folder
     raise QuantlibError("The app's pages are not installed with this package; install quantlib from its project.")
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def port_of(wanted: int | None) -> int:

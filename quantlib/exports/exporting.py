@@ -122,6 +122,40 @@ def export(
     return Exported(out, scheme.name, writer.nbytes, time.monotonic() - started, tuple(layers))
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What an export would do, by a look at the headers. matrices: (module, shape) of what is quantized; others: how
+    many tensors stay as they are, in so many bytes. bpw: of the matrices, None where it depends on a text.
+    """
+
+    matrices: tuple[tuple[str, tuple[int, ...]], ...]
+    others: int
+    others_nbytes: int
+    bpw: float | None
+
+
+SAMPLED = 64  # rows of a matrix that are stored to learn what a scheme takes
+
+
+def outlook(checkpoint: Checkpoint, scheme: Kind) -> Outlook:
+    """What `export` would write, without writing it. Raises as `export` does for what does not fit."""
+    linears = linears_of(checkpoint)
+    _check_widths(linears, scheme)
+    others = [tensor for name, tensor in checkpoint.tensors.items() if name not in linears]
+    bpw = None
+    if isinstance(scheme, Scheme):
+        first = next(iter(linears.values()))
+        rows = min(SAMPLED, first.tensor.nrows)
+        stored_rows = scheme.store(first.tensor.rows(0, rows), first.dtype)
+        bpw = 8 * sum(array.nbytes for array in stored_rows.tensors.values()) / (rows * first.tensor.n)
+    return Outlook(
+        tuple((linear.module, linear.tensor.shape) for linear in linears.values()),
+        len(others),
+        sum(tensor.nbytes for tensor in others),
+        bpw,
+    )
+
+
 def _packed(linear: Linear, scheme: Kind) -> Packed:
     if not isinstance(scheme, Scheme):
         raise MethodError(f"{scheme.name} chooses codes on a text: prepare it first.")

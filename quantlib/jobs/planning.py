@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -23,6 +23,7 @@ from quantlib.checkpoints import (
     read_imatrix,
 )
 from quantlib.checkpoints.gguf_types import INTEGERS
+from quantlib.checkpoints.rewriting import edited
 from quantlib.errors import RecipeError
 from quantlib.jobs.budgeting import budget_choices, budget_recipe
 from quantlib.jobs.coverage import Coverage, idle_rules, lacking_of, weighable
@@ -187,6 +188,18 @@ def plan(
     refusal = coverage.refusal(lacking, recipe) if lacking else ""
     reads = (*checkpoint.paths, *given)
     return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort, reads, refusal)
+
+
+def with_metadata(planned: Plan, settings: Sequence[str]) -> Plan:
+    """The plan of a file whose header says something else: settings KEY=VALUE or KEY=TYPE:VALUE.
+
+    Raises CheckpointError for a text that is no such setting.
+    """
+    if not settings:
+        return planned
+    metadata = edited(planned.metadata, settings)
+    size = gguf_size(metadata, [(t.name, t.shape, t.target) for t in planned.tensors])
+    return replace(planned, metadata=metadata, nbytes=size)
 
 
 def _resolved(recipe: str | Path | Recipe | Budget, overrides: Overrides) -> tuple[Recipe | Budget, Overrides]:

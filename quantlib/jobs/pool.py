@@ -20,11 +20,19 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_limit: list[int] = []  # of threads, where one is wanted
+
+
+def limit_threads(count: int) -> None:
+    """Let the shared pool have so many threads. Called before its first use."""
+    _limit[:] = [count]
+
+
 @cache
 def shared_pool() -> ThreadPoolExecutor:
-    """A pool with a thread for each core, shared by all runs of this process."""
+    """A pool with a thread for each core, or as many as are wanted, shared by all runs of this process."""
     start()  # so that no worker is the first to import compiled code
-    return ThreadPoolExecutor(available_cores(), thread_name_prefix="quantlib")
+    return ThreadPoolExecutor(_limit[0] if _limit else available_cores(), thread_name_prefix="quantlib")
 
 
 def workers_of(executor: Executor) -> int:

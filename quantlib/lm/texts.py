@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quantlib.errors import CheckpointError
+from quantlib.lm.assets import ASSETS
 from quantlib.lm.model import Model
 from quantlib.lm.tokenizer import Tokenizer
 from quantlib.lm.windows import Windows, cut
 
-ASSETS = Path(__file__).parents[2] / "assets"
 EVALUATION = (ASSETS / "evaluation" / "story.txt", ASSETS / "evaluation" / "explanation.txt")
 CALIBRATION = ASSETS / "calibration" / "mixed.txt"
 MOST_BYTES = 2**28  # of a text; a calibration text has some hundred thousand

@@ -10,10 +10,11 @@ from quantlib.checkpoints import Checkpoint, gguf_view
 from quantlib.checkpoints.image_models import check_reads_text
 from quantlib.checkpoints.untrusted import read_json
 from quantlib.errors import CheckpointError
+from quantlib.lm.assets import ASSETS
 from quantlib.lm.tokenization import Here, Isolated, Runner, bounded, tokenizer_of_metadata
 from quantlib.lm.tokenization.metadata import LLAMA_3
 
-OUR_OWN = Path(__file__).parents[2] / "assets"  # the models that come with this project
+OUR_OWN = ASSETS  # the models that come with this project
 
 
 @dataclass(frozen=True)
