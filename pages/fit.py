@@ -3,12 +3,15 @@
 import streamlit as st
 
 import quantlib as ql
+from pages.server.limits import LIMITS
+from pages.server.opened import hub_address
 from pages.ui import captions, drawing, menu, model, puzzle, stored, terms
 from pages.ui.chapter import Chapter, chapter
 from pages.ui.chrome import theme
 from pages.ui.guess import guess, verdict
 from pages.ui.pointing import pointing
 from quantlib import fit
+from quantlib.checkpoints.hub import Terms
 from quantlib.figures import fitting
 from quantlib.figures.fit_frontier import frontier_svg
 from quantlib.figures.quiz import Question
@@ -19,6 +22,7 @@ from quantlib.fit.cache import CACHE_FORMATS
 from quantlib.fit.machines import MACHINES, MACHINES_SOURCE, limited, own
 
 OPEN, SIZE, OWN = "The open model", "A size, or a config.json", "Another"
+HUB = "A repository of the hub"
 KINDS = {"card": "a graphics card", "mac": "a Mac", "computer": "a computer without one"}
 CONTEXTS = (2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144)
 BESIDE = (0, 8, 16, 32, 64, 128, 256)
@@ -83,11 +87,13 @@ def choose() -> fit.Answer | None:
     """Model, machine, context and the cache's format; the address holds them all."""
     left, right = st.columns(2)
     with left:
-        source = st.selectbox(
-            "Model", [*fit.KNOWN, SIZE, OPEN], index=list(fit.KNOWN).index(NEWER), key="model", bind="query-params"
-        )
+        models = [*fit.KNOWN, SIZE, *[HUB] * LIMITS.hub, OPEN]
+        source = st.selectbox("Model", models, index=models.index(NEWER), key="model", bind="query-params")
         size = st.text_area("A size such as 14B or 30B-A3B, or the text of a config.json", "14B", key="size", height=68,
                             bind="query-params") if source == SIZE else ""  # fmt: skip
+        if source == HUB:
+            size = st.text_input("Name on the hub", "bartowski/Qwen_Qwen3-14B-GGUF", key="repository", max_chars=200,
+                                 bind="query-params")  # fmt: skip
     with right:
         name = st.selectbox(
             "Machine", [*MACHINES, OWN], index=1, key="machine", bind="query-params", help=f"{MACHINES_SOURCE}."
@@ -132,10 +138,17 @@ def named(name: str) -> fit.Subject:
     return fit.named_subject(name)
 
 
+@st.cache_resource(show_spinner="Listing files", max_entries=32, ttl=900)
+def on_the_hub(address: str) -> fit.Subject:
+    return fit.of_repository(address, Terms(not LIMITS.hub_token))
+
+
 def the_model(source: str, size: str) -> fit.Subject:
     """The chosen model's shape. Raises CheckpointError for text that is none, or a model that says too little."""
     if source == OPEN:
         return fit.opened(model.current_checkpoint())
+    if source == HUB:
+        return on_the_hub(hub_address(size))
     return named(size if source == SIZE else source)
 
 
@@ -153,6 +166,11 @@ def show_reasons(answer: fit.Answer) -> None:
     st.markdown("\n".join(f"- {sentence}" for sentence in said if sentence))
     if run := words.command(answer):
         st.code(run, language=None, wrap_lines=True)  # the highlighter's colours are too pale to read
+    if files := words.files(answer):
+        st.dataframe(
+            files, hide_index=True, column_config={"size": st.column_config.NumberColumn("bytes", format="localized")}
+        )
+        captions.receipt("exact", "names and sizes as the hub lists them; none of the files was read or fetched")
     captions.receipt(
         "estimated",
         "weights are counted to the byte by the recipe's rules, cache and states as llama.cpp allocates them for one "

@@ -32,7 +32,7 @@ def add(commands) -> None:
     )
     fit.add_argument(
         "source", metavar="MODEL",
-        help="a well-known model (Qwen3-14B), a size (14B, 30B-A3B), a config.json or a checkpoint",
+        help="a well-known model (Qwen3-14B), a size (14B, 30B-A3B), a config.json, a checkpoint, hf://OWNER/NAME",
     )  # fmt: skip
     fit.add_argument("--machine", metavar="NAME", help="a known machine, such as 'RTX 3060'; --machine list shows them")
     fit.add_argument("--memory", type=memory, metavar="24GB", help="memory of a graphics card, or of what --as says")
@@ -93,6 +93,8 @@ def run(options) -> int:
         return print_json(document(answer))
     print(printable(answer.text, lines=True))
     print("\n" + tables.as_text([_shown(row) for row in words.table(answer)]))
+    if files := words.files(answer):
+        print("\n" + printable(tables.as_text([_listed(row) for row in files]), lines=True))
     return 0
 
 
@@ -132,7 +134,14 @@ def document(answer) -> dict:
         "download": words.download(answer) or None,
         "command": words.command(answer) or None,
         "recipes": words.table(answer),
+        "files": words.files(answer),
     }
+
+
+def _listed(row: dict) -> dict:
+    made = (row["recipe"] or "–") + (", of its own" if row["own mixture"] else "")
+    where = "advised" if row["advised"] else "fits" if row["fits"] else "–"
+    return {"file": row["file"], "recipe": made, "size": gb(row["size"]), "parts": row["parts"], "": where}
 
 
 def _shown(row: dict) -> dict:

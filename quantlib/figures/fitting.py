@@ -13,7 +13,7 @@ from quantlib.lm import Sweep
 
 GB = 1e9
 KEY = {"weights": "weights", "cache": "keys, values and states", "work": "working memory"}
-LARGE = 7  # % of the bar that a part needs to carry its own size
+LARGE = 13  # % of the bar that a part needs to carry its own size, on a phone too
 
 
 def questions(answers: Sequence[Answer], offered: Sequence[str]) -> list[Question]:

@@ -5,7 +5,7 @@ from quantlib.fit.cache import CacheLayer, cache_bytes, cache_of
 from quantlib.fit.catalogue import KNOWN, Model
 from quantlib.fit.described import described
 from quantlib.fit.machines import MACHINES, Machine, Memory
-from quantlib.fit.sources import Subject, named_subject, opened, subject
+from quantlib.fit.sources import Subject, named_subject, of_repository, opened, subject
 
 __all__ = [
     "KNOWN",
@@ -22,6 +22,7 @@ __all__ = [
     "described",
     "machine_named",
     "named_subject",
+    "of_repository",
     "opened",
     "subject",
 ]

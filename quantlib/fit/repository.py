@@ -13,7 +13,7 @@ PART = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
 BESIDE = ("mmproj", "imatrix")  # pictures' and calibration's files, which are no models
 # What the ends of file names call a recipe, the longest first; its own name, and for experts in MXFP4 that alone.
 SPELLED = {**{name: name for name in RECIPES}, "MXFP4": "MXFP4_MOE"}
-PUBLIC = Terms()
+TERMS = Terms()
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stored:
         return bool(re.search(r"(?:^|[-_.])(?:UD|[QX]L|XXL)(?:[-_.]|$)", self.name.upper()))
 
 
-def files_at(address: str, terms: Terms = PUBLIC) -> tuple[Stored, ...]:
+def files_at(address: str, terms: Terms = TERMS) -> tuple[Stored, ...]:
     """The models of a repository, the largest first; none of them is read. Raises CheckpointError as the hub does."""
     return files_of(Repository(Address.parse(address), terms).sizes)
 

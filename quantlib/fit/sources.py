@@ -7,13 +7,15 @@ from pathlib import Path
 
 from quantlib.checkpoints import Checkpoint, gguf_view, open_checkpoint
 from quantlib.checkpoints.base import shown
-from quantlib.checkpoints.hub import PREFIX, Address
+from quantlib.checkpoints.hub import PREFIX, Address, Terms
+from quantlib.checkpoints.hub_opening import open_hub
 from quantlib.checkpoints.untrusted import parse_json, read_json
 from quantlib.errors import CheckpointError
 from quantlib.fit.catalogue import KNOWN, Model
 from quantlib.fit.described import CONFIG, described, original_of
 from quantlib.fit.repository import Stored, files_at
 
+TERMS = Terms()
 CLOSE = 1.06  # a size within 6% of a known model's is taken as that model's: "14B" are 14.8
 UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
 SIZES = (1e7, 2e12)
@@ -67,30 +69,35 @@ def subject(source: str | Path) -> Subject:
         return found
     if path.suffix == ".json" and path.is_file():
         return _of_shape(described(_object(path), path.parent.name or path.name), text)
-    if text.startswith(PREFIX) and not (address := Address.parse(text)).file:
-        known = KNOWN.find(address.repository)
-        try:
-            files = files_at(text)
-        except CheckpointError:  # the hub is out of reach, or has no such repository
-            if known is None:
-                raise
-            return _of_shape(known.checkpoint(), text, model=known)
-        if len(files) > 1:
-            return _of_files(address, files)
+    if text.startswith(PREFIX) and not Address.parse(text).file:
+        return of_repository(text)
     checkpoint = open_checkpoint(source)
     view = gguf_view(checkpoint)
     known = KNOWN.find(checkpoint.origin or "") if checkpoint.origin else None
     return Subject(checkpoint.source.name, checkpoint, view, model=known, origin=text)
 
 
-def _of_files(address: Address, files: tuple[Stored, ...]) -> Subject:
-    """A repository of several GGUF files: a known model's shape, or that which the smallest file's header says."""
+def of_repository(text: str, terms: Terms = TERMS) -> Subject:
+    """A repository of the hub, whose GGUF files are listed with their sizes; a known one too where the hub is away.
+
+    Raises CheckpointError for what is no address, and as the hub does.
+    """
+    address = Address.parse(text)
     known = KNOWN.find(address.repository)
-    if known is not None:
+    try:
+        files = files_at(text, terms)
+    except CheckpointError:  # the hub is out of reach, or has no such repository
+        if known is None:
+            raise
+        return _of_shape(known.checkpoint(), text, model=known)
+    if len(files) > 1 and known is not None:
         return replace(_of_shape(known.checkpoint(), str(address), model=known), files=files)
-    # It stays open: its vocabulary is read from the header when the sizes of files are reckoned.
-    original = original_of(gguf_view(open_checkpoint(f"{address}/{files[-1].name}")))
-    return Subject(address.repository.partition("/")[2], original, original, origin=str(address), files=files)
+    if len(files) > 1:
+        # It stays open: its vocabulary is read from the header when the sizes of files are reckoned.
+        original = original_of(gguf_view(open_hub(f"{address}/{files[-1].name}", terms)))
+        return Subject(address.repository.partition("/")[2], original, original, origin=str(address), files=files)
+    checkpoint = open_hub(text, terms)
+    return Subject(checkpoint.source.name, checkpoint, gguf_view(checkpoint), model=known, origin=text)
 
 
 def opened(checkpoint: Checkpoint) -> Subject:

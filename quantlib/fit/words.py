@@ -12,7 +12,7 @@ from quantlib.fit.amounts import gb, rate
 from quantlib.fit.cache import cache_bytes, token_bytes
 from quantlib.fit.machines import GIB, MACHINES, Machine
 from quantlib.fit.quality import digits
-from quantlib.fit.repository import chosen
+from quantlib.fit.repository import Stored, chosen
 
 if TYPE_CHECKING:
     from quantlib.fit.answering import Answer
@@ -114,6 +114,9 @@ def command(answer: Answer) -> str:
     if option is None:
         return ""
     name = answer.subject.name if option is answer.file else f"{answer.subject.name}-{option.name}.gguf"
+    file = f"-m {name.replace(' ', '-')}"
+    if offered := _chosen(answer, option):
+        file = f"-hf {answer.subject.origin.removeprefix(PREFIX)} --hf-file {offered.name}"
     layers = len(option.weighed.parts.layers)
     where = ""
     if answer.machine.kind == "card":
@@ -123,8 +126,7 @@ def command(answer: Answer) -> str:
         }.get(option.placed.how, " -ngl 99")
     elif answer.machine.kind == "mac":
         where = " -ngl 99"
-    file = name.replace(" ", "-")
-    return f"llama-server -m {file} -c {answer.context} -np 1{where}{CACHE_FLAGS[answer.cache_format]}"
+    return f"llama-server {file} -c {answer.context} -np 1{where}{CACHE_FLAGS[answer.cache_format]}"
 
 
 def download(answer: Answer) -> str:
@@ -145,12 +147,33 @@ def download(answer: Answer) -> str:
 def _offered(answer: Answer, option: Option) -> str:
     """Which file of a repository to take."""
     files, where = answer.subject.files, answer.subject.origin.removeprefix(PREFIX)
-    file = chosen(files, option.recipe, option.weighed.nbytes)
+    file = _chosen(answer, option)
     if file is None:
         return f"None of the {len(files)} files of {where} is as small as that: look for another repository."
     parts = f" in {file.parts} parts" if file.parts > 1 else ""
     other = "" if file.recipe == option.recipe else f"; {option.name} itself is not among its {len(files)} files"
     return f"To download: {file.name}, {gb(file.nbytes)}{parts}, from {where}{other}."
+
+
+def _chosen(answer: Answer, option: Option) -> Stored | None:
+    return chosen(answer.subject.files, option.recipe, option.weighed.nbytes)
+
+
+def files(answer: Answer) -> list[dict[str, object]]:
+    """A row for each file of the repository: what it is, and whether it fits whole; nothing where none is known."""
+    option = answer.option
+    advised = _chosen(answer, option) if option else None
+    rows: list[dict[str, object]] = []
+    for file in answer.subject.files:
+        near = min(answer.options, key=lambda o: (o.recipe != file.recipe, abs(o.weighed.nbytes - file.nbytes)))
+        need = near.total + file.nbytes - near.weighed.nbytes
+        rows.append(
+            {
+                "file": file.name, "recipe": file.recipe or None, "own mixture": file.own, "size": file.nbytes,
+                "parts": file.parts, "fits": need <= answer.machine.usable, "advised": file is advised,
+            }
+        )  # fmt: skip
+    return rows
 
 
 def usual(answer: Answer) -> Option:

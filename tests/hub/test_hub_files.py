@@ -6,7 +6,8 @@ import pytest
 from hub_server import Hub, serving
 
 import quantlib as ql
-from quantlib.fit import ask, subject
+from quantlib.cli import main
+from quantlib.fit import ask, subject, words
 from quantlib.fit.machines import own
 from quantlib.fit.repository import chosen, files_of, recipe_in
 
@@ -57,6 +58,29 @@ def test_a_repository_of_many_files_is_answered_with_one_of_them(demo_model, tmp
     assert tight.option.weighed.nbytes < roomy.option.weighed.nbytes
     assert "demo-Q4_K_M.gguf" in tight.text or "None of the 2 files" in tight.text
     assert not roomy.quantized, "the recipes are those of the original"
+    listed = words.files(roomy)
+    assert [(row["file"], row["advised"], row["fits"]) for row in listed] == [
+        ("demo-Q8_0.gguf", True, True), ("demo-Q4_K_M.gguf", False, True),
+    ]  # fmt: skip
+    assert [row["size"] for row in listed] == [file.nbytes for file in found.files]
+    assert words.command(roomy).startswith("llama-server -hf owner/demo-GGUF --hf-file demo-Q8_0.gguf -c 512")
+    assert sum(row["fits"] for row in words.files(tight)) <= 1
+
+
+def test_the_command_lists_the_files(demo_model, tmp_path, monkeypatch, capsys):
+    """Of a model that is known, no file is opened: names and sizes are the hub's."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for recipe, nbytes in (("Q4_K_M", 400_000), ("Q8_0", 640_000), ("UD-Q6_K_XL", 520_000)):
+        (folder / f"Qwen3-0.6B-{recipe}.gguf").write_bytes(b"\0" * nbytes)
+    with serving(Hub({"someone/Qwen3-0.6B-GGUF": folder})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+        assert main(["fit", "hf://someone/Qwen3-0.6B-GGUF", "--memory", "8GB"]) == 0
+    said = capsys.readouterr().out
+    assert "To download: Qwen3-0.6B-Q8_0.gguf" in said and "advised" in said
+    assert "Qwen3-0.6B-UD-Q6_K_XL.gguf" in said and "of its own" in said
+    assert "-hf someone/Qwen3-0.6B-GGUF --hf-file Qwen3-0.6B-Q8_0.gguf" in said
 
 
 def test_where_the_hub_is_out_of_reach_a_known_model_is_known_all_the_same(monkeypatch):
