@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantlib.errors import FormatError, MethodError
+from quantlib.errors import MethodError
+from quantlib.lm.choosing import choose
 from quantlib.lm.model import Model
 from quantlib.lm.threads import side_by_side
 from quantlib.lm.windows import Windows
@@ -24,11 +25,14 @@ LEAST = 1024  # tokens below which a calibration says too little of any layer
 
 @dataclass(frozen=True, eq=False)
 class QuantizedLayer:
-    """chosen: each matrix of a layer by its GGUF name. inputs: what each reads, summed up; several share one Gram."""
+    """chosen: each matrix of a layer by its GGUF name, a stack of experts as one, (experts, outputs, inputs). inputs:
+    what each reads, summed up; several share one Gram. notes: sentences on experts that few tokens reached.
+    """
 
     index: int
     chosen: Mapping[str, Chosen] = field(repr=False)
     inputs: Mapping[str, Gram] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def decoded(self) -> dict[str, np.ndarray]:
@@ -41,12 +45,15 @@ def quantize_layers(
     windows: Windows,
     method: Method | Mapping[str, Method],
     progress: Callable[[float], None] | None = None,
+    restored: Callable[[int], Mapping[str, np.ndarray] | None] = lambda index: None,
 ) -> Iterator[QuantizedLayer]:
     """Choose the codes of every matrix inside the layers, one layer at a time; embedding and output stay as they are.
 
     windows: the calibration text, which methods that need none ignore. method: one for all, or by a matrix's name, and
-    those without one stay as they are. Whoever stops taking layers stops the work. Raises MethodError where the text is
-    too short for the method, and FormatError or MethodError where a matrix cannot be quantized, naming it.
+    those without one stay as they are; a stack of experts is quantized only where it is named. restored(index): the
+    matrices of a layer that was quantized before, as they are read back: the text goes through them, and the layer is
+    not given out again. Whoever stops taking layers stops the work. Raises MethodError where the text is too short for
+    the method, and FormatError or MethodError where a matrix cannot be quantized, naming it.
     """
     if model.architecture.layered:
         raise MethodError(
@@ -60,13 +67,36 @@ def quantize_layers(
     batches = [windows.shown(some) for some in windows.batches()] if calibrated else []
     streams = [(model.embedded(some.ravel()), len(some)) for some in batches]  # (tokens, hidden), sequences
     for index in range(model.shape.layers):
-        here = model.replaced({name: model.weight(name) for name in _matrices(model, index)})  # decoded once
-        sums = _calibrate(here, index, streams) if streams else _Sums(_matrices(model, index))
-        layer = QuantizedLayer(index, _choose(here, methods, sums), sums.inputs())
-        streams = _behind(here.replaced(layer.decoded), index, streams)
-        if progress:
-            progress((index + 1) / model.shape.layers)
+        tell = Telling(progress, index, model.shape.layers, len(streams))
+        before = restored(index)
+        if before is not None:
+            streams = _behind(model.replaced(before), index, streams, tell)
+            continue
+        here = model.replaced({name: model.weight(name) for name in _decoded(model, index, methods)})  # decoded once
+        sums = _calibrate(here, index, streams, methods, tell) if streams else _Sums(_matrices(model, index))
+        chosen = choose(here, methods, sums)
+        layer = QuantizedLayer(index, chosen, sums.inputs(), sums.notes)
+        if index + 1 < model.shape.layers:
+            streams = _behind(here.replaced(layer.decoded), index, streams, tell)
+        tell.end()
         yield layer
+
+
+class Telling:
+    """Says how far all is while a text goes through a layer twice, before and after its codes are chosen."""
+
+    def __init__(self, progress: Callable[[float], None] | None, index: int, layers: int, batches: int):
+        self._progress, self._index, self._layers, self._steps = progress, index, layers, 2 * batches + 1
+        self._done = 0
+
+    def step(self) -> None:
+        self._done += 1
+        if self._progress and self._done < self._steps:
+            self._progress((self._index + self._done / self._steps) / self._layers)
+
+    def end(self) -> None:
+        if self._progress:
+            self._progress((self._index + 1) / self._layers)
 
 
 def quantized(
@@ -131,6 +161,7 @@ class _Sums:
 
     groups: dict[str, list[str]]
     grams: dict[str, Gram] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def inputs(self) -> dict[str, Gram]:
         return {name: self.grams[first] for first, names in self.groups.items() if self.grams for name in names}
@@ -140,21 +171,34 @@ Streams = list[tuple[np.ndarray, int]]
 
 
 def _matrices(model: Model, index: int) -> dict[str, list[str]]:
-    """The matrices of a layer, each on its own; routers and convolutions are none, and experts stay as they are."""
+    """The matrices of a layer, each on its own; routers and convolutions are none, and experts are stacks."""
+    return {name: [name] for name, shape in _own(model, index) if len(shape) == 2}
+
+
+def _stacks(model: Model, index: int, methods: Mapping[str, Method]) -> dict[str, int]:
+    """The stacks of experts of a layer that are to be quantized, each with how many matrices it has."""
+    return {name: shape[0] for name, shape in _own(model, index) if len(shape) == 3 and name in methods}
+
+
+def _own(model: Model, index: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     own = ((n, w.shape) for n, w in model.weights.items() if n.startswith(f"blk.{index}."))
-    found = (name for name, shape in own if len(shape) == 2 and quantizable(name, shape))
-    return {name: [name] for name in found}
+    return ((name, shape) for name, shape in own if quantizable(name, shape))
 
 
-def _calibrate(model: Model, index: int, streams: Streams) -> _Sums:
+def _decoded(model: Model, index: int, methods: Mapping[str, Method]) -> list[str]:
+    """What of a layer is decoded once for all that is done with it."""
+    return [*_matrices(model, index), *_stacks(model, index, methods)]
+
+
+def _calibrate(model: Model, index: int, streams: Streams, methods: Mapping[str, Method], tell: Telling) -> _Sums:
     """Let the text through a layer and sum up what each matrix reads."""
-    matrices = _matrices(model, index)
+    matrices, stacks = _matrices(model, index), _stacks(model, index, methods)
 
     def read(stream: tuple[np.ndarray, int]) -> list[tuple[list[str], np.ndarray]]:
         seen: list[tuple[list[str], np.ndarray]] = []
 
         def observe(name: str, x: np.ndarray) -> None:
-            if name not in matrices:
+            if name not in matrices and name.partition("#")[0] not in stacks:
                 return
             if seen and seen[-1][1] is x:  # queries, keys and values read the same array
                 seen[-1][0].append(name)
@@ -172,48 +216,47 @@ def _calibrate(model: Model, index: int, streams: Streams) -> _Sums:
                 sums.grams.setdefault(names[0], Gram(x.shape[-1])).add(x)
             except MethodError as error:
                 raise MethodError(f"{names[0]}: {error}") from None
-    return sums
+        tell.step()
+    return _leaning(sums, stacks)
 
 
-def _behind(model: Model, index: int, streams: Streams) -> Streams:
+def _leaning(sums: _Sums, stacks: Mapping[str, int]) -> _Sums:
+    """Experts with the sums of what reached them, to which the average over all experts is added as if it had been seen
+    on as many tokens as there are inputs: with many tokens it counts little, without any it is all there is.
+    """
+    groups, grams, notes = dict(sums.groups), dict(sums.grams), []
+    for stack, experts in stacks.items():
+        reached = {first: gram for first, gram in sums.grams.items() if first.partition("#")[0] == stack}
+        if not reached:
+            continue  # it reads what another stack reads, and is in its groups
+        together = [name.partition("#")[0] for name in groups[next(iter(reached))]]
+        average = Gram.sum(reached.values())
+        few = 0
+        for expert in range(experts):
+            first = f"{stack}#{expert}"
+            own = reached.get(first, Gram(len(average.products)))
+            few += own.tokens < len(average.products)
+            grams[first] = own.leaning(average, len(average.products))
+            groups[first] = [f"{name}#{expert}" for name in together]
+        if few:
+            notes.append(
+                f"{few} of the {experts} experts of {stack} were given fewer tokens than the {len(average.products):,} "
+                "inputs that each has: their codes follow what all experts read, too; a longer text would help."
+            )
+    return _Sums(groups, grams, tuple(notes))
+
+
+def _behind(model: Model, index: int, streams: Streams, tell: Telling) -> Streams:
     """The text behind a layer."""
-    return list(side_by_side(lambda stream: (model.layer(index, *stream), stream[1]), streams))
+    behind = []
+    for out, (_, sequences) in zip(
+        side_by_side(lambda stream: model.layer(index, *stream), streams), streams, strict=True
+    ):
+        behind.append((out, sequences))
+        tell.step()
+    return behind
 
 
 def _everywhere(model: Model, method: Method) -> dict[str, Method]:
     """One method for all matrices inside the layers."""
     return {name: method for index in range(model.shape.layers) for name in _matrices(model, index)}
-
-
-def _scalable(model: Model, name: str) -> bool:
-    """Whether what makes a matrix's inputs makes them one by one, so that it could take scales: a norm before it, or a
-    matrix with as many outputs. The values of grouped-query attention, which several heads read, do not.
-    """
-    _, index, part, *_ = name.split(".")
-    before = {"attn_output": "attn_v", "ffn_down": "ffn_up"}.get(part, "ffn_norm" if part[:3] == "ffn" else "attn_norm")
-    maker = model.weights.get(f"blk.{index}.{before}.weight")
-    return maker is not None and maker.shape[0] == model.weights[name].shape[1]
-
-
-def _choose(model: Model, methods: Mapping[str, Method], sums: _Sums) -> dict[str, Chosen]:
-    """The codes of a layer's matrices, those that read different inputs side by side, those of one method together."""
-
-    def choose(job: tuple[str, Method, list[str]]) -> dict[str, Chosen]:
-        first, method, names = job
-        try:
-            chosen = method.choose([model.weight(name) for name in names], sums.grams.get(first))
-        except (FormatError, MethodError) as error:
-            raise type(error)(f"{names[0]}: {error}") from None
-        return dict(zip(names, chosen, strict=True))
-
-    jobs = []
-    for first, group in sums.groups.items():
-        own: dict[int, list[str]] = {}
-        for name in group:
-            if name in methods:
-                own.setdefault(id(methods[name]), []).append(name)
-        for names in own.values():
-            method = methods[names[0]]
-            method = method if method.unscaled is None or _scalable(model, first) else method.unscaled
-            jobs.append((first, method, names))
-    return {name: chosen for part in side_by_side(choose, jobs) for name, chosen in part.items()}

@@ -21,7 +21,7 @@ from quantlib.methods.gptq import Settings, gptq
 from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.hessian import Gram
 from quantlib.methods.hqq import hqq
-from quantlib.methods.mixed import ACT_ORDER, gptq_blocks
+from quantlib.methods.mixed import USUAL, Effort, Inputs, fitted_blocks
 from quantlib.methods.rtn import round_to_nearest
 
 
@@ -30,8 +30,8 @@ class Chosen:
     """A matrix whose codes are chosen. decoded: what it is read back as, float32 (outputs, inputs); bpw: all counted,
     in the smallest layout that loaders read: even grids as GPTQ and AWQ store them, zero points as small as codes.
 
-    result: the method's own, with the codes: Rounded, Gptq, Awq (of all matrices together), Hqq, Blockwise, GptqBlocks,
-    or the stored rows of a block format, uint8 (outputs, bytes).
+    result: the method's own, with the codes: Rounded, Gptq, Awq (of all matrices together), Hqq, Blockwise, or the
+    stored rows of a block format, uint8 (outputs, bytes).
     """
 
     decoded: np.ndarray
@@ -44,12 +44,27 @@ Choose = Callable[[Sequence[np.ndarray], Gram | None], Sequence[Chosen]]
 
 
 @dataclass(frozen=True)
+class ByRows:
+    """A method whose rows do not touch each other: a matrix may be given in parts, to several threads.
+
+    effort: how its inputs are made ready, once for all matrices that read them. choose(rows, inputs).
+    """
+
+    effort: Effort
+    choose: Callable[[np.ndarray, Inputs], Chosen] = field(repr=False)
+
+    def whole(self, weight: np.ndarray, gram: Gram | None) -> Chosen:
+        return self.choose(weight, Inputs.of(needed(gram), self.effort))
+
+
+@dataclass(frozen=True)
 class Method:
     """name: as tables show it. family: what it is a case of. bits: of a code. calibrated: whether it needs a text.
 
     choose(matrices, gram): the matrices float32 (outputs, inputs) read the same inputs, which `gram` sums up; it is
     None where nothing was calibrated. Raises FormatError and MethodError, as the method does.
     unscaled: what takes its place where it scales inputs and nothing that makes them could take these scales.
+    rows: the same choice for some rows of a matrix, in a method whose rows do not touch each other.
     """
 
     name: str
@@ -58,6 +73,7 @@ class Method:
     calibrated: bool
     choose: Choose = field(repr=False)
     unscaled: "Method | None" = field(default=None, repr=False)
+    rows: ByRows | None = field(default=None, repr=False)
 
 
 def nearest(bits: int, group: int | None = None) -> Method:
@@ -123,15 +139,16 @@ def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how
     return Method(f"GPTQ, {grouped}{order}", "GPTQ", bits, True, _each(choose))
 
 
-def gptq_block(name: str, how: Settings = ACT_ORDER) -> Method:
-    """GPTQ's codes on the grids of a block format: a GGUF file's own blocks, filled better."""
+def gptq_block(name: str, how: Effort = USUAL) -> Method:
+    """The blocks of a format chosen for the layer's output: a GGUF file's own blocks, filled better."""
     form = block_format(name)
 
-    def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
-        done = gptq_blocks(weight, needed(gram), form, how)
-        return Chosen(form.dequantize(done.data), form.bpw, done)
+    def choose(rows: np.ndarray, inputs: Inputs) -> Chosen:
+        data = fitted_blocks(rows, inputs, form, how)
+        return Chosen(form.dequantize(data), form.bpw, data)
 
-    return Method(f"{name} + GPTQ", "GPTQ in blocks", _bits(form), True, _each(choose))
+    rows = ByRows(how, choose)
+    return Method(f"{name} + GPTQ", "GPTQ in blocks", _bits(form), True, _each(rows.whole), rows=rows)
 
 
 def activation_aware(bits: int, group: int = 128, alphas: Sequence[float] = ALPHAS) -> Method:

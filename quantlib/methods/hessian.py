@@ -1,5 +1,6 @@
 """What calibration leaves of a layer's inputs, and the Hessian of the layer's output error that follows from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,27 @@ class Gram:
         np.maximum(self.largest, size.max(0, initial=0), out=self.largest)
         self.tokens += len(x)
         return self
+
+    @classmethod
+    def sum(cls, grams: Iterable["Gram"]) -> "Gram":
+        """The sums over all tokens that were added to any of these."""
+        grams = list(grams)
+        out = cls(len(grams[0].products))
+        for gram in grams:
+            out._take(gram, 1.0)
+        return out
+
+    def leaning(self, average: "Gram", tokens: int) -> "Gram":
+        """These sums as if so many more tokens had been added, like those of another on average."""
+        out = Gram.sum([self])
+        out._take(average, tokens / max(1, average.tokens))
+        return out
+
+    def _take(self, other: "Gram", times: float) -> None:
+        self.products += np.float32(times) * other.products
+        self.magnitudes += np.float32(times) * other.magnitudes
+        np.maximum(self.largest, other.largest, out=self.largest)
+        self.tokens += round(times * other.tokens)
 
     @property
     def hessian(self) -> np.ndarray:

@@ -1,0 +1,157 @@
+"""What the same size is worth by each way of choosing codes: python tests/bench/quality.py MODEL --calibration TEXT ...
+
+For each recipe four files are made of the same formats and bytes: as llama-quantize does; with an importance matrix of
+the calibration text; with the longer search (--effort best) on top; and chosen on the text (--method gptq). Each is
+compared with MODEL on texts that are none of the calibration's: divergence (KL) with its standard error, its 99th
+percentile, changed next tokens, added perplexity; and per register. What was measured stays in --out, so that a killed
+run goes on; --table prints it as markdown, and --readme puts that into the README between its marks.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+import quantlib as ql  # noqa: E402
+from quantlib.lm import CALIBRATION, GENERATED, Tokenizer, imatrix, load  # noqa: E402
+from quantlib.lm.comparison import Comparison, baseline, compare, together  # noqa: E402
+from quantlib.lm.gptq_writing import spread, write_gptq  # noqa: E402
+from quantlib.lm.sums import GRADES, listed  # noqa: E402
+from quantlib.lm.windows import cut  # noqa: E402
+
+DEMO, CONTEXT = ROOT / "assets" / "demo_model", 512
+RECIPES = ("Q2_K", "Q3_K_M", "Q4_0", "Q4_K_M", "IQ3_S", "IQ4_XS", "MXFP4_MOE")
+WAYS = ("ggml", "imatrix", "best", "gptq")
+TITLES = {"ggml": "as llama.cpp", "imatrix": "+ imatrix", "best": "+ imatrix, best effort", "gptq": "chosen on a text"}
+MARKS = "<!-- quality -->", "<!-- /quality -->"
+PROSE, CODE = ("story", "explanation"), ("code",)
+
+
+def registers() -> dict[str, str]:
+    """The texts to judge on, by register."""
+    read = {name: (ROOT / "assets" / "evaluation" / f"{name}.txt").read_text() for name in (*PROSE, *CODE)}
+    sums = [one for grade in GRADES for one in listed(grade, 300)]
+    order = np.random.default_rng(7).permutation(len(sums))
+    lines = [f"{sums[i].left} {sums[i].sign} {sums[i].right} = {sums[i].result}" for i in order]
+    return {"prose": "\n".join(read[n] for n in PROSE), "code": read["code"], "arithmetic": "\n".join(lines)}
+
+
+def made(checkpoint, model, tokens, recipe: str, way: str, text: str, count: int, folder: Path) -> Path:
+    """One file. tokens: the calibration's, as windows."""
+    out = folder / f"{recipe}-{way}.gguf"
+    if way == "gptq":
+        write_gptq(checkpoint, out, text, recipe, context=CONTEXT, tokens=count)
+        return out
+    matrix = None
+    if way != "ggml":
+        matrix = imatrix(model, tokens.tokens.ravel(), CONTEXT, tokens.bos).matrix("calibration")
+    plan = ql.plan(checkpoint, recipe, matrix, effort="best" if way == "best" else "standard")
+    if not plan.lacking:
+        ql.run(plan, out)
+    return out
+
+
+def measured(checkpoint, args, recipe: str, way: str, text: str, judges: dict) -> dict | None:
+    model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
+    windows = spread(cut(model, tokenizer.encode(text), CONTEXT, tokenizer.bos), args.tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        wall, busy = time.monotonic(), time.process_time()
+        path = made(checkpoint, model, windows, recipe, way, text, args.tokens, Path(folder))
+        wall, busy = time.monotonic() - wall, time.process_time() - busy
+        if not path.exists():
+            return None  # the recipe cannot be without an importance matrix
+        with ql.open_checkpoint(path) as file:
+            changed = load(file)
+            found = {name: compare(changed, judge) for name, judge in judges.items()}
+        facts = {"recipe": recipe, "way": way, "nbytes": path.stat().st_size}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    facts |= {"seconds": round(wall), "cpu_seconds": round(busy), "peak_mb": round(peak)}
+    facts |= {"calibration_tokens": int(windows.tokens.size) if way != "ggml" else 0}
+    facts["total"] = numbers(together(list(found.values())))
+    facts["registers"] = {name: numbers(one) for name, one in found.items()}
+    return facts
+
+
+def numbers(found: Comparison) -> dict:
+    kl, stderr = found.kl
+    difference, difference_stderr = found.difference
+    values = {
+        "tokens": found.tokens, "kl": kl, "kl_stderr": stderr, "kl_99": found.kl_percentile(99),
+        "changed": found.changed_top[0], "ppl_added": difference, "ppl_added_stderr": difference_stderr,
+        "ppl": found.baseline_perplexity.value,
+    }  # fmt: skip
+    return {name: round(float(value), 6) for name, value in values.items()}
+
+
+def table(document: dict) -> str:
+    """What was measured as markdown."""
+    lines = [
+        "| recipe | codes | MB | divergence | of imatrix's | 99th percentile | changed tokens | added perplexity |"
+        " prose / code / sums, of imatrix's | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for recipe in dict.fromkeys(m["recipe"] for m in document["measured"]):
+        own = {m["way"]: m for m in document["measured"] if m["recipe"] == recipe}
+        for way in (way for way in WAYS if way in own):
+            m, base = own[way], own.get("imatrix")
+            t = m["total"]
+            share, parts = "", ""
+            if base and way in ("best", "gptq"):
+                share = f"{t['kl'] / base['total']['kl']:.2f}"
+                pairs = [(m["registers"][r]["kl"], base["registers"][r]["kl"]) for r in m["registers"]]
+                parts = " / ".join(f"{a / b:.2f}" for a, b in pairs)
+            lines.append(
+                f"| {recipe} | {TITLES[way]} | {m['nbytes'] / 1e6:.1f} "
+                f"| {t['kl']:.4f} ± {t['kl_stderr']:.4f} "
+                f"| {share} | {t['kl_99']:.3f} | {t['changed']:.1%} "
+                f"| {t['ppl_added']:+.2f} ± {t['ppl_added_stderr']:.2f} "
+                f"| {parts} | {m['cpu_seconds']} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default=str(DEMO))
+    parser.add_argument("--calibration", nargs="+", type=Path, default=[CALIBRATION, GENERATED])
+    parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
+    parser.add_argument("--tokens", type=int, default=1 << 16, help="of the calibration texts, at most")
+    parser.add_argument("--windows", type=int, default=8, help="of each register, at most")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file that grows by what is measured")
+    parser.add_argument("--table", action="store_true", help="only print what is in --out")
+    args = parser.parse_args()
+    document = json.loads(args.out.read_text()) if args.out.exists() else {"measured": []}
+    if args.table:
+        print(table(document))
+        return
+    text = "\n\n".join(path.read_text(encoding="utf-8") for path in args.calibration)
+    with ql.open_checkpoint(args.model) as checkpoint:
+        model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
+        judges = {}
+        for name, judged in registers().items():
+            windows = cut(model, tokenizer.encode(judged), CONTEXT, tokenizer.bos)
+            judges[name] = baseline(model, spread(windows, args.windows * CONTEXT))
+        document |= {"model": Path(args.model).name, "calibration": [path.name for path in args.calibration]}
+        for recipe in args.recipes:
+            for way in args.ways:
+                if any((m["recipe"], m["way"]) == (recipe, way) for m in document["measured"]):
+                    continue
+                found = measured(checkpoint, args, recipe, way, text, judges)
+                if found:
+                    document["measured"].append(found)
+                    args.out.write_text(json.dumps(document, indent=1) + "\n")
+                    print(recipe, way, found["total"], found["cpu_seconds"], "CPU s", flush=True)
+    print(table(document))
+
+
+if __name__ == "__main__":
+    main()
