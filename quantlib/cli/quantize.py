@@ -72,12 +72,18 @@ def add(commands) -> None:
         help="best: a lower error in the same size (Q4_0 to Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS); default: ggml's bytes",
     )  # fmt: skip
     quantize.add_argument(
-        "--method", choices=["gptq"],
-        help="choose codes by GPTQ on --text, in the formats of the recipe; collects an importance matrix by itself",
+        "--method", choices=["ggml", "best", "gptq"],
+        help="how codes are chosen, the size being the same. ggml: as llama.cpp would, the default; best: better codes "
+        "by a longer search, as --effort best; gptq: chosen on a text of yours (--text), for what each layer puts out",
     )  # fmt: skip
     quantize.add_argument(
-        "--text", "--calibration", type=Path, metavar="FILE", help="the UTF-8 text that --method calibrates on"
-    )
+        "--text", "--calibration", type=Path, metavar="FILE", action="append",
+        help="a UTF-8 text of the kind that the model is used for, for --method gptq; may be repeated",
+    )  # fmt: skip
+    quantize.add_argument(
+        "--tokens", type=positive, metavar="N",
+        help="how many of the text's tokens are used at most, evenly from all of it; default: 65536",
+    )  # fmt: skip
     quantize.add_argument(
         "--override-kv", metavar="KEY=VALUE", action="append", default=[],
         help="give a metadata key another value; or KEY=TYPE:VALUE, with int, float, bool or str; may be repeated",
@@ -119,6 +125,7 @@ def _pattern(text: str) -> tuple[str, str]:
 
 
 def run(options) -> int:
+    _settle_method(options)
     options.recipe = options.recipe or ("F16" if options.mmproj else "Q4_K_M")
     if options.adapter and (options.method or options.scheduler):
         other = "--method" if options.method else "--scheduler"
@@ -155,6 +162,17 @@ def run(options) -> int:
             beside.write_text(modelfile(plan.metadata, options.out.name))
         publication.finish(plan, result)
     return _show_result(plan, result, report, options)
+
+
+def _settle_method(options) -> None:
+    """ggml and best are efforts; what remains as the method calibrates on a text."""
+    if options.method in ("ggml", "best"):
+        if options.effort == "best" and options.method == "ggml":
+            raise ql.RecipeError("--method ggml makes ggml's bytes, and --effort best others: leave one of them out.")
+        options.effort, options.method = ("best" if options.method == "best" else "standard"), None
+    if options.method is None and (options.text or options.tokens):
+        given = "--text" if options.text else "--tokens"
+        raise ql.RecipeError(f"{given} is for --method gptq, which chooses codes on a text: add it, or leave it out.")
 
 
 def _others(plan: ql.Plan, options) -> tuple[Destination | None, Destination | None]:

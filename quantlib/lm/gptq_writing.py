@@ -19,7 +19,7 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.checkpoints import Checkpoint, Layout, MetadataValue, gguf_layout, gguf_size, open_checkpoint
-from quantlib.destinations import reason
+from quantlib.destinations import GGUF, destination, reason
 from quantlib.errors import JobError
 from quantlib.jobs import Plan, PlannedTensor, plan
 from quantlib.jobs.journal import Journal, Written, fingerprint
@@ -84,6 +84,7 @@ def write_gptq(
     """
     out, started = Path(out), monotonic()
     show = progress or (lambda fraction, what: None)
+    destination(out, GGUF, (*checkpoint.paths, *reads), checkpoint.folder, overwrite)
     model, tokenizer = load(checkpoint, decoded=False), Tokenizer.of(checkpoint)
     windows = spread(cut(model, tokenizer.encode(text), context, tokenizer.bos), tokens)
     check_calibration(windows)

@@ -21,7 +21,7 @@ from quantlib.methods.gptq import Settings, gptq
 from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.hessian import Gram
 from quantlib.methods.hqq import hqq
-from quantlib.methods.mixed import USUAL, Effort, Inputs, fitted_blocks
+from quantlib.methods.mixed import Effort, Inputs, fitted_blocks, usual
 from quantlib.methods.rtn import round_to_nearest
 
 
@@ -139,9 +139,10 @@ def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how
     return Method(f"GPTQ, {grouped}{order}", "GPTQ", bits, True, _each(choose))
 
 
-def gptq_block(name: str, how: Effort = USUAL) -> Method:
+def gptq_block(name: str, how: Effort | None = None) -> Method:
     """The blocks of a format chosen for the layer's output: a GGUF file's own blocks, filled better."""
     form = block_format(name)
+    how = how or usual(form)
 
     def choose(rows: np.ndarray, inputs: Inputs) -> Chosen:
         data = fitted_blocks(rows, inputs, form, how)

@@ -5,7 +5,7 @@ A block format fixes what can be stored, not which of the storable blocks is tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from quantlib.errors import MethodError
 from quantlib.formats.blocks.block import BlockFormat
 from quantlib.formats.finite import check_finite
 from quantlib.formats.rows import check_rows
+from quantlib.methods import grid_descent
 from quantlib.methods.descent import REFERENCE, SWEEPS, compiled, descended, eliminated
+from quantlib.methods.grid_descent import EIGHT, GRIDS
 from quantlib.methods.hessian import Factor, Gram, factorize
 from quantlib.methods.storing import STORED_BY_WEIGHT, storing
 
@@ -21,15 +23,22 @@ from quantlib.methods.storing import STORED_BY_WEIGHT, storing
 @dataclass(frozen=True)
 class Effort:
     """damping: added to the Hessian's diagonal, a share of its mean. act_order: columns of the largest activations
-    first. sweeps: how often descent goes over a row; 0 leaves the codes of GPTQ on the scales of the format's search.
+    first, so many neighbours `together`. sweeps: how often descent goes over a row; 0 leaves the codes of GPTQ on the
+    scales of the format's search.
     """
 
     damping: float = 0.01
     act_order: bool = True
     sweeps: int = SWEEPS
+    together: int = 1
 
 
 USUAL = Effort()
+
+
+def usual(form: BlockFormat) -> Effort:
+    """What is done for a format where nothing else is asked for; points of a grid stand for eight weights."""
+    return replace(USUAL, together=EIGHT) if form.name in GRIDS else USUAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +56,7 @@ class Inputs:
     @classmethod
     def of(cls, gram: Gram, how: Effort = USUAL) -> Inputs:
         """Raises MethodError as `factorize` does."""
-        factor = factorize(gram.hessian, how.damping, how.act_order)
+        factor = factorize(gram.hessian, how.damping, how.act_order, how.together)
         hessian = factor.hessian
         if how.act_order:
             place = np.argsort(factor.order)
@@ -68,16 +77,31 @@ def fitted_blocks(
     check_finite(form.name, w)
     if w.ndim != 2 or w.shape[1] != len(inputs.importance):
         raise MethodError(f"A weight of shape {w.shape} does not fit inputs of {len(inputs.importance):,} channels.")
-    loops = REFERENCE if reference else compiled()
     w = w.copy()
     w[:, inputs.factor.dead] = 0
     importance = inputs.importance if form.uses_importance else None
-    kind = storing(form)
+    if form.name in GRIDS:
+        return _fitted_points(w, inputs, form, how, importance, reference)
+    loops, kind = REFERENCE if reference else compiled(), storing(form)
     found = kind.read(form.quantize(w, importance))
     found = eliminated(w, kind, found, inputs.factor, loops)
     return kind.write(descended(w, kind, found, inputs.hessian, loops, how.sweeps) if how.sweeps else found)
 
 
+def _fitted_points(
+    w: np.ndarray, inputs: Inputs, form: BlockFormat, how: Effort, importance: np.ndarray | None, reference: bool
+) -> np.ndarray:
+    if how.act_order and how.together != EIGHT:
+        raise MethodError(f"The points of {form.name} stand for eight weights, which must stay together in act-order.")
+    loops = grid_descent.Reference if reference else grid_descent.Compiled
+    kind = grid_descent.points_of(form.name)
+    found = grid_descent.read(form, form.quantize(w, importance))
+    found = grid_descent.eliminated(w, kind, found, inputs.factor, loops)
+    if how.sweeps:
+        found = grid_descent.descended(w, kind, found, inputs.hessian, loops, how.sweeps)
+    return grid_descent.write(form, found)
+
+
 def takes(form: object) -> bool:
     """Whether the blocks of a format can be chosen this way."""
-    return isinstance(form, BlockFormat) and form.name in STORED_BY_WEIGHT
+    return isinstance(form, BlockFormat) and (form.name in STORED_BY_WEIGHT or form.name in GRIDS)

@@ -115,5 +115,5 @@ def test_nothing_is_left_where_it_fails(folder, text, tmp_path, capsys):
         with pytest.raises(RecipeError):
             write_gptq(checkpoint, tmp_path / "out.gguf", text, "Q99", context=256)
     assert main(["quantize", str(folder), str(tmp_path / "out.gguf"), "--method", "gptq"]) == 1
-    assert "--method needs a calibration text" in capsys.readouterr().err
+    assert "--method gptq needs a calibration text" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
