@@ -92,7 +92,7 @@ def main() -> None:
                 show_way(shown, way)
         with page.step("The three side by side", printed=True):
             show_ways(shown)
-        with page.step("Every layer, and the first word"):
+        with page.step("Every layer, and the first word", printed=True):
             show_layers(shown)
         with page.step("Puzzle: which way for these?"):
             show_puzzle(shown)

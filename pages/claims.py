@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import captions, drawing, menu, model, terms
 from pages.ui.chapter import chapter
-from pages.ui.guess import SHOW
+from pages.ui.guess import SHOW, spoiler
 from quantlib.checkpoints import Checkpoint
 from quantlib.figures import claims
 from quantlib.figures.claims import ACCOUNT, CLAIMS, Claim, Said
@@ -22,7 +22,7 @@ def main() -> None:
             show_score(board)  # in its place from the start: what follows shall not move down
             show_claim(1, CLAIMS[0])
         for number, claim in enumerate(CLAIMS[1:], 2):
-            with page.step():
+            with page.step(printed=True):
                 show_claim(number, claim)
         show_score(board)  # again: a guess from the address is known once its widget has run
         with page.step("The usual account, claim by claim"):
@@ -49,9 +49,12 @@ def show_claim(number: int, claim: Claim) -> None:
         said = st.segmented_control(
             claim.text, [*claims.VERDICTS, SHOW], key=said_key(claim), bind="query-params", label_visibility="collapsed"
         )
-        if said is None:
-            return
         verdict = f"**{claim.verdict[0].upper()}{claim.verdict[1:]}.**"
+        if said is None:
+            with spoiler(claim.key):
+                st.markdown(f"{verdict} {found.words}")
+                captions.receipt(found.kind, f"{found.source}.")
+            return
         if said == SHOW:
             st.info(f"{verdict} {found.words}")
         elif said == claim.verdict:

@@ -8,7 +8,7 @@ from pages.server.opened import hub_address
 from pages.ui import captions, drawing, menu, model, puzzle, stored, terms
 from pages.ui.chapter import Chapter, chapter
 from pages.ui.chrome import theme
-from pages.ui.guess import guess, verdict
+from pages.ui.guess import SHOW, guess, spoiler, verdict
 from pages.ui.pointing import pointing
 from quantlib import fit
 from quantlib.checkpoints.hub import Terms
@@ -36,7 +36,7 @@ ABOUT_MACHINE = "GeForce RTX 3090, 24 GB"
 def main() -> None:
     with chapter(menu.FIT) as page:
         show_answer(page, page.steps)
-        with page.step("What takes more memory?"):
+        with page.step("What takes more memory?", printed=True):
             ask_cache()
         with page.step("Which program takes which file"):
             show_loaders()
@@ -60,11 +60,11 @@ def show_answer(page: Chapter, before: int) -> None:
         show_headline(answer)
         st.html(fitting.machine_html(answer))
         show_reasons(answer)
-    with page.step("Every recipe on this machine"):
+    with page.step("Every recipe on this machine", printed=True):
         show_recipes(answer)
     with page.step("How fast"):
         show_speed(answer)
-    with page.step("What it costs"):
+    with page.step("What it costs", printed=True):
         show_frontier(answer)
     with page.step("The cache, layer by layer"):
         show_cache(answer)
@@ -236,7 +236,13 @@ def ask_cache() -> None:
         key="larger",
     )
     if said is None:
-        return
+        with spoiler("larger"):
+            tell_cache(SHOW)
+    else:
+        tell_cache(said)
+
+
+def tell_cache(said: str) -> None:
     older, newer = (words.usual(fit.ask(named(name), ABOUT_MACHINE, ABOUT_CONTEXT)) for name in (ABOUT, NEWER))
     st.markdown(
         f"{verdict(said, LARGER[2])} The weights take {gb(older.weighed.nbytes)}, the cache "

@@ -31,7 +31,7 @@ def main() -> None:
             spot = show_bits()
         with page.step("Range and spacing", printed=True):
             show_line(spot)
-        with page.step("Two ways to spend sixteen bits"):
+        with page.step("Two ways to spend sixteen bits", printed=True):
             show_tensor(spot)
         with page.step("Puzzle: as narrow as you dare"):
             show_puzzle()

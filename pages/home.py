@@ -26,7 +26,7 @@ def main() -> None:
             real.show_few()
         with page.step("A sum of your own"):
             show_own_sum()
-        with page.step("What happens to the numbers"):
+        with page.step("What happens to the numbers", printed=True):
             show_row()
         with page.step("Puzzle: the smallest that still can"):
             show_puzzle()
@@ -49,6 +49,12 @@ def ladder() -> dict:
     return few_bits.message(measured(), few_bits.Large.read())
 
 
+@st.cache_resource(show_spinner=False)
+def stops() -> str:
+    """The same as a table, for paper, which has no slider to pull."""
+    return few_bits.table_html(Answers.read(STORED), few_bits.Large.read())
+
+
 def show_descent() -> None:
     st.markdown(
         "A model is a long list of numbers, its **weights**. **Quantization** stores each of them with fewer bits, and "
@@ -61,6 +67,8 @@ def show_descent() -> None:
         "million weights. Every answer is what it wrote from the weights that the recipe leaves. The bits count "
         "everything that is stored. The file sizes are those of Llama-3-70B by the same recipes, from its shape",
     )
+    with st.container(key="paper-stops"):
+        st.html(stops())
     captions.show_python(
         "import quantlib as ql\n"
         "from quantlib.lm.answering import answering\n\n"

@@ -29,11 +29,11 @@ def main() -> None:
         with page.step("Blocks of 32 fit the processor", printed=True):
             running.show_note(found)
             show_registers(found)
-        with page.step("Expand first, or multiply integers"):
+        with page.step("Expand first, or multiply integers", printed=True):
             show_two_ways(found)
         with page.step("One matrix on this machine"):
             show_matrix()
-        with page.step("The cache of keys and values"):
+        with page.step("The cache of keys and values", printed=True):
             costs = show_cache(found)
         with page.step("Puzzle: which is faster?"):
             show_puzzle()

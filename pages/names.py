@@ -52,7 +52,7 @@ def main() -> None:
             with picture:
                 show_name(plan)
             show_sources(plan)
-        with page.step("How many bits is that?"):
+        with page.step("How many bits is that?", printed=True):
             ask_bits(plan)
         with page.step("Names that you meet", printed=True):
             show_met()

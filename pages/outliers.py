@@ -23,10 +23,10 @@ def main() -> None:
         with page.step(printed=True):
             spot = show_pull()
             show_guess(spot)
-        with page.step("Or cut it off"):
+        with page.step("Or cut it off", printed=True):
             show_clipping(spot)
         found = running.running()
-        with page.step("Outliers are real"):
+        with page.step("Outliers are real", printed=True):
             running.show_note(found)
             show_real(found)
         with page.step("Super weights"):

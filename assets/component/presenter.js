@@ -1,6 +1,7 @@
 // The bar at a chapter's foot, and presenting: one slide on the screen, turned by keys; a window for who presents; a code
 // that leads others here.
 import { h } from "./dom.js";
+import { Paper } from "./paper.js";
 import { Slides, stepSelector } from "./slides.js";
 
 const SETTLES = 250;  // ms after which a slide that changed is laid out again
@@ -21,6 +22,7 @@ class Presenter {
     addEventListener("resize", this.again);
     this.changes = new MutationObserver((found) => found.some((one) => one.type === "childList") && this.again());
     this.sizes = new ResizeObserver(() => this.resized());
+    this.paper = new Paper({ code: (address) => this.drawnCode(address), address: () => this.shared({ room: null }), title: () => this.data.title });
   }
 
   leave() {
@@ -30,6 +32,7 @@ class Presenter {
     this.changes.disconnect();
     this.sizes.disconnect();
     this.style?.remove();
+    this.paper.leave();
     this.closeCode();
   }
 
@@ -48,7 +51,7 @@ class Presenter {
     return [h("div", { class: "bar" },
       h("a", { class: "pill", href: this.there({ present: "1", step: "1", slide: String(innerHeight) }) }, "Present this chapter"),
       h("button", { class: "pill", type: "button", onclick: () => this.toggleCode() }, "QR code of this page"),
-      h("button", { class: "pill", type: "button", onclick: () => window.print() }, "Print the one-page summary"))];
+      h("button", { class: "pill", type: "button", onclick: () => window.print() }, "Print this chapter"))];
   }
 
   stage() {
@@ -74,7 +77,7 @@ class Presenter {
   }
 
   show() {
-    this.style ??= document.head.appendChild(h("style", { id: "ql-step" }));
+    this.style ??= document.head.appendChild(h("style", { id: "ql-step", media: "screen" }));
     this.style.textContent = `.stMainBlockContainer [class*="st-key-step-"] { display: none !important; }
       .stMainBlockContainer ${stepSelector(this.at)} { display: flex !important; }
       .stMainBlockContainer .st-key-chapter-head { display: ${this.at === 1 ? "flex" : "none"} !important; }`;
@@ -166,14 +169,20 @@ class Presenter {
 
   toggleCode() {
     if (this.code) return this.closeCode();
-    const address = this.there({ present: null, part: null, slide: null, step: null });
+    const address = this.shared();
     const close = h("button", { class: "pill", type: "button", onclick: () => this.closeCode() }, "Close");
     this.code = h("div", { class: "code", role: "dialog", "aria-modal": "true", "aria-label": "QR code of this page" },
-      h("img", { src: new URL(`share/qr.svg?address=${encodeURIComponent(address)}`, this.base()).href, alt: "QR code that leads to this page as it is now" }),
+      h("img", { src: this.drawnCode(address), alt: "QR code that leads to this page as it is now" }),
       h("p", {}, address), close);
     this.root.append(this.code);
     close.focus();
   }
+
+  // The address that leads others to this page as it is.
+  shared(changes = {}) { return this.there({ present: null, part: null, slide: null, step: null, ...changes }); }
+
+  // Where the code of an address is drawn.
+  drawnCode(address) { return new URL(`share/qr.svg?address=${encodeURIComponent(address)}`, this.base()).href; }
 
   // The app's root: the page's address without the page's own name.
   base() {

@@ -12,17 +12,17 @@ const ENOUGH = [...ZOOMS, 1.95, 1.8];  // at which everybody reads them
 export const unit = () => Math.max(0.6, Math.min(innerHeight / 1080, innerWidth / 1728));
 
 // The blocks of a step that are kept whole, from the top.
-function blocks(node) {
+export function blocks(node) {
   return [...node.children].flatMap((child) => {
     const inner = child.matches("[data-testid=stVerticalBlock]") ? child : child.querySelector(":scope > [data-testid=stVerticalBlock]");
     return inner && !child.matches(WHOLE) && !inner.matches(WHOLE) ? blocks(inner) : [child];
   });
 }
 
-const shows = (block) => block.getClientRects().length > 0 && block.offsetHeight > 1;
-const has = (block, selector) => block.matches(selector) || Boolean(block.querySelector(selector));
-const isTitle = (block) => Boolean(block.querySelector(":is(h1, h2, h3)")) && !has(block, FIGURE);
-const pictured = (block) => has(block, FIGURE) || has(block, "[data-testid=stDataFrame], table, svg");
+export const shows = (block) => block.getClientRects().length > 0 && block.offsetHeight > 1;
+export const has = (block, selector) => block.matches(selector) || Boolean(block.querySelector(selector));
+export const isTitle = (block) => Boolean(block.querySelector(":is(h1, h2, h3)")) && !has(block, FIGURE);
+export const pictured = (block) => has(block, FIGURE) || has(block, "[data-testid=stDataFrame], table, svg");
 const leads = (block) => !pictured(block) && (has(block, CONTROL) || isTitle(block)) && !has(block, WHOLE);
 
 // Blocks that belong together: controls and the picture below them.

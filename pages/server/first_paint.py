@@ -15,7 +15,8 @@ from pages.server.streamlit_internals import tell_server
 from quantlib.figures import palette
 
 ASSETS = Path(__file__).parents[2] / "assets"
-SHEETS = ("style.css", "component/image.css", "print.css", "first.css")
+SHEETS = ("style.css", "component/image.css", "first.css")
+PRINTED = "ql-print"  # by which paper.js finds the sheet of what is printed
 END = b"</body>"  # behind Streamlit's own sheets, which it puts into the head
 ASKED = (b"accept-encoding", b"if-none-match", b"if-modified-since")  # the page itself, as it is, each time
 CHANGED = (b"content-length", b"etag", b"last-modified")  # no longer those of the file
@@ -26,7 +27,9 @@ def known() -> bytes:
     """The style sheets of every page, the script that says when its frame is there, and the server's address."""
     sheets = "".join((ASSETS / name).read_text(encoding="utf-8") for name in SHEETS)
     framed = (ASSETS / "first.js").read_text(encoding="utf-8")
-    return f"<style>{palette.css()}{sheets}</style><script>{tell_server(prefix())}{framed}</script>".encode()
+    printed = (ASSETS / "print.css").read_text(encoding="utf-8")
+    sheets = f'<style>{palette.css()}{sheets}</style><style id="{PRINTED}" media="print">{printed}</style>'
+    return f"{sheets}<script>{tell_server(prefix())}{framed}</script>".encode()
 
 
 class FirstPaint:

@@ -6,7 +6,8 @@
         page.in_short("A float is a sign, an exponent and a fraction.")
 
 Steps are sections. With `?present=1` one of them is on the screen at a time and keys turn them; printing leaves those
-that are `printed`, and what to remember, on one sheet, without containers whose key begins with "noprint-".
+that are `printed`, and what to remember, on one sheet or two, without containers whose key begins with "noprint-" and
+with those whose key begins with "paper-" or "spoiler-", which the screen does not show.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ class Chapter:
 
     @contextmanager
     def step(self, title: str | None = None, *, printed: bool = False) -> Iterator[None]:
-        """A section. A chapter's summary in print holds those that are `printed`."""
+        """A section. A chapter on paper holds those that are `printed`."""
         self.steps += 1
         with st.container(key=f"step-{self.steps}" + ("-printed" if printed else "")):
             if title:

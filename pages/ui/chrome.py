@@ -15,7 +15,7 @@ def page_frame() -> None:
     presenting = address.flag("present")
     st.set_page_config(layout="centered", initial_sidebar_state="collapsed" if presenting else "auto")
     if presenting:
-        st.html(f"<style>{(ASSETS / 'present.css').read_text(encoding='utf-8')}</style>")
+        st.html(f"<style media='screen'>{(ASSETS / 'present.css').read_text(encoding='utf-8')}</style>")
     component.mending(theme())
 
 

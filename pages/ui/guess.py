@@ -7,11 +7,12 @@
 Whoever does not want to guess presses "Show me". The guess is in the address.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import streamlit as st
 
-from pages.ui import address, room
+from pages.ui import room
 
 SHOW = "Show me"
 
@@ -30,12 +31,20 @@ def guess(question: str, choices: Sequence[str], key: str = "guess") -> str | No
 def answer(said: str | None, right: str, sentence: str) -> None:
     """The answer, once there is a guess; until then a line that says what is covered."""
     if said is None:
-        st.markdown(":gray[The answer is covered until you choose.]")
-        if address.flag("present"):
-            with st.container(key=f"spoiler-{abs(hash((right, sentence)))}"):  # for the presenter's own window
-                st.markdown(f"**{right[:1].upper()}{right[1:]}.** {sentence}")
+        name = f"{abs(hash((right, sentence)))}"
+        with st.container(key=f"noprint-{name}"):
+            st.markdown(":gray[The answer is covered until you choose.]")
+        with spoiler(name):
+            st.markdown(f"**{right[:1].upper()}{right[1:]}.** {sentence}")
     else:
         st.markdown(f"{verdict(said, right)} {sentence}")
+
+
+@contextmanager
+def spoiler(key: str) -> Iterator[None]:
+    """What the screen covers for now: it is printed, and it is in the presenter's own window."""
+    with st.container(key=f"spoiler-{key}"):
+        yield
 
 
 def verdict(said: str, right: str) -> str:

@@ -83,6 +83,23 @@ def lessons(answers: Answers, large: Large, usual: str = "Q4_K_M") -> tuple[str,
     )
 
 
+def table_html(answers: Answers, large: Large) -> str:
+    """Every stop in a row: its bits, the share of each kind of sum that is right, and the file of the large model."""
+    grades = answers.found[0].scores
+    head = "".join(f"<th>{name}</th>" for name in ("bits", *(s.grade for s in grades), f"{BILLIONS} billion, GB"))
+    rows = "".join(
+        f"<tr><th>{one.recipe}</th><td>{one.bpw:.1f}</td>"
+        + "".join(f"<td>{score.share:.0%}</td>" for score in one.scores)
+        + f"<td>{large.nbytes[one.recipe] / 1e9:.0f}</td></tr>"
+        for one in answers.found
+    )
+    title = f"Right answers of {grades[0].count:,} sums of each kind, by recipe"
+    return (
+        f"<table class='measured'><caption>{title}</caption>"
+        f"<thead><tr><th>recipe</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
 def read(answer: str) -> str:
     """An answer as people write it, from what the model wrote from the ones up; as it is where it is no number."""
     turned = answer[::-1]

@@ -70,13 +70,3 @@ def test_presenting_turns_steps_by_key_and_a_code_leads_to_the_same_state(server
         page.keyboard.press("PageUp")
         page.wait_for_timeout(400)
     playwright.expect(head).to_be_visible()
-
-
-@pytest.mark.browser
-def test_a_printed_chapter_leaves_the_controls_out(server, page):
-    page.goto(f"{server}/what-a-float-stores")
-    settle_chapter(page)
-    page.emulate_media(media="print")
-    playwright.expect(page.locator(".st-key-step-1-printed")).to_be_visible()
-    for hidden in ("[data-testid=stSidebar]", ".st-key-step-2", ".ql.presenter"):
-        playwright.expect(page.locator(hidden)).to_be_hidden()
