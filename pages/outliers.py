@@ -22,6 +22,7 @@ def main() -> None:
     with chapter(menu.OUTLIERS) as page:
         with page.step(printed=True):
             spot = show_pull()
+        with page.step("What if every 16 had a scale of their own?"):
             show_guess(spot)
         with page.step("Or cut it off", printed=True):
             show_clipping(spot)
@@ -86,8 +87,9 @@ def show_stretch(spot: weight.Spot) -> None:
 def show_guess(spot: weight.Spot) -> None:
     right = pulling.eased(row_of(spot))
     if right is None:
+        st.info("This row is too short for groups.", icon="📏")
         return
-    said = guess("Give every 16 weights a scale of their own. What is left of the row's error?", list(pulling.EASED),
+    said = guess("How much is then left of the row's error?", list(pulling.EASED),
                  key="eased")  # fmt: skip
     answer(said, right, concluded(spot.token, spot)[1])
 

@@ -69,7 +69,8 @@ def asked_words(found: Survey, alone: bool) -> str:
     if ruined:
         falls.append(f"none {'from' if ruined[1:] else 'with'} {_bits(ruined[0])}{' on' * bool(ruined[1:])}")
     least = min((count for _, count in safe), default=0)
-    first = f"Down to {_bits(safe[-1][0])}, at least {least} of the {asked} answers stay right. " if safe else ""
+    kept = f"all {asked}" if least == asked else f"at least {least} of the {asked}"
+    first = f"Down to {_bits(safe[-1][0])}, {kept} answers stay right. " if safe else ""
     return first + (f"{'Then' if safe else 'Right'} {'it is' if safe else 'are'} {joined(falls)}." if falls else "")
 
 

@@ -48,11 +48,11 @@ def answered(stored, counts, kls=None):
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ([20, 19, 7, 0, 0, 0], "Down to Q4_K (4.5 bits), at least 19 of the 20 answers stay right. Then it is 7 with "
-         "Q3_K (3.4 bits) and none from Q2_K (2.6 bits) on."),
-        ([20, 20, 20, 20, 20, 18], "Down to IQ1_M (1.8 bits), at least 18 of the 20 answers stay right. "),
-        ([3, 9], "Right are 3 with Q6_K (6.6 bits) and 9 with Q4_K (4.5 bits)."),
-        ([20, 0], "Down to Q6_K (6.6 bits), at least 20 of the 20 answers stay right. Then it is none with Q4_K (4.5 "
+        ([20, 19, 7, 0, 0], "Down to Q3_K (3.4 bits), at least 19 of the 20 answers stay right. Then it is 7 with "
+         "Q2_K (2.6 bits) and none from IQ2_XXS (2.1 bits) on."),
+        ([20, 20, 20, 20, 18], "Down to IQ1_M (1.8 bits), at least 18 of the 20 answers stay right. "),
+        ([3, 9], "Right are 3 with Q4_K (4.5 bits) and 9 with Q3_K (3.4 bits)."),
+        ([20, 0], "Down to Q4_K (4.5 bits), all 20 answers stay right. Then it is none with Q3_K (3.4 "
          "bits)."),
     ],
 )  # fmt: skip
@@ -63,10 +63,10 @@ def test_words_follow_the_answers(stored, counts, words):
 def test_more_bits_that_move_further_are_said_and_only_then(stored):
     calm = answered(stored, [20] * 4, [0.01, 0.02, 0.3, 2])
     assert asked.unequal_words(calm, True) == ""
-    turned = asked.unequal_words(answered(stored, [20] * 4, [0.02, 0.01, 0.3, 2]), True)
-    assert "Q6_K moves the predictions further than Q4_K" in turned and "16 levels" in turned
-    low = asked.unequal_words(answered(stored, [20] * 5, [0.01, 0.02, 0.3, 2, 1]), True)
+    low = asked.unequal_words(answered(stored, [20] * 4, [0.01, 0.02, 2, 1]), True)
     assert "Q2_K moves the predictions further than IQ2_XXS" in low and "16 levels" not in low
+    files = asked.unequal_words(stored, False)  # as measured
+    assert "Q5_K_M moves the predictions further than Q4_K_M" in files and "16 levels" in files
 
 
 def test_who_had_the_importance_matrix_is_said(stored):
@@ -87,8 +87,8 @@ def test_two_groups_are_told_apart(stored):
 
 
 def test_what_the_chapter_remembers_follows_the_survey(stored):
-    said = asked.lesson(answered(stored, [20, 19, 7, 0, 0]))
-    assert "20 of 20 plain questions with all its matrices in Q6_K, 19 in Q4_K, 7 in Q3_K and none in Q2_K." in said
+    said = asked.lesson(answered(stored, [20, 19, 7, 0]))
+    assert "20 of 20 plain questions with all its matrices in Q4_K, 19 in Q3_K, 7 in Q2_K and none in IQ2_XXS." in said
     assert "**code** moves most" in asked.registers_words(stored)
 
 

@@ -54,6 +54,6 @@ def test_the_stored_survey_is_whole():
 
     found = Survey.read(STORED)
     right = {v.label: sum(q.is_right(a) for q, a in zip(QUESTIONS, v.answers, strict=True)) for v in found.found}
-    assert right["original"] == 20 and right["Q2_K alone"] == 0
+    assert right["original"] == 20 and right["IQ2_XXS alone"] == 0
     assert all(v.bpw > 4 for v in found.ladder(alone=False))
     assert {name for v in found.found for name in v.registers} == {"prose", "code", "arithmetic"}
