@@ -28,7 +28,7 @@ from quantlib.errors import CheckpointError, JobError
 HUB = "hf://"
 HUB_PAGE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
 HUB_PART = re.compile(
-    r"([^/]+/[^/]+)/(?:tree|blob|resolve)/([^/]+)(?:/(.+\.gguf))?(?:/.*)?"
+    r"([^/]+/[^/]+)/(?:tree|blob|resolve)/([^/]+)(?:/(.+\.(?:gguf|safetensors)))?(?:/.*)?"
 )  # of a page: its revision, a file
 MOST_LISTED = 300
 DEEPEST = 4

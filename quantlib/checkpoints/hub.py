@@ -22,9 +22,8 @@ from quantlib.errors import CheckpointError, QuantlibError
 PREFIX = "hf://"
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 _PART = r"[\w][\w.-]*"  # of a revision: a branch such as refs/pr/1, a tag, a commit
-_ADDRESS = re.compile(
-    rf"hf://({_NAME}/{_NAME})(?:@({_PART}(?:/{_PART}){{0,4}}?))?(?:/([\w@+ -][\w./@+ -]{{0,255}}\.gguf))?/?", re.ASCII
-)
+_FILE = r"[\w@+ -][\w./@+ -]{0,255}\.(?:gguf|safetensors)"
+_ADDRESS = re.compile(rf"hf://({_NAME}/{_NAME})(?:@({_PART}(?:/{_PART}){{0,4}}?))?(?:/({_FILE}))?/?", re.ASCII)
 MOST_TEXT = 640  # characters of an address
 PATIENCE = 20.0  # seconds that a busy server is waited for, in all
 TRIES = 4
@@ -49,7 +48,7 @@ class Address:
         if not found or ".." in text or "//" in text.removeprefix(PREFIX) or len(found[2] or "") > 128:
             raise CheckpointError(
                 f"{shown(text)} is no address on the hub; write hf://owner/name, hf://owner/name@revision, "
-                "or hf://owner/name/file.gguf."
+                "or hf://owner/name/file.gguf (or .safetensors)."
             )
         return cls(*found.groups())
 

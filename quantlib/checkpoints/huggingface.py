@@ -5,6 +5,7 @@ Weights are in safetensors files; where there are none, in files of torch.save, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ MAX_SHARDS = 4096
 # Folders of the Diffusers library: a pipeline names its parts, a part's config.json names its class.
 PIPELINE, DIFFUSERS_CLASS = "model_index.json", "_class_name"
 COMPONENT = "diffusion_pytorch_model"
+LOOSE = re.compile(r"(.+)-\d{5}-of-(\d{5})\.safetensors")
 
 
 def open_folder(folder: Path) -> Checkpoint:
@@ -32,8 +34,10 @@ def open_folder(folder: Path) -> Checkpoint:
     if (folder / PIPELINE).is_file():
         return open_folder(_model_of_pipeline(folder))
     if (folder / "config.json").exists() and (part := _class_of_part(folder)) is not None:
-        return _open_component(folder, _shards_of_component(folder), part)
+        return open_component(folder, _shards_of_component(folder), part)
     if not (folder / "config.json").exists():
+        if shards := loose_shards(folder):
+            return open_component(folder, shards)
         if (what := recognize_folder(folder)) is not None:
             raise fault(folder, what)
         raise fault(folder, "has no config.json, so it is no Hugging Face model folder; name the file to open instead.")
@@ -72,24 +76,52 @@ def _shards_of_component(folder: Path) -> list[str]:
     return [files[0].name]
 
 
-def _open_component(source: Path, names: list[str], part: str) -> Checkpoint:
-    """A part of a pipeline: its tensors under the names that they have, kind "safetensors", and the class of it."""
-    folder = source if source.is_dir() else source.parent
-    files, tensors = tensors_of_shards(folder, names)
+def loose_shards(folder: Path) -> list[str]:
+    """Numbered shards of one model without config.json and index, as image models come; none where there are no such.
+
+    Raises CheckpointError where one of them is not there.
+    """
+    found = {(m[1], int(m[2])) for path in folder.glob("*-of-*.safetensors") if (m := LOOSE.fullmatch(path.name))}
+    if len(found) != 1:
+        return []
+    stem, count = found.pop()
+    if not 0 < count <= MAX_SHARDS:
+        return []
+    names = [f"{stem}-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+    missing = next((name for name in names if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise fault(folder, f"has shards of a model and lacks one of them, {shown(missing)}.")
+    return names
+
+
+def open_component(
+    source: Path,
+    names: list[str],
+    part: str | None = None,
+    open_file: Callable[[Path], StoredFile] = MappedFile,
+    folder: Path | None = None,
+) -> Checkpoint:
+    """Files of weights with their tensors under the names that they have: kind "safetensors".
+
+    part: the class of the Diffusers library, of a part of a pipeline. folder: where the files are; that of the source.
+    """
+    folder = folder or (source if source.is_dir() else source.parent)
+    files, tensors = tensors_of_shards(folder, names, open_file)
     try:
         whole = with_scales_beside(source, tensors)
     except BaseException:
         for file in files:
             file.close()
         raise
-    metadata = {DIFFUSERS_CLASS: part} | ({"undecoded": whole.refused} if whole.refused else {})
+    metadata = {DIFFUSERS_CLASS: part} if part else {}
+    metadata |= {"undecoded": whole.refused} if whole.refused else {}
     return Checkpoint(source, "safetensors", metadata, None, whole.tensors, whole.warnings, tuple(files))
 
 
 def open_with_config(path: Path) -> Checkpoint:
     """A file of weights beside a config.json: its folder as a checkpoint, restricted to this file."""
     if (part := _class_of_part(path.parent)) is not None:
-        return _open_component(path, [path.name], part)
+        return open_component(path, [path.name], part)
     return checkpoint_of_shards(path.parent, Shards([path.name]), source=path)
 
 

@@ -54,6 +54,13 @@ def variant(folder, names):
     return folder
 
 
+def loose(folder, names):
+    """Numbered shards alone, without an index and a config.json."""
+    for number in (1, 2):
+        save(folder / f"model-{number:05}-of-00002.safetensors", names[number - 1 :: 2])
+    return folder
+
+
 def sharded(folder, names):
     shards = {name: f"{STEM}-{i % 2 + 1:05}-of-00002.safetensors" for i, name in enumerate(names)}
     for shard in set(shards.values()):
@@ -75,7 +82,7 @@ def beside_another_model(folder, names):
     return save(folder / "model.safetensors", names)
 
 
-CONTAINERS = (single, beside_a_config, part, variant, sharded, pipeline, beside_another_model)
+CONTAINERS = (single, beside_a_config, part, variant, loose, sharded, pipeline, beside_another_model)
 
 
 @pytest.mark.parametrize(
@@ -218,3 +225,10 @@ def test_what_a_header_says_of_its_format_is_heeded(stated, words, tmp_path):
     else:
         with pytest.raises(CheckpointError, match=words):
             ql.plan(ql.open_checkpoint(tmp_path / "m.safetensors"))
+
+
+def test_a_shard_that_is_not_there_is_named(tmp_path):
+    loose(tmp_path, names_of(BY_NAME["flux"]))
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"lacks one of them, 'model-00002-of-00002\.safetensors'"):
+        ql.open_checkpoint(tmp_path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_server import COMMIT, Hub, serving
+from safetensors.numpy import save_file
 
 import quantlib as ql
 from quantlib import inspection
@@ -235,3 +236,42 @@ def test_guests_of_a_server_are_told_what_guests_can_do(hub, tmp_path, name):
         open_hub(source, Terms(public=True, cache=tmp_path))
     assert "download it, and bring the file" in str(caught.value)
     assert "log in" not in str(caught.value)
+
+
+def image_model(folder: Path, names: dict[str, tuple[str, ...]]) -> Path:
+    """Files of a diffusion model, each with some of the names that tell FLUX.1."""
+    for file, tensors in names.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: np.ones((4, 8), np.float32) for name in tensors}, folder / file)
+    return folder
+
+
+FLUX = ("double_blocks.0.img_attn.proj.weight", "single_blocks.0.linear1.weight")
+
+
+@pytest.mark.parametrize(
+    ("files", "address"),
+    [({"flux1-dev.safetensors": FLUX}, ""),
+     ({"flux1-dev.safetensors": FLUX, "ae.safetensors": ("decoder.x.weight",)}, "/flux1-dev.safetensors"),
+     ({"m-00001-of-00002.safetensors": FLUX[:1], "m-00002-of-00002.safetensors": FLUX[1:]}, ""),
+     ({"transformer/d-00001-of-00002.safetensors": FLUX[:1], "transformer/d-00002-of-00002.safetensors": FLUX[1:],
+       "vae/d.safetensors": ("decoder.x.weight",), "model_index.json": ()}, "")],
+    ids=["one file", "one of two", "shards", "pipeline"],
+)  # fmt: skip
+def test_image_models_are_opened(hub, tmp_path, files, address):
+    folder = image_model(tmp_path / "image", {name: tensors for name, tensors in files.items() if tensors})
+    for name in files.keys() - {name for name, tensors in files.items() if tensors}:
+        (folder / name).write_text("{}")
+    hub.repositories["owner/image"] = folder
+    checkpoint = ql.open_checkpoint(f"hf://owner/image{address}")
+    assert set(checkpoint.tensors) == set(FLUX) and checkpoint.kind == "safetensors"
+    assert gguf_view(checkpoint).architecture == "flux"
+    np.testing.assert_array_equal(checkpoint.tensors[FLUX[0]].rows(), np.ones((4, 8)))
+
+
+def test_an_image_repository_of_several_models_asks_which(hub, tmp_path):
+    hub.repositories["owner/image"] = image_model(tmp_path / "image", {"a.safetensors": FLUX, "b.safetensors": FLUX})
+    assert "2 files of weights; add one of them to the address: 'a.safetensors', 'b.safetensors'" in refused(
+        "hf://owner/image"
+    )
+    assert "lists no file 'c.safetensors'" in refused("hf://owner/image/c.safetensors")

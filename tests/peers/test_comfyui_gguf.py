@@ -8,10 +8,12 @@ import gzip
 import importlib
 import json
 import os
+import re
 import sys
 import types
 from pathlib import Path
 
+import arch_models
 import numpy as np
 import pytest
 import synthetic
@@ -105,3 +107,23 @@ def test_it_reads_a_text_encoder(loader, tmp_path):
             found, loader.torch.float32, "target"
         ).numpy()  # not in half precision
         np.testing.assert_allclose(values, original[name], atol=np.abs(original[name]).max() / 100, err_msg=name)
+
+
+def test_it_reads_qwen_vl_with_what_sees_pictures(loader, tmp_path):
+    """Qwen-Image's text encoder: the language half, and beside it the half that sees, whose file's name holds the
+    other's. Both come back by the names of the original, with its values."""
+    folder = arch_models.write("qwen2_5_vl", tmp_path / "qwen")
+    with ql.open_checkpoint(folder) as opened:
+        ql.run(ql.plan(opened, "Q8_0"), tmp_path / "Qwen2.5-VL-Q8_0.gguf")
+        ql.run(ql.plan(ql.vision_half(opened), "F16"), tmp_path / "Qwen2.5-VL-mmproj-F16.gguf")
+        original = {name: tensor.rows() for name, tensor in opened.tensors.items()}
+    state = loader.loader.gguf_clip_loader(str(tmp_path / "Qwen2.5-VL-Q8_0.gguf"))
+    seen = {name for name in state if name.startswith("visual.")}
+    assert seen and any(name.startswith("visual.blocks.0.attn.qkv") for name in seen)
+    for name, found in state.items():
+        if name in seen and re.search(r"\.attn_[qkv]\.", name):
+            continue  # it joins these, and leaves them beside
+        values = unpacked(loader, found)
+        known = original.get(name, original.get(name.replace("visual.", "model.visual.", 1)))
+        assert known is not None, name
+        np.testing.assert_allclose(values.reshape(known.shape), known, atol=1e-2 * np.abs(known).max(), err_msg=name)
