@@ -18,6 +18,7 @@ from server import running
 
 from pages.server.streamlit_internals import WidgetState
 from pages.server.viewing import VARIABLE, Viewing
+from pages.ui import menu
 from quantlib.cli import view
 from quantlib.errors import CheckpointError, QuantlibError
 
@@ -88,6 +89,26 @@ def test_any_path_may_be_typed_and_is_read_where_it_is(server, files):
     assert sorted(path.name for path in files.rglob("*.safetensors")) == before
     person = visited(server, f"key={TOKEN}", typed(str(files / "none.safetensors")))
     assert any("is not there" in alert for alert in person.alerts)
+
+
+ODD = {
+    "columns.npy": np.asfortranarray(np.random.default_rng(1).standard_normal((67, 301))),
+    "row.npy": np.random.default_rng(2).standard_normal((1, 96)).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_single_matrix_goes_through_every_chapter(server, files, name):
+    np.save(files / name, ODD[name])
+    seen = []
+
+    async def through(person):
+        for chapter in menu.SECTIONS["Learn"]:
+            await person.visit(chapter.address)
+            seen.append(name in person.texts)
+
+    visited(server, f"key={TOKEN}", typed(str(files / name)), through)
+    assert seen and all(seen)
 
 
 @pytest.mark.parametrize("query", ["", "key=", "key=wrong", f"key={TOKEN}x", f"key={TOKEN[:-1]}", "key=%F0%9F%94%91"])
