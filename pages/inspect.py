@@ -7,7 +7,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.server.opened import Opened
-from pages.ui import captions, comparing, drawing, model, tensorview, unusual
+from pages.ui import captions, drawing, model, tensorview, unusual
 from quantlib import inspection, tables
 from quantlib.checkpoints import gguf_view
 from quantlib.checkpoints.image_models import image_family
@@ -31,10 +31,10 @@ def main() -> None:
         UNUSUAL: partial(unusual.show_unusual, on_pick=look_into),
         TENSORS: show_tensors,
         LAYERS: partial(unusual.show_layers, on_pick=look_into),
-        "Statistics": comparing.show_statistics,
+        "Statistics": show_statistics,
         "Metadata": show_metadata,
         "Tokenizer": show_tokenizer,
-        "Compare": comparing.show_comparison,
+        "Compare": show_comparison,
     }[view](opened)
     if view in (UNUSUAL, TENSORS, LAYERS):
         show_tensor(opened)
@@ -48,6 +48,20 @@ def main() -> None:
         "print(tables.as_text(tables.unusual(list(inspection.all_statistics(checkpoint, sampled=True)))))",
         shell=command,
     )
+
+
+def show_statistics(opened: Opened) -> None:
+    """Statistics of every tensor. What reads whole models is loaded here: the first screen does without it."""
+    from pages.ui import comparing
+
+    comparing.show_statistics(opened)
+
+
+def show_comparison(opened: Opened) -> None:
+    """This checkpoint beside another one."""
+    from pages.ui import comparing
+
+    comparing.show_comparison(opened)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -11,19 +11,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import quantlib as ql
 from pages.server import files, uploads, viewing
 from pages.server.announced import folder_of
 from pages.server.descriptors import budget
 from pages.server.limits import LIMITS
-from pages.server.offered import Offered
 from pages.server.visits import VISITS
 from quantlib import tables
 from quantlib.checkpoints.hub import Terms
 from quantlib.checkpoints.hub_opening import open_hub
 from quantlib.destinations import portable
 from quantlib.errors import CheckpointError, JobError
+
+if TYPE_CHECKING:  # what is offered needs the catalogue of models, which few pages do
+    from pages.server.offered import Offered
 
 HUB = "hf://"
 HUB_PAGE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
@@ -118,7 +121,7 @@ class Shelf:
             raise
         return self._put(visit, checkpoint, source.removeprefix(HUB), source, "hub", folder)
 
-    def named(self, visit: str, wanted: Offered) -> Opened:
+    def named(self, visit: str, wanted: "Offered") -> Opened:
         """Open a model that the server offers by name. Raises CheckpointError."""
         if wanted.path is None:
             return self.hub(visit, wanted.hub)

@@ -75,6 +75,9 @@ def import_all(pages: Iterable[Path]) -> None:
     for module in pkgutil.walk_packages(quantlib.__path__, "quantlib."):
         if not module.name.startswith(("quantlib.__main__", "quantlib.cli")):
             importlib.import_module(module.name)
+    for module in pkgutil.iter_modules([str(ROOT / "pages" / "ui")], "pages.ui."):
+        if module.name != "pages.ui.entry":
+            importlib.import_module(module.name)
     for name in dict.fromkeys(name for page in pages for name in imported_by(page)):
         package, _, part = name.rpartition(".")
         # What is no module of its own is a name in one that is imported by now.

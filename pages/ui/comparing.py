@@ -2,6 +2,7 @@
 
 import shlex
 from functools import partial
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,8 +13,10 @@ from pages.server.opened import Opened, check_fetchable, shelf
 from pages.ui import captions, charts, drawing, jobview, model
 from quantlib import inspection, tables
 from quantlib.errors import Cancelled
-from quantlib.figures import differences
 from quantlib.figures.report import html_report
+
+if TYPE_CHECKING:  # loaded where two are compared: it needs what runs models, which a first look does without
+    from quantlib.figures import differences
 
 STATISTICS, COMPARISON = "stats", "comparison"
 
@@ -118,6 +121,8 @@ def show_places(opened: Opened, other: Opened, found: inspection.Comparison, abo
     if name in first and name in second:
         seen = difference_of(about, name, first[name], second[name])
         st.text(model.plain(name))
+        from quantlib.figures import differences
+
         charts.chart("compared-places", differences.difference_figure, seen, about=(about, name))
         whole = "every weight" if seen.seen == seen.total else f"{seen.seen:,} of {seen.total:,} weights"
         captions.receipt(
@@ -127,11 +132,15 @@ def show_places(opened: Opened, other: Opened, found: inspection.Comparison, abo
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def map_of(about: str, _checkpoint: ql.Checkpoint, _found: inspection.Comparison) -> str | None:
+    from quantlib.figures import differences
+
     return differences.model_map(_checkpoint, _found)
 
 
 @st.cache_data(max_entries=64, show_spinner="Reading weights …")
-def difference_of(about: str, name: str, _first: ql.Tensor, _second: ql.Tensor) -> differences.Difference:
+def difference_of(about: str, name: str, _first: ql.Tensor, _second: ql.Tensor) -> "differences.Difference":
+    from quantlib.figures import differences
+
     return differences.difference(_first, _second)
 
 

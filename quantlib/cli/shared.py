@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
-from quantlib import tables
 from quantlib.checkpoints.base import shown
 from quantlib.cli.words import as_json, printable
 from quantlib.destinations import TABLES, Destination, destination
@@ -38,6 +37,8 @@ def memory_at_most() -> str:
         import resource
     except ImportError:
         return ""
+    from quantlib import tables
+
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return f", {tables.size(most)} of memory at most"
 
