@@ -28,6 +28,17 @@ class Delta:
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """How an encoder makes vectors of tokens that all see each other: each part is added to its input, and the sum is
+    normalized. Positions are learned vectors, matrices have biases.
+
+    activation: as of Computation.
+    """
+
+    activation: str = "erf"
+
+
+@dataclass(frozen=True)
 class Computation:
     """A kind of transformer. Biases, and an output matrix of its own, are used wherever the checkpoint has them.
 

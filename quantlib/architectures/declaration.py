@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from quantlib.architectures.changes import UNCHANGED, Change
-from quantlib.architectures.computation import Computation
+from quantlib.architectures.computation import Computation, Encoding
 from quantlib.architectures.config import Config, Setting
 
 Size = str | Callable[[Config, int], int]  # by its name in Config.sizes, or of the config and the layer
@@ -144,7 +144,8 @@ class Architecture:
     prefixes: what may stand before the names of tensors. ignored: starts of names that GGUF has no use for.
     nested: the object within config.json that describes the language model, where it is not the whole.
     tokenizer: how its vocabulary is read, see `tokenizer`.
-    runs: how it is computed; None: it is converted and cannot be run here.
+    runs: how it is computed; None: it is converted and cannot be run here. encodes: how it makes embeddings, of models
+    that make nothing else.
     global_every: where attention has a window, every so many-th layer sees all tokens all the same; None: no layer.
     window: the window where a GGUF file does not say it. config_window: whether only config.json says it, no key.
     folds: the kind of the tensor that makes the inputs of a kind of matrix, for scales that move from one into the
@@ -174,6 +175,7 @@ class Architecture:
     nested: str | None = None
     tokenizer: Tokenizer = Tokenizer()
     runs: Computation | None = None
+    encodes: Encoding | None = None
     global_every: int | None = None
     window: int = 0
     config_window: bool = False

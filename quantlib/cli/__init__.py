@@ -25,6 +25,7 @@ COMMANDS = (
     "adapter",
     "imatrix",
     "perplexity",
+    "embeddings",
     "compare",
     "generate",
     "fit",

@@ -365,6 +365,11 @@ def load(checkpoint: Checkpoint, decoded: bool | None = None) -> Model:
     architecture = ARCHITECTURES.get(view.architecture)
     if architecture is None:
         known = by_name(view.architecture)
+        if known is not None and known.encodes is not None:
+            raise CheckpointError(
+                f"{checkpoint.source} converts, but does not run as a language model: it makes embeddings, which "
+                "`quantlib embeddings` compares with its original's."
+            )
         does = "converts, but does not run" if known else "does not run"
         kind = (
             "does not say of which kind its model is"

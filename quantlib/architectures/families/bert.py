@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from quantlib.architectures.changes import Change, Shape, from_row
+from quantlib.architectures.computation import Encoding
 from quantlib.architectures.config import Config, Setting, count, number, text
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Tokenizer, Weight
 from quantlib.architectures.parts import EPSILON, POOLING, SIZES, STANDARD, VOCAB_SIZE
@@ -56,6 +57,7 @@ BERT = Architecture(
     prefixes=("bert.", ""),
     ignored=("pooler.", "cls.", "embeddings.position_ids"),  # only embeddings are made of it
     tokenizer=Tokenizer(kind="wordpiece"),
+    encodes=Encoding(),
 )
 
 

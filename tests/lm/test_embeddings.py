@@ -1,0 +1,128 @@
+"""Encoders run, poolings are what they say, and agreement measures what moved."""
+
+import json
+
+import arch_models
+import numpy as np
+import pytest
+import tiny_models
+
+import quantlib as ql
+from quantlib.cli import main
+from quantlib.lm.embedding import (
+    agreement,
+    compare_embeddings,
+    load_embedder,
+    pooled,
+    read_sentences,
+    tokens_of,
+)
+from quantlib.lm.encoder import load_encoder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return arch_models.write("bert_classifier", tmp_path_factory.mktemp("encoder") / "bert_classifier")
+
+
+def written_out(encoder, tokens: list[int]) -> np.ndarray:
+    """The same computation token by token, without tricks, in float64."""
+    w = {name: np.asarray(encoder.weight(name), np.float64) for name in encoder.weights}
+
+    def norm(x, name):
+        return (x - x.mean()) / np.sqrt(x.var() + encoder.epsilon) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def product(x, name):
+        return w[f"{name}.weight"] @ x + w[f"{name}.bias"]
+
+    def gelu(x):
+        from math import erf
+
+        return x / 2 * (1 + np.vectorize(erf)(x / np.sqrt(2)))
+
+    first = w["token_types.weight"][0]
+    xs = [norm(w["token_embd.weight"][t] + w["position_embd.weight"][i] + first, "token_embd_norm")
+          for i, t in enumerate(tokens)]  # fmt: skip
+    for layer in range(encoder.layers):
+        p = f"blk.{layer}."
+        qs, ks, vs = ([product(x, f"{p}attn_{part}").reshape(encoder.heads, -1) for x in xs] for part in "qkv")
+        mixed = []
+        for q in qs:
+            heads = []
+            for h in range(encoder.heads):
+                scores = np.exp([q[h] @ k[h] / np.sqrt(q.shape[1]) for k in ks])
+                heads.append(sum(s * v[h] for s, v in zip(scores / scores.sum(), vs, strict=True)))
+            mixed.append(np.concatenate(heads))
+        xs = [norm(x + product(m, f"{p}attn_output"), f"{p}attn_output_norm") for x, m in zip(xs, mixed, strict=True)]
+        xs = [norm(x + product(gelu(product(x, f"{p}ffn_up")), f"{p}ffn_down"), f"{p}layer_output_norm") for x in xs]
+    return np.array(xs)
+
+
+def test_an_encoder_computes_what_is_written_out(folder):
+    with ql.open_checkpoint(folder) as checkpoint:
+        encoder = load_encoder(checkpoint)
+        tokens = [2, 7, 31, 7, 90, 3]
+        np.testing.assert_allclose(encoder.hidden(np.array(tokens)), written_out(encoder, tokens), atol=1e-4)
+        with pytest.raises(ql.CheckpointError, match="longer than the model's"):
+            encoder.hidden(np.zeros(encoder.context + 1, int))
+
+
+def test_poolings():
+    hidden = np.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(pooled(hidden, "mean"), hidden.mean(axis=0))
+    np.testing.assert_array_equal(pooled(hidden, "cls"), hidden[0])
+    np.testing.assert_array_equal(pooled(hidden, "last"), hidden[-1])
+    with pytest.raises(ql.CheckpointError, match="mean, cls, last"):
+        pooled(hidden, "most")
+
+
+def test_the_same_vectors_agree_and_turned_ones_do_not():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((9, 16))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    same = agreement(vectors, vectors)
+    assert same.nearest == 1 and not same.ranks.any()
+    np.testing.assert_allclose(same.cosine, 1)
+    rotation = np.linalg.qr(rng.standard_normal((16, 16)))[0]
+    turned = agreement(vectors, vectors @ rotation)  # no neighbour moves where all turn together
+    assert turned.nearest == 1 and not turned.ranks.any() and turned.cosine.mean() < 0.9
+    moved = agreement(vectors, np.roll(vectors, 1, axis=0))
+    assert moved.ranks.mean() > 1 and moved.nearest < 1
+
+
+def test_two_that_change_places_moved_by_one():
+    before = np.array([[1, 0], [0.9, 0.1], [0.8, 0.2], [0, 1]], float)
+    after = before[[0, 2, 1, 3]]  # seen from the first, the second and third changed places
+    assert agreement(before, after).ranks[0] == pytest.approx(2 / 3)
+
+
+def test_quantizing_turns_embeddings_a_little(folder, tmp_path, capsys):
+    """More bits, less turned; on the command line as in Python."""
+    texts, lowest = tmp_path / "texts.txt", []
+    texts.write_text("a b c\nd e f\na d\nb e c\n")
+    for recipe in ("Q8_0", "Q2_K"):
+        out = tmp_path / f"{recipe}.gguf"
+        with ql.open_checkpoint(folder) as checkpoint:
+            ql.run(ql.plan(checkpoint, recipe), out)
+        assert main(["embeddings", str(out), "--baseline", str(folder), "--text", str(texts), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        lowest.append(found["cosine_lowest"])
+        assert found["sentences"] == 4
+    assert 0.99 < lowest[0] < 1
+    assert lowest[1] < lowest[0]
+
+
+def test_a_language_model_gives_its_last_tokens_vector(tmp_path):
+    with ql.open_checkpoint(tiny_models.write("llama_bpe", tmp_path / "m")) as checkpoint:
+        embedder = load_embedder(checkpoint)
+        assert embedder.pooling == "last"
+        tokens = tokens_of(checkpoint, ["one two", "two one"])
+        vectors = embedder(tokens)
+        hidden = embedder.model.hidden(np.array(tokens[1]))[-1]
+        np.testing.assert_allclose(vectors[1], hidden / np.linalg.norm(hidden), atol=1e-5)
+        assert compare_embeddings(checkpoint, checkpoint, ["one", "two", "three"]).nearest == 1
+
+
+def test_the_projects_sentences_are_there():
+    sentences = read_sentences()
+    assert len(sentences) == len(set(sentences)) == 48
