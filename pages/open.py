@@ -20,8 +20,8 @@ UPLOAD, OWN, SERVER, HUB = "From your computer", "A path on this computer", "On 
 def main() -> None:
     st.title("Open a checkpoint")
     st.markdown(
-        "A safetensors or GGUF file, or a whole model folder. Every page then looks at it instead of the demo model: "
-        "the chapters show its weights, and you can inspect it, quantize it and measure it."
+        "A file of safetensors, GGUF, PyTorch, NumPy or ONNX, or a whole model folder. Every page then looks at it "
+        "instead of the demo model: the chapters show its weights, and you can inspect it, quantize it and measure it."
     )
     own = viewing.at_home(visits.current())
     places = [OWN] * own + [UPLOAD] + [SERVER] * bool(LIMITS.directories) + [HUB] * LIMITS.hub

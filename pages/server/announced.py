@@ -24,7 +24,10 @@ BESIDE = r"\.(json|model|txt|jinja)$|^Modelfile$"
 WEIGHTS = r"\.(safetensors|gguf)$"
 _BESIDE, _WEIGHTS = re.compile(BESIDE, re.IGNORECASE), re.compile(WEIGHTS, re.IGNORECASE)
 _BLOB = re.compile(r"sha256[-:][0-9a-f]{4,64}|[0-9a-f]{40,64}")  # as Ollama and the hub's cache name what they keep
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+# Files that are a checkpoint by themselves. Folders hold many of them that are none, such as what an optimizer keeps.
+ALONE = r"\.(npy|npz|onnx|pt|pth|ckpt|bin)$"
+_ALONE = re.compile(ALONE, re.IGNORECASE)
+PICKLES = (".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def of_checkpoint(said: Sequence[tuple[str, int]]) -> tuple[Announced, ...]:
     """
     if len(said) > MOST_FILES:
         raise CheckpointError(f"These are {len(said):,} files; a checkpoint has at most {MOST_FILES} here.")
-    paths = [_path(path) for path, _ in said]
+    paths = [_path(path, len(said) == 1) for path, _ in said]
     tops = {path.parts[0] for path in paths if len(path.parts) > 1}
     folder = tops.pop() if len(tops) == 1 and all(len(path.parts) > 1 for path in paths) else None
     found = tuple(
@@ -72,8 +75,11 @@ def of_checkpoint(said: Sequence[tuple[str, int]]) -> tuple[Announced, ...]:
     return found
 
 
-def _path(text: str) -> PurePosixPath:
-    """The path as its parts, each of which is a plain name. Raises CheckpointError for every other."""
+def _path(text: str, alone: bool) -> PurePosixPath:
+    """The path as its parts, each of which is a plain name. Raises CheckpointError for every other.
+
+    alone: nothing comes beside it.
+    """
     parts = text.split("/")
     if len(parts) > DEEPEST:
         raise CheckpointError(f"{_shown(text)} lies too deep: folders in folders are taken up to {DEEPEST - 1}.")
@@ -86,6 +92,13 @@ def _path(text: str) -> PurePosixPath:
         raise CheckpointError(
             f"{_shown(name)} is a pickle, and loading a pickle can run any code it holds, so it is not opened here; "
             "save the weights as safetensors and bring that file."
+        )
+    if _ALONE.search(name):
+        if alone:
+            return PurePosixPath(text)
+        raise CheckpointError(
+            f"{_shown(name)} is taken by itself, and not beside other files; bring it alone, or a folder's safetensors "
+            "files without it."
         )
     if not (_WEIGHTS.search(name) or _BESIDE.search(name) or _BLOB.fullmatch(name)):
         raise CheckpointError(

@@ -189,11 +189,20 @@ def test_no_name_leads_out_of_the_folder(parts, bare):
     assert all(portable(part, announced.LONGEST) == part and part not in ("", ".", "..") for part in stored)
 
 
-@pytest.mark.parametrize("name", ["model.bin", "model.pt", "MODEL.PTH", "x.ckpt"])
+@pytest.mark.parametrize("name", ["model.pkl", "X.PICKLE"])
 def test_pickles_are_refused(incoming, name):
     registry, token = incoming
     with pytest.raises(CheckpointError, match="pickle"):
         registry.announce(token, [(name, 1)])
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.pt", "MODEL.PTH", "x.ckpt", "w.npy", "w.npz", "m.onnx"])
+def test_files_of_arrays_come_alone(incoming, name):
+    registry, token = incoming
+    with pytest.raises(CheckpointError, match="bring it alone"):
+        registry.announce(token, [(name, 1), ("model.safetensors", 1)])
+    registry.announce(token, [(name, 0)])
+    assert registry.take(token)[0].name == name
 
 
 @pytest.mark.parametrize(
