@@ -4,8 +4,6 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 import quantlib as ql
 from quantlib import tables
 from quantlib.checkpoints import write_gguf
@@ -36,8 +34,8 @@ def add(commands) -> None:
     replaces(adapter)
 
 
-def _bytes(tensor: ql.Tensor, form: Format) -> Iterator[np.ndarray]:
-    yield form.quantize(tensor.rows())
+def _bytes(tensor: ql.Tensor, form: Format) -> Iterator[bytes]:
+    yield form.quantize(tensor.rows()).tobytes()
 
 
 def run(options: argparse.Namespace) -> int:
