@@ -27,13 +27,14 @@ OFFERED = (
 
 
 def alternatives(answer: Answer) -> list[str]:
-    """A sentence for each; none where the answer is good and whole."""
+    """A sentence for each; none where nothing is lost."""
     option = answer.option
-    if option is not None and option.fits and option.cost.kl <= POOR / 2:
-        return [sentence for sentence in (_raised(answer),) if sentence and option.cost.kl > 0]
+    if option is not None and option.fits and not option.cost.kl:
+        return []
+    good = option is not None and option.fits and option.cost.kl <= POOR / 2
     found = (
         _smaller_cache(answer), _shorter(answer), _raised(answer), _beside(answer), _more_beside(answer),
-        _smaller_model(answer),
+        "" if good else _smaller_model(answer),
     )  # fmt: skip
     return [sentence for sentence in found if sentence]
 

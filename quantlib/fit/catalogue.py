@@ -19,6 +19,9 @@ from quantlib.fit.described import described
 from quantlib.jobs import Plan, plan
 
 FILE = Path(__file__).with_name("models.json")
+# What repositories add to a model's name: how its files are stored, and how it was trained.
+ENDS = re.compile(r"(?:-(?:i1|imatrix|GGUF|MLX|AWQ|GPTQ|FP8|BF16|[48]bit|unsloth|bnb|qat|q4_0|int4))+$", re.IGNORECASE)
+TUNED = re.compile(r"-(?:Instruct|Base|Chat|it|pt)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Model:
     config: Mapping[str, object] = field(repr=False, hash=False)
     active: int | None = None
     also: Sequence[str] = ()
+
+    @property
+    def searched(self) -> str:
+        """What files made of it are called on the hub."""
+        return ENDS.sub("", self.hub.rpartition("/")[2])
 
     def checkpoint(self) -> Checkpoint:
         """Its shape, without weights: it can be planned and sized, and says so when it is read."""
@@ -66,9 +74,6 @@ class Catalogue(Mapping[str, Model]):
         return next((model for each in spellings if (model := _spelled().get(_plain(each)))), None)
 
 
-# What repositories add to a model's name: how its files are stored, and how it was trained.
-ENDS = re.compile(r"(?:-(?:i1|imatrix|GGUF|MLX|AWQ|GPTQ|FP8|BF16|[48]bit|unsloth|bnb|qat|q4_0|int4))+$", re.IGNORECASE)
-TUNED = re.compile(r"-(?:Instruct|Base|Chat|it|pt)$", re.IGNORECASE)
 KNOWN = Catalogue()
 
 

@@ -51,7 +51,8 @@ def reasons(answer: Answer) -> list[str]:
 def _why(answer: Answer) -> str:
     option, other = answer.option, answer.choice.other
     if option is None:
-        return "No recipe fits, not even with part of the model in the computer's memory."
+        beside = ", not even with part of the model in the computer's memory" if answer.machine.kind == "card" else ""
+        return f"No recipe fits{beside}."
     if option is answer.file:
         return (
             f"Its weights are {answer.quantized} already. Quantizing them again adds the new errors to the old ones, "
@@ -141,7 +142,7 @@ def download(answer: Answer) -> str:
     file = f"the {option.name} file{made}, about {gb(option.weighed.nbytes)}"
     if answer.subject.assumed or model is None:
         return f"To download: search the hub for the model's name and “GGUF”, and take {file}."
-    return f"To download: search the hub for “{model.hub.rpartition('/')[2]} GGUF”, and take {file}."
+    return f"To download: search the hub for “{model.searched} GGUF”, and take {file}."
 
 
 def _offered(answer: Answer, option: Option) -> str:
