@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -21,7 +21,7 @@ from quantlib import formats
 from quantlib.checkpoints import Checkpoint, Layout, MetadataValue, gguf_layout, gguf_size, open_checkpoint
 from quantlib.destinations import GGUF, destination, reason
 from quantlib.errors import JobError
-from quantlib.jobs import Plan, PlannedTensor, plan
+from quantlib.jobs import Measured, Plan, PlannedTensor, measure, plan
 from quantlib.jobs.journal import Journal, Written, fingerprint
 from quantlib.jobs.pieces import Source, pieces, quantize_piece
 from quantlib.jobs.pool import in_order, shared_pool
@@ -32,7 +32,7 @@ from quantlib.lm.quantizing import calibration_notes, check_calibration, quantiz
 from quantlib.lm.tokenizer import Tokenizer
 from quantlib.lm.windows import Windows, cut
 from quantlib.methods.catalogue import Method, block, gptq_block
-from quantlib.methods.mixed import takes
+from quantlib.methods.mixed import LEFT, takes
 from quantlib.metrics import Loss
 from quantlib.recipes import Overrides
 from quantlib.recipes.budget import PREFIX
@@ -129,13 +129,25 @@ def _planned(
     dataset: str,
     show: Show,
 ) -> Plan:
-    """The recipe's plan as of a run with an importance matrix. Only a budget needs one, to measure with."""
-    matrix = None
-    if str(recipe).lower().startswith(PREFIX):
-        show(0.0, "importance matrix")
-        some = spread(windows, TOKENS // 4)
-        matrix = imatrix(model, some.tokens.ravel(), some.context, some.bos, dataset=dataset).matrix(dataset)
-    return plan(checkpoint, recipe, matrix, pure, overrides, important=True)
+    """The recipe's plan as of a run with an importance matrix. Only a budget needs one, to measure with.
+
+    A budget is spent by the errors that remain when blocks are chosen so.
+    """
+    if not str(recipe).lower().startswith(PREFIX):
+        return plan(checkpoint, recipe, None, pure, overrides, important=True)
+    show(0.0, "importance matrix")
+    some = spread(windows, TOKENS // 4)
+    matrix = imatrix(model, some.tokens.ravel(), some.context, some.bos, dataset=dataset).matrix(dataset)
+    show(0.0, "what each format would cost")
+    return plan(checkpoint, recipe, matrix, pure, overrides, measured=left_behind(measure(checkpoint, matrix)))
+
+
+def left_behind(measured: Sequence[Measured]) -> tuple[Measured, ...]:
+    """What formats cost once their blocks are chosen on a text: less, by what was measured for each format."""
+    return tuple(
+        replace(m, relative_error=m.relative_error * LEFT.get(m.format, 1.0) ** 0.5) if m.name.startswith("blk.") else m
+        for m in measured
+    )
 
 
 def _said(windows: Windows, dataset: str) -> Mapping[str, MetadataValue]:
@@ -150,7 +162,7 @@ def _said(windows: Windows, dataset: str) -> Mapping[str, MetadataValue]:
     }
 
 
-def _method(tensor: PlannedTensor) -> Method | None:
+def method_of(tensor: PlannedTensor) -> Method | None:
     """How the blocks of a planned tensor are to be chosen: None where the plan's are to stay."""
     if not tensor.name.startswith("blk.") or len(tensor.shape) not in (2, 3) or tensor.copied:
         return None
@@ -166,7 +178,7 @@ class _Filling:
     def __init__(self, planned: Plan, model: Model, windows: Windows, journal: Journal, show: Show, started: float):
         self.planned, self.model, self.windows, self.journal = planned, model, windows, journal
         self.layout = gguf_layout(planned.metadata, [(t.name, t.shape, t.target) for t in planned.tensors])
-        self.methods = {t.name: found for t in planned.tensors if (found := _method(t)) is not None}
+        self.methods = {t.name: found for t in planned.tensors if (found := method_of(t)) is not None}
         self.by_name = {t.name: t for t in planned.tensors}
         self.at = {info.name: at + len(self.layout.header) for info, at in _places(self.layout)}
         self.show, self.started, self.resumed = show, started, 0

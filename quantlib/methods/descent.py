@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from quantlib.methods.storing import Ladder, Stored, Storing
 F32 = np.float32
 COLUMNS = 128  # between two updates of the columns that remain
 SWEEPS, REACH = 2, 1
+Numbers = tuple[np.float32, np.float32, int, int]  # d, dmin, i, j of a group
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def eliminate_block(
 def descend_rows(hessian: np.ndarray, lacking: np.ndarray, stored: Stored, ladder: Ladder, sweeps: int) -> None:
     """Lower the error of rows in place; lacking: r, (rows, inputs). The readable reference of the compiled loop."""
     for row in range(len(lacking)):
-        one = Row(hessian, lacking[row], *(part[row] for part in stored.parts), ladder)
+        d, dmin, i, j, k = (part[row] for part in stored.parts)
+        one = Row(hessian, lacking[row], d, dmin, i, j, k, ladder)
         for _ in range(sweeps):
             for block in range(len(one.d)):
                 if ladder.free:
@@ -93,7 +96,17 @@ def descend_rows(hessian: np.ndarray, lacking: np.ndarray, stored: Stored, ladde
 class Row:
     """One row while it is improved: its stored numbers, what they decode to, and what it lacks. All are views."""
 
-    def __init__(self, hessian, lacking, d, dmin, i, j, k, ladder: Ladder):
+    def __init__(
+        self,
+        hessian: np.ndarray,
+        lacking: np.ndarray,
+        d: np.ndarray,
+        dmin: np.ndarray,
+        i: np.ndarray,
+        j: np.ndarray,
+        k: np.ndarray,
+        ladder: Ladder,
+    ):
         self.h, self.lacking, self.ladder = hessian, lacking, ladder
         self.d, self.dmin, self.i, self.j, self.k = d, dmin, i, j, k
         self.now = np.empty(len(k), F32)
@@ -116,7 +129,9 @@ class Row:
         hu, hv = (_summed(part[:, None] * self.h[at, at]) for part in (u, v if ladder.minima else v * F32(0)))
         aa, ab, bb = (_summed(a * b) for a, b in ((u, hu), (v, hu), (v, hv)))
         ar, br = _summed(u * self.lacking[at]), _summed(v * self.lacking[at])
-        spread, step, step_min = aa * bb - ab * ab, F32(0), F32(0)
+        spread = aa * bb - ab * ab
+        step: Any = F32(0)
+        step_min: Any = F32(0)
         if ladder.minima and spread > F32(1e-4) * aa * bb:
             step, step_min = (ar * bb - br * ab) / spread, (br * aa - ar * ab) / spread
         elif aa > 0:
@@ -132,7 +147,7 @@ class Row:
     def search(self, block: int, group: int) -> None:
         """Try the scales and minima next to a group's own, and keep what lowers the error most."""
         ladder = self.ladder
-        best, found = F32(0), None
+        best, found = F32(0), cast("tuple[Numbers, np.ndarray, np.ndarray] | None", None)
         side = range(-ladder.reach, ladder.reach + 1)
         for ds, dm in ((ds, dm) for ds in side for dm in side):
             grid = self.beside(block, group, ds, dm)
@@ -148,10 +163,10 @@ class Row:
             self.now[at] = scale * ladder.levels[levels] - minimum
             self.take_off(at, moves)
 
-    def numbers(self, d, dmin, i, j) -> tuple[np.float32, np.float32]:
+    def numbers(self, d: np.float32, dmin: np.float32, i: int, j: int) -> tuple[np.float32, np.float32]:
         return d * self.ladder.subs[i], dmin * self.ladder.sub_minima[j]
 
-    def beside(self, block: int, group: int, ds: int, dm: int):
+    def beside(self, block: int, group: int, ds: int, dm: int) -> Numbers | None:
         """A neighbour of a group's scale and minimum: d, dmin, i, j; None where there is none that can be stored."""
         ladder, d, dmin, i, j = self.ladder, self.d[block], self.dmin[block], self.i[group], self.j[group]
         if dm and not ladder.minima:
@@ -164,7 +179,7 @@ class Row:
         able = 0 <= i < len(ladder.subs) and 0 <= j < len(ladder.sub_minima)
         return (d, dmin, i, j) if able and d * ladder.subs[i] != 0 else None
 
-    def settled(self, group: int, scale: np.float32, minimum: np.float32):
+    def settled(self, group: int, scale: np.float32, minimum: np.float32) -> tuple[np.float32, np.ndarray, np.ndarray]:
         """A group rounded once more on a grid: what that gains, the levels, and how far each weight moves."""
         ladder, at = self.ladder, slice(group * self.ladder.group, (group + 1) * self.ladder.group)
         h, lacking, now = self.h[at, at], self.lacking[at].copy(), self.now[at]
@@ -189,7 +204,7 @@ class Row:
             self.lacking -= move * self.h[c]
 
 
-def _summed(terms: np.ndarray) -> np.ndarray:
+def _summed(terms: np.ndarray) -> Any:
     """The sum over the first axis from left to right, as the compiled loop adds."""
     return np.cumsum(terms, axis=0, dtype=F32)[-1]
 
@@ -206,12 +221,14 @@ def compiled() -> Loops:
     """The compiled loops, equal to the reference bit for bit."""
     from quantlib.methods import descent_kernels as kernels  # compiled code is loaded when it is first needed
 
-    def eliminate(w, upper, group, scale, minimum, ladder: Ladder):
+    def eliminate(
+        w: np.ndarray, upper: np.ndarray, group: np.ndarray, scale: np.ndarray, minimum: np.ndarray, ladder: Ladder
+    ) -> tuple[np.ndarray, np.ndarray]:
         k, errors = np.empty(w.shape, np.int16), np.empty(w.shape, F32)
         kernels.eliminate(w, upper, group, scale, minimum, ladder.levels, ladder.midpoints, k, errors)
         return k, errors
 
-    def descend(hessian, lacking, stored: Stored, ladder: Ladder, sweeps: int) -> None:
+    def descend(hessian: np.ndarray, lacking: np.ndarray, stored: Stored, ladder: Ladder, sweeps: int) -> None:
         kernels.descend(hessian, lacking, *stored.parts, ladder, sweeps)
 
     return Loops(eliminate, descend)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from quantlib.methods.hessian import Factor
 
 F32 = np.float32
 COLUMNS, EIGHT = 128, 8
+Eight = tuple[np.ndarray, np.ndarray]  # the points and the signs of eight weights
 NEAR = 12  # points that are tried for each aim
 # Of each format: shells of its grid, weights with one sub-scale, whether minuses of eight are even, what a sub counts.
 GRIDS = {
@@ -99,7 +100,12 @@ def write(form: BlockFormat, stored: StoredPoints) -> np.ndarray:
     """Stored rows of these numbers: uint8 (rows, bytes)."""
     blocks = stored.d.size
     d, sc, q, sign = (part.reshape(blocks, -1) for part in stored.parts)
-    fields = {"d": d.astype(np.float16), "sc": sc.astype(np.uint8), "q": q.astype(np.uint16), "sign": sign}
+    fields: dict[str, np.ndarray] = {
+        "d": d.astype(np.float16),
+        "sc": sc.astype(np.uint8),
+        "q": q.astype(np.uint16),
+        "sign": sign,
+    }
     return form.pack(fields).reshape(len(stored.d), -1)
 
 
@@ -111,7 +117,7 @@ def decode(stored: StoredPoints, form: Points) -> np.ndarray:
     return (scale[..., None] * value.reshape(*scale.shape, -1)).reshape(signs.shape)
 
 
-def eliminated(w: np.ndarray, form: Points, stored: StoredPoints, factor: Factor, loops) -> StoredPoints:
+def eliminated(w: np.ndarray, form: Points, stored: StoredPoints, factor: Factor, loops: Loops) -> StoredPoints:
     """The points of rows w (rows, inputs) on the scales as they are stored, columns in the factor's order."""
     found, rest = stored.copy(), w[:, factor.order]
     scale = np.repeat(stored.d, form.values // form.group, axis=1) * form.subs[stored.i]
@@ -127,7 +133,7 @@ def eliminated(w: np.ndarray, form: Points, stored: StoredPoints, factor: Factor
 
 
 def descended(
-    w: np.ndarray, form: Points, stored: StoredPoints, hessian: np.ndarray, loops, sweeps: int
+    w: np.ndarray, form: Points, stored: StoredPoints, hessian: np.ndarray, loops: Loops, sweeps: int
 ) -> StoredPoints:
     """Rows w (rows, inputs) with an error that is no higher, for the damped Hessian (inputs, inputs)."""
     found = stored.copy()
@@ -141,7 +147,18 @@ def descended(
 class GridRow:
     """One row while it is improved. h, inverse: the damped Hessian and the inverses of its eights; all are views."""
 
-    def __init__(self, h, inverse, lacking, d, i, q, minus, now, form: Points):
+    def __init__(
+        self,
+        h: np.ndarray,
+        inverse: np.ndarray,
+        lacking: np.ndarray,
+        d: np.ndarray,
+        i: np.ndarray,
+        q: np.ndarray,
+        minus: np.ndarray,
+        now: np.ndarray,
+        form: Points,
+    ):
         self.h, self.inverse, self.lacking, self.form = h, inverse, lacking, form
         self.d, self.i, self.q, self.minus, self.now = d, i, q, minus, now
 
@@ -160,7 +177,8 @@ class GridRow:
 
     def search(self, block: int, group: int) -> None:
         """Try the sub-scales next to a group's own, and keep what lowers the error most."""
-        form, own, best, found = self.form, int(self.i[group]), F32(0), None
+        form, own, best = self.form, int(self.i[group]), F32(0)
+        found: tuple[int, np.ndarray, list[Eight]] | None = None
         at = slice(group * form.group, (group + 1) * form.group)
         for sub in range(max(0, own - form.reach), min(len(form.subs), own + form.reach + 1)):
             gain, moves, eights = self.settled(at, self.d[block] * form.subs[sub])
@@ -173,9 +191,10 @@ class GridRow:
             self.now[at] += moves
             self.take_off(at, moves)
 
-    def settled(self, at: slice, scale: np.float32):
+    def settled(self, at: slice, scale: np.float32) -> tuple[np.float32, np.ndarray, list[Eight]]:
         """A group's points chosen anew: the gain, how far each weight moves, each eight's points and signs."""
-        lacking, gain, moves, eights = self.lacking[at].copy(), F32(0), np.empty(self.form.group, F32), []
+        lacking, gain, moves = self.lacking[at].copy(), F32(0), np.empty(self.form.group, F32)
+        eights: list[Eight] = []
         for first in range(0, self.form.group, EIGHT):
             start = at.start + first
             own, within = slice(start, start + EIGHT), slice(first, first + EIGHT)
@@ -195,7 +214,9 @@ class GridRow:
             self.lacking -= move * self.h[c]
 
 
-def nearest_eight(aim: np.ndarray, metric: np.ndarray, scale: np.float32, form: Points):
+def nearest_eight(
+    aim: np.ndarray, metric: np.ndarray, scale: np.float32, form: Points
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The storable eight weights that miss an aim by the least eᵀ M e: points, signs and values.
 
     Signs are the aim's; where their minuses must be even and are not, the sign that matters least is turned. In grids
@@ -230,7 +251,7 @@ def keep(eight: int, numbers: np.ndarray, signs: np.ndarray, form: Points, q: np
     minus[eight] = byte & 127 if form.even else byte
 
 
-def _summed(terms: np.ndarray) -> np.ndarray:
+def _summed(terms: np.ndarray) -> Any:
     """The sum over the first axis from left to right, from zero, as the compiled loop adds."""
     return F32(0) + np.cumsum(terms, axis=0, dtype=F32)[-1]
 
@@ -239,7 +260,15 @@ class Reference:
     """The readable loops."""
 
     @staticmethod
-    def eliminate(w, upper, place, metric, scale, form: Points, stored: StoredPoints) -> np.ndarray:
+    def eliminate(
+        w: np.ndarray,
+        upper: np.ndarray,
+        place: np.ndarray,
+        metric: np.ndarray,
+        scale: np.ndarray,
+        form: Points,
+        stored: StoredPoints,
+    ) -> np.ndarray:
         """Round the columns of w (rows, columns) eight by eight and push their errors to those on their right."""
         w, errors = w.copy(), np.empty(w.shape, F32)
         for row in range(len(w)):
@@ -255,12 +284,21 @@ class Reference:
         return errors
 
     @staticmethod
-    def descend(hessian, inverse, lacking, stored: StoredPoints, now, form: Points, sweeps: int) -> None:
+    def descend(
+        hessian: np.ndarray,
+        inverse: np.ndarray,
+        lacking: np.ndarray,
+        stored: StoredPoints,
+        now: np.ndarray,
+        form: Points,
+        sweeps: int,
+    ) -> None:
         """Lower the error of rows in place; lacking: r, (rows, inputs)."""
         for row in range(len(lacking)):
-            one = GridRow(hessian, inverse, lacking[row], *(p[row] for p in stored.parts), now[row], form)
+            d, i, q, minus = (part[row] for part in stored.parts)
+            one = GridRow(hessian, inverse, lacking[row], d, i, q, minus, now[row], form)
             for _ in range(sweeps):
-                for block in np.flatnonzero(one.d > 0):
+                for block in np.flatnonzero(one.d > 0).tolist():
                     one.fit(block)
                     each = form.values // form.group
                     for group in range(block * each, (block + 1) * each):
@@ -271,7 +309,15 @@ class Compiled:
     """The compiled loops, equal to the reference bit for bit."""
 
     @staticmethod
-    def eliminate(w, upper, place, metric, scale, form: Points, stored: StoredPoints) -> np.ndarray:
+    def eliminate(
+        w: np.ndarray,
+        upper: np.ndarray,
+        place: np.ndarray,
+        metric: np.ndarray,
+        scale: np.ndarray,
+        form: Points,
+        stored: StoredPoints,
+    ) -> np.ndarray:
         from quantlib.methods import grid_kernels
 
         errors = np.empty(w.shape, F32)
@@ -279,7 +325,18 @@ class Compiled:
         return errors
 
     @staticmethod
-    def descend(hessian, inverse, lacking, stored: StoredPoints, now, form: Points, sweeps: int) -> None:
+    def descend(
+        hessian: np.ndarray,
+        inverse: np.ndarray,
+        lacking: np.ndarray,
+        stored: StoredPoints,
+        now: np.ndarray,
+        form: Points,
+        sweeps: int,
+    ) -> None:
         from quantlib.methods import grid_kernels
 
         grid_kernels.descend(hessian, inverse, lacking, *stored.parts, now, form, sweeps)
+
+
+Loops = type[Reference] | type[Compiled]

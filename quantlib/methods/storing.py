@@ -160,13 +160,17 @@ def _inverse(codes: np.ndarray) -> np.ndarray:
     return table
 
 
-def _even(low: int, high: int, signed: bool = False):
+Declared = tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]
+
+
+def _even(low: int, high: int, signed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Whole numbers as levels, and their codes."""
     levels = np.arange(low, high + 1)
     return levels.astype(F32), (levels if signed else levels - low).astype(np.uint8)
 
 
-def _declared():
+def _declared() -> dict[str, Declared]:
+    """Of each format: the group, levels and their codes, sub-scales and their codes, sub-minima, whether d is free."""
     one = (ONE, np.zeros(1, np.uint8))
     floats = np.argsort(FLOATS, kind="stable")
     floats = floats[floats != 8]  # minus zero
@@ -182,7 +186,7 @@ def _declared():
         "Q8_0": _even(-127, 127, True),
         "IQ4_NL": table,
     }
-    out = {name: (32, *levels, *one, ONE, True) for name, levels in plain.items()}
+    out: dict[str, Declared] = {name: (32, *levels, *one, ONE, True) for name, levels in plain.items()}
     out["Q2_0"] = (64, *_even(-1, 2), *one, ONE, True)
     out["Q1_0"] = (128, np.array([-1, 1], F32), np.arange(2, dtype=np.uint8), *one, ONE, True)
     out["TQ1_0"] = out["TQ2_0"] = (256, *_even(-1, 1), *one, ONE, True)

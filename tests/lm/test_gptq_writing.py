@@ -8,13 +8,16 @@ import quantlib as ql
 from quantlib.cli import main
 from quantlib.errors import MethodError, RecipeError
 from quantlib.formats import block_format
+from quantlib.jobs import Measured
 from quantlib.lm import Tokenizer, load
-from quantlib.lm.gptq_writing import spread, write_gptq
+from quantlib.lm.gptq_writing import left_behind, spread, write_gptq
 from quantlib.lm.quantizing import quantize_layers
 from quantlib.lm.texts import CALIBRATION
 from quantlib.lm.windows import Windows, cut
 from quantlib.methods.catalogue import gptq_block
+from quantlib.methods.grid_descent import GRIDS
 from quantlib.methods.hessian import output_error
+from quantlib.methods.mixed import LEFT
 from quantlib.methods.storing import STORED_BY_WEIGHT
 
 
@@ -100,6 +103,14 @@ def test_experts_are_chosen_on_what_reached_them(experts, text, tmp_path):
     few = "experts of blk.0.ffn_down_exps.weight were given fewer tokens than the 96 inputs"
     reached = [layer.inputs[f"{names[2]}#{expert}"].tokens - 96 for expert in range(12)]
     assert any(few in note for note in layer.notes) == any(tokens < 96 for tokens in reached)
+
+
+def test_budgets_are_spent_by_what_remains():
+    names = ("blk.0.ffn_up.weight", "token_embd.weight")
+    before = [Measured(name, form, 1000, 0.1, 2.0) for name in names for form in ("Q4_K", "BF16")]
+    costs = [after.cost / m.cost for after, m in zip(left_behind(before), before, strict=True)]
+    assert costs == pytest.approx([LEFT["Q4_K"], 1, 1, 1])
+    assert set(LEFT) == {*STORED_BY_WEIGHT, *GRIDS} and all(0 < share < 1 for share in LEFT.values())
 
 
 def test_windows_are_taken_evenly():

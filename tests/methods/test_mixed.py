@@ -14,6 +14,8 @@ from quantlib.methods.hessian import Gram, output_error
 from quantlib.methods.mixed import USUAL, Effort, Inputs, fitted_blocks, usual
 from quantlib.methods.storing import STORED_BY_WEIGHT, storing
 
+KINDS = ("Q4_0", "Q4_1", "Q2_K", "Q6_K", "IQ4_XS", "NVFP4", "TQ1_0")  # one of each way of storing
+
 
 @pytest.fixture(scope="module")
 def layer():
@@ -49,7 +51,7 @@ def test_numbers_read_from_blocks_are_those_of_the_format(layer, name):
     assert np.array_equal(kind.write(stored), data)
 
 
-@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q2_K", "Q6_K", "IQ4_XS", "NVFP4", "TQ1_0"])
+@pytest.mark.parametrize("name", KINDS)
 def test_compiled_loops_are_what_is_read(layer, name):
     """One of each kind: minima or none, sub-scales or none, even levels or not, scales of its own or none."""
     weight, inputs, kind = layer[0][:1], layer[2][USUAL], storing(FORMATS[name])
@@ -61,7 +63,7 @@ def test_compiled_loops_are_what_is_read(layer, name):
             assert np.array_equal(part, same)
 
 
-@pytest.mark.parametrize("name", STORED_BY_WEIGHT)
+@pytest.mark.parametrize("name", KINDS)
 def test_descent_never_raises_the_error(layer, name):
     weight, inputs, kind = layer[0][:6], layer[2][USUAL], storing(FORMATS[name])
     found, errors = kind.read(FORMATS[name].quantize(weight)), []
