@@ -10,7 +10,10 @@ SHOWN = 5
 
 
 def add(commands) -> None:
-    embed = command(commands, "embeddings", run, "compare the embeddings that a model makes of sentences")
+    embed = command(
+        commands, "embeddings", run, "compare the embeddings that a model makes of sentences",
+        examples=("embeddings model.gguf --text sentences.txt", "embeddings model.gguf --baseline original/"),
+    )  # fmt: skip
     embed.add_argument("model", metavar="MODEL", help=SOURCE_HELP)
     embed.add_argument(
         "--baseline", metavar="MODEL", help="the original: cosine of each embedding to its own, and ranks"
