@@ -84,7 +84,7 @@ def parsers(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str
 
     Loading all of them takes time.
     """
-    from quantlib import __version__
+    import quantlib
 
     called = Path(sys.argv[0]).name
     parser = argparse.ArgumentParser(
@@ -92,7 +92,7 @@ def parsers(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str
         description="Quantize model checkpoints, and look inside.",
         epilog="quantlib COMMAND --help tells about a command, with examples.",
     )
-    parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
+    parser.add_argument("--version", action="version", version=f"quantlib {quantlib.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Command)
     for name in [name for name in arguments[:1] if name in COMMANDS] or COMMANDS:
         import_module(f"quantlib.cli.{name.replace('-', '_')}").add(commands)
