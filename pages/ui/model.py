@@ -21,7 +21,17 @@ LADDER = ("F32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 MOST_PLANS = 64
 # What Hugging Face, GGUF and image models call the same matrix.
 SAME_WORK = (
-    ("down_proj", "ffn_down", "_mlp.2.w", ".ffn.2.w", ".ff.net.2.w", ".feed_forward.w2.", ".mlp.fc2.", ".mlp.layer2."),
+    (
+        "down_proj",
+        "ffn_down",
+        "_mlp.2.w",
+        ".ffn.2.w",
+        ".ff.net.2.w",
+        ".feed_forward.w2.",
+        ".mlp.fc2.",
+        ".mlp.layer2.",
+        "0.output.dense.",
+    ),
     ("up_proj", "ffn_up", "_mlp.0.w", ".ffn.0.w", ".ff.net.0.", ".feed_forward.w1.", ".mlp.fc1.", ".mlp.layer1."),
     ("q_proj", "attn_q", "attn.qkv.", "attention.qkv.", "attn.q.", ".to_q."),
     ("embed_tokens", "token_embd"),

@@ -81,7 +81,8 @@ def show_all() -> None:
 def show_beside() -> None:
     """The real model's divergence by register beside the demo model's and a large model's."""
     found, sweep = measured(), stored.sweep()
-    terms.say(f"{asked.beside_words(found, sweep)} {asked.registers_words(found)}")
+    terms.say(asked.beside_words(found, sweep))
+    st.markdown(asked.registers_words(found))  # "code" is a text here, and no term
     drawing.draw(asked.beside_svg(found, True, sweep, theme()), key="beside")
     captions.receipt(
         "stored",

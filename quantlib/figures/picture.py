@@ -89,13 +89,16 @@ def alike(x: np.ndarray) -> float:
 def conclusion(pixels: np.ndarray, tensor: Rows) -> str:
     """Why weights are not pictures, from both."""
     picture, weights = alike(as_weights(pixels)), round(alike(sampled_rows(tensor)), 2) + 0.0  # never −0.00
-    also = (
-        "So the eye can fill in what a pixel lost, and nothing can for a weight." if picture > 3 * abs(weights) else ""
-    )
+    if picture <= 3 * abs(weights):
+        return (
+            f"A pixel tells of its neighbour (correlation {picture:.2f}), and so does a weight of this tensor of the "
+            f"one beside it ({weights:.2f}). Most weights do not: try another tensor."
+        )
     return (
         f"Weights are not pictures. A pixel is nearly what its neighbour is (correlation {picture:.2f}); a weight says "
-        f"little about the one beside it ({weights:.2f}). {also}"
-    ).strip()
+        f"little about the one beside it ({weights:.2f}). So the eye can fill in what a pixel lost, and nothing can "
+        "for a weight."
+    )
 
 
 def gallery_html(pixels: np.ndarray, found: Sequence[Stored]) -> str:

@@ -78,3 +78,9 @@ def test_pixels_resemble_their_neighbours_and_weights_do_not(pixels):
     assert picture.alike(picture.as_weights(pixels)) > 0.95
     assert "fill in" in picture.conclusion(pixels, Noise())
     assert picture.alike(np.ones((3, 4))) == 0
+
+    class Smooth(Noise):
+        def rows(self, start=0, stop=None):
+            return np.sin(np.arange(32 * 256, dtype=np.float32) / 90).reshape(32, 256)[start:stop]
+
+    assert "so does a weight" in picture.conclusion(pixels, Smooth())
