@@ -39,6 +39,7 @@ from quantlib.recipes import (
     quantizable,
 )
 from quantlib.recipes.budget import PREFIX, Budget, parse_budget
+from quantlib.recipes.roles import CONVERTED
 from quantlib.recipes.user import read_recipe
 from quantlib.showing import Shown
 
@@ -171,7 +172,7 @@ def plan(
         recipe = budget_recipe(recipe, choices)
     else:
         choices = decide(about, recipe, model, pure=pure, important=important, overrides=overrides)
-        choices = _packed_kept(about, choices) if converts_only else choices
+        choices = _converted(about, recipe, _packed_kept(about, choices)) if converts_only else choices
     choices = _as_loaded(tensors, recipe, _integers_kept(about, choices))
     metadata = (
         gguf_view(checkpoint, _file_type(recipe, choices)).metadata
@@ -224,6 +225,15 @@ def _packed_kept(about: Sequence[tuple[str, tuple[int, ...], str]], choices: Seq
     kept = Choice(MXFP4, "kept as it is stored")
     pairs = zip(about, choices, strict=True)
     return tuple(kept if present == MXFP4 and choice.format != MXFP4 else choice for (_, _, present), choice in pairs)
+
+
+def _converted(
+    about: Sequence[tuple[str, tuple[int, ...], str]], recipe: Recipe, choices: Sequence[Choice]
+) -> tuple[Choice, ...]:
+    """A conversion stores some small matrices like all others, which a quantization leaves as they are."""
+    stored = Choice(recipe.default, f"the default of {recipe.name}")
+    pairs = zip(about, choices, strict=True)
+    return tuple(stored if len(shape) > 1 and CONVERTED.search(name) else choice for (name, shape, _), choice in pairs)
 
 
 def _as_loaded(tensors: Sequence[Tensor], recipe: Recipe, choices: Sequence[Choice]) -> Sequence[Choice]:

@@ -52,6 +52,11 @@ KEPT = re.compile(
     r"|\.position_embd|sam\.(pos_embd|neck\.|net_)|\.rel_pos|\.patch_(embd|merger)|a\.rvq\.codebook|mm\.a\.code_embd"
 )
 
+# Of these, the ones that llama.cpp's converter stores like any matrix, where llama-quantize leaves them as they are.
+CONVERTED = re.compile(
+    r"altup_(router|proj|unembd_proj)\.weight|laurel_[lr]\.weight|per_layer_model_proj\.weight|attn_rel_b\.weight"
+)
+
 
 @lru_cache(maxsize=NAMES)
 def role_of(name: str) -> Role:

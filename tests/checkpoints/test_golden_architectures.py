@@ -145,3 +145,40 @@ def test_a_half_without_the_file_on_its_pictures_is_refused(folders, tmp_path):
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(ql.CheckpointError, match="preprocessor_config"):
         plan(vision_half(open_checkpoint(folder)), "F16")
+
+
+# What llama-quantize leaves as it is and the converter stores like any matrix.
+SMALL = {"gemma3n": ("altup_proj", "blk.0.altup_router", "blk.0.laurel_l"), "gemma4": ("per_layer_model_proj",),
+         "t5": ("enc.blk.0.attn_rel_b",)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_conversion_stores_small_matrices_like_all_others(folders, name):
+    with open_checkpoint(folders[name]) as checkpoint:
+        for recipe, kept in (("F16", "FP16"), ("BF16", "BF16"), ("Q8_0", "FP32")):
+            targets = {tensor.name: tensor.target for tensor in plan(checkpoint, recipe).tensors}
+            assert {targets[f"{small}.weight"] for small in SMALL[name]} == {kept}
+        assert {targets[n] for n in targets if n.endswith(("norm.weight", "ffn_gate_inp.weight"))} == {"FP32"}
+
+
+@pytest.mark.parametrize("name", ["gemma3_vision", "gemma3n", "gemma4"])
+def test_an_output_matrix_of_its_own_is_kept(tmp_path, name):
+    """Some models are made without sharing the embedding; llama.cpp uses the matrix where it is there."""
+    case = arch_models.cases()[name]
+    shapes = case["weights"]["shapes"]
+    embedding = next(shape for key, shape in shapes.items() if key.endswith("language_model.embed_tokens.weight")
+                     or key.endswith("model.embed_tokens.weight"))  # fmt: skip
+    weights = case["weights"] | {"shapes": shapes | {"lm_head.weight": embedding}}
+    with open_checkpoint(arch_models.write(name, tmp_path / name, case | {"weights": weights})) as checkpoint:
+        assert gguf_view(checkpoint).tensors["output.weight"].shape == tuple(embedding)
+
+
+def test_layers_that_predict_further_are_counted_in_the_file(tmp_path):
+    """What transformers saves again has none of them, whatever config.json says."""
+    case = arch_models.cases()["glm4_moe"]
+    last = max(int(name.split(".")[2]) for name in case["weights"]["shapes"] if ".layers." in name)
+    shapes = {n: s for n, s in case["weights"]["shapes"].items() if f".layers.{last}." not in n}
+    weights = case["weights"] | {"shapes": shapes}
+    with open_checkpoint(arch_models.write("glm4_moe", tmp_path / "m", case | {"weights": weights})) as checkpoint:
+        view = gguf_view(checkpoint)
+        assert (view.value("glm4moe.block_count"), view.value("glm4moe.nextn_predict_layers")) == (last, 0)

@@ -146,7 +146,7 @@ GEMMA3 = replace(
         "query_scalar": 256.0,
     },
     theta=1_000_000.0,
-    weights=(*outer(PLUS_ONE)[:2], *NORMS, *attention(), *head_norms(PLUS_ONE), *FEED_FORWARD),
+    weights=(*outer(PLUS_ONE), *NORMS, *attention(), *head_norms(PLUS_ONE), *FEED_FORWARD),
     keys=(
         *SIZES,
         scaling_keys,
@@ -163,6 +163,7 @@ GEMMA3 = replace(
         Assumed("use_bidirectional_attention", (False,)),
         Assumed("sliding_window_pattern", (6,)),
     ),
+    ignored=(),
     runs=replace(GEMMA2_RUNS, head_norm="head", wide_scale=frozenset({62}), local_base=10_000.0),
     global_every=6,
     window=0,
@@ -174,7 +175,7 @@ GEMMA3_WHOLE = replace(
     model_type="gemma3",
     classes=("Gemma3ForConditionalGeneration",),
     prefixes=("model.language_model.", "language_model.model.", "language_model.", "model.", ""),
-    ignored=("lm_head.", "vision_tower.", "multi_modal_projector."),
+    ignored=("vision_tower.", "multi_modal_projector."),
     nested="text_config",
     sees=SIGLIP,
 )

@@ -128,7 +128,7 @@ GEMMA3N_TEXT = Architecture(
     theta=1_000_000.0,
     weights=(
         replace(outer()[0], others=(Source("embed_tokens", PADDED),)),
-        outer()[1],
+        *outer()[1:],
         replace(TABLE, change=PADDED, others=(Source("embed_tokens_per_layer"),)),
         Weight("altup_proj", "altup_projections.{}", STACK, over="other altups"),
         Weight("altup_unembd_proj", "altup_unembed_projections.{}", STACK, over="other altups"),
@@ -166,7 +166,7 @@ GEMMA3N_TEXT = Architecture(
     ),
     assumed=(Assumed("hidden_activation", ("gelu_pytorch_tanh",)), Assumed("altup_num_inputs", (4,))),
     prefixes=PREFIXES,
-    ignored=("lm_head.", *SEEING),
+    ignored=SEEING,
     global_every=5,
     tokenizer=Tokenizer(space_prefix=False),
 )  # fmt: skip

@@ -175,7 +175,7 @@ GEMMA4 = Architecture(
     },
     theta=1_000_000.0,
     weights=(
-        *outer()[:2],
+        *outer(),
         *on(lambda config: [(0, 0)] if config.layer_input else [], TABLE, *PER_LAYER[:2]),
         *on(with_inputs, *PER_LAYER[2:]),
         *NORMS,
@@ -211,7 +211,7 @@ GEMMA4 = Architecture(
     extra=proportional_factors,
     assumed=(Assumed("hidden_activation", ("gelu_pytorch_tanh",)),),
     prefixes=PREFIXES,
-    ignored=("lm_head.", *SEEING),
+    ignored=SEEING,
     nested="text_config",
     sees=GEMMA4_VISION,
     global_every=6,

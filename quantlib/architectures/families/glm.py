@@ -119,6 +119,7 @@ GLM4_MOE = Architecture(
     ),
     settings=MIXTURE,
     sizes=shared_sizes,
+    counted={"mtp": r"layers\.(\d+)\.eh_proj\."},  # what transformers saves again has none
     weights=(
         *outer(),
         *on(
@@ -141,7 +142,7 @@ GLM4_MOE = Architecture(
         Key("expert_gating_func", "uint32", lambda config: 2),
         Key("expert_weights_scale", "float32", "routed_scale"),
         Key("expert_weights_norm", "bool", "normalized"),
-        Key("nextn_predict_layers", "uint32", "mtp"),
+        Key("nextn_predict_layers", "uint32", lambda config: config.mtp or 0),
     ),
     assumed=(SILU,),
     checks=(unknown_scaling,),
