@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import site
 import subprocess
 import sys
@@ -34,11 +35,11 @@ sys.meta_path.insert(0, Hidden())
 def installed(tmp_path_factory):
     """A virtual environment with the wheel in it, which is built from a copy of the project; returns its programs."""
     folder = tmp_path_factory.mktemp("installed")
-    named = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, named.split("\0")):
-        if name.startswith(("quantlib/", "pages/", "assets/", ".streamlit/")) or "/" not in name:
-            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
+    (folder / "source").mkdir()
+    for name in ("quantlib", "pages", "assets", ".streamlit"):
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("app.py", "setup.py", "pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source")
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), str(folder / "source")], check=True)
     (wheel,) = folder.glob("*.whl")
