@@ -182,3 +182,15 @@ def test_layers_that_predict_further_are_counted_in_the_file(tmp_path):
     with open_checkpoint(arch_models.write("glm4_moe", tmp_path / "m", case | {"weights": weights})) as checkpoint:
         view = gguf_view(checkpoint)
         assert (view.value("glm4moe.block_count"), view.value("glm4moe.nextn_predict_layers")) == (last, 0)
+
+
+def test_a_language_half_is_the_same_within_a_model_that_sees(tmp_path):
+    """Ministral 3 is published so: its numbers stand in text_config, under the model type of the whole."""
+    case = arch_models.cases()["ministral3"]
+    config = {"architectures": ["Mistral3ForConditionalGeneration"], "model_type": "mistral3"}
+    config |= {"text_config": case["files"]["config.json"], "vision_config": {"model_type": "pixtral"}}
+    files = case["files"] | {"config.json": config}
+    with open_checkpoint(arch_models.write("ministral3", tmp_path / "ministral3", case | {"files": files})) as whole:
+        view, golden = gguf_view(whole, 0), case["gguf"]["metadata"]
+    assert list(view.metadata) == list(golden)
+    assert all(same_value(view.metadata[key].value, want) for key, want in golden.items())

@@ -22,6 +22,12 @@ MISTRAL3 = replace(
     ignored=("vision_tower.", "multi_modal_projector."),
     nested="text_config",
     sees=PIXTRAL,
+    # The last two where the language half is Ministral 3's.
+    keys=(
+        *LLAMA.keys,
+        Key("rope.scaling.yarn_log_multiplier", "float32", lambda config: config.rope.numbers.get("mscale_all_dim")),
+        Key("attention.temperature_scale", "float32", lambda config: config.rope.numbers.get("llama_4_scaling_beta")),
+    ),
     folds=None,
     runs=Computation(rotation="neighbours"),
 )
@@ -32,11 +38,6 @@ MINISTRAL3 = replace(
     classes=("Ministral3ForCausalLM", "Mistral3ForConditionalGeneration"),
     defaults=usual(34, 4096, 32, 14_336, 131_072, 262_144, kv_heads=8, head_dim=128, rms_eps=1e-5),
     theta=1e6,
-    keys=(
-        *LLAMA.keys,
-        Key("rope.scaling.yarn_log_multiplier", "float32", lambda config: config.rope.numbers.get("mscale_all_dim")),
-        Key("attention.temperature_scale", "float32", lambda config: config.rope.numbers.get("llama_4_scaling_beta")),
-    ),
     nested=None,
     sees=None,
 )
