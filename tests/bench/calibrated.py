@@ -20,6 +20,7 @@ import quantlib as ql  # noqa: E402
 from quantlib.lm import CALIBRATION, GENERATED, Tokenizer, load  # noqa: E402
 from quantlib.lm.gptq_writing import method_of, spread  # noqa: E402
 from quantlib.lm.quantizing import quantize_layers  # noqa: E402
+from quantlib.lm.threads import side_by_side  # noqa: E402
 from quantlib.lm.windows import cut  # noqa: E402
 
 
@@ -39,8 +40,8 @@ def main() -> None:
         planned = ql.plan(checkpoint, args.recipe, important=True)
         methods = {t.name: found for t in planned.tensors if (found := method_of(t)) is not None}
         started = time.process_time()
-        for some in windows.batches():
-            model.hidden(windows.shown(some))
+        for _ in side_by_side(lambda some: model.hidden(windows.shown(some)), windows.batches()):
+            pass
         forward = 2 * (time.process_time() - started)
         for warm in (True, False):  # the first layer once before: kernels are compiled
             started = time.process_time()

@@ -118,6 +118,14 @@ def table(document: dict) -> str:
     return "\n".join(lines)
 
 
+def into_readme(text: str) -> None:
+    """Put the table between its marks."""
+    path, (first, last) = ROOT / "README.md", MARKS
+    before, _, rest = path.read_text(encoding="utf-8").partition(first)
+    _, _, after = rest.partition(last)
+    path.write_text(f"{before}{first}\n{text}\n{last}{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=str(DEMO))
@@ -128,9 +136,12 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=8, help="of each register, at most")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file that grows by what is measured")
     parser.add_argument("--table", action="store_true", help="only print what is in --out")
+    parser.add_argument("--readme", action="store_true", help="put what is in --out into the README")
     args = parser.parse_args()
     document = json.loads(args.out.read_text()) if args.out.exists() else {"measured": []}
-    if args.table:
+    if args.readme:
+        into_readme(table(document))
+    if args.table or args.readme:
         print(table(document))
         return
     text = "\n\n".join(path.read_text(encoding="utf-8") for path in args.calibration)
