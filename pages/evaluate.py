@@ -11,7 +11,7 @@ from pages.server.jobs import Job
 from pages.server.opened import Opened, shelf
 from pages.ui import captions, jobview, measuring, model
 from pages.ui.measuring import Evaluation
-from quantlib import lm
+from quantlib import lm, tables
 from quantlib.checkpoints.image_models import image_family
 from quantlib.recipes import RECIPES
 
@@ -48,7 +48,9 @@ def main() -> None:
         work = partial(
             measuring.evaluate, checkpoint=opened.checkpoint, other=other, texts=texts, context=context, prompt=prompt
         )
-        jobview.launch(JOB, Job("evaluation", f"{opened.name} against {about}", work, visits.current(), about=about))
+        nbytes = other.nbytes if isinstance(other, ql.Plan) else 0  # a large model's plan is written to be read
+        title = f"{opened.name} against {about}"
+        jobview.launch(JOB, Job("evaluation", title, work, visits.current(), nbytes=nbytes, about=about))
     found = jobview.outcome(job)
     if found is not None:
         show_result(found)
@@ -96,6 +98,10 @@ def show_result(found: Evaluation) -> None:
         ],
         hide_index=True,
         column_config={"top changed": st.column_config.NumberColumn(format="percent")},
+    )  # fmt: skip
+    st.download_button(
+        "Results (JSON)", lambda: tables.as_json(tables.answers(total, found.texts, found.worst)), "evaluation.json",
+        "application/json", on_click="ignore", key="evaluate-results",
     )  # fmt: skip
     st.subheader("The same sentence, twice", anchor=False)
     for column, title, text in zip(st.columns(2), ("Original", "Other"), found.written, strict=True):

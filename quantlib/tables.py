@@ -29,7 +29,7 @@ from quantlib.recipes.labels import Label
 if TYPE_CHECKING:  # running a model is not loaded for the sake of other tables
     from quantlib.cards import Made
     from quantlib.exports import Exported
-    from quantlib.lm import Summary
+    from quantlib.lm import Summary, WorstToken
     from quantlib.lm.contest import Contest
 
 Row = dict[str, Any]  # of a table: a value for each column
@@ -404,6 +404,20 @@ def _csv_cell(value: object) -> object:
         return value
     text = cell(value)
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text  # names come from files, and sheets compute
+
+
+def answers(total: "Summary", texts: Mapping[str, "Summary"], worst: Iterable["WorstToken"]) -> Row:
+    """What a comparison of two models over texts found: over all of them, by text, and at the worst places."""
+    return {
+        "total": asdict(total),
+        "texts": {name: asdict(found) for name, found in texts.items()},
+        "worst": [asdict(place) for place in worst],
+    }
+
+
+def as_json(document: Row) -> str:
+    """A document as JSON, to keep; no value in it is infinite or NaN."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def methods(found: "Contest") -> list[Row]:

@@ -16,7 +16,7 @@ from quantlib import lm, tables
 from quantlib.checkpoints import ImportanceMatrix, write_imatrix
 from quantlib.errors import Cancelled, CheckpointError, JobError
 
-NEW_TOKENS = 60
+NEW_TOKENS, NEW_TOKENS_STORED = 60, 20  # a model that is decoded at each use writes slowly
 BYTES_OF_A_WEIGHT = 4  # weights are run as 32-bit floats
 
 
@@ -28,6 +28,28 @@ def check_runnable(checkpoint: ql.Checkpoint, copies: int = 1) -> None:
             f"Running this would take {tables.size(needed)} of memory, and this server allows "
             f"{tables.size(LIMITS.run_bytes)}; take a smaller model, or the command line on a machine of your own."
         )
+
+
+def held_decoded(checkpoint: ql.Checkpoint, copies: int = 1) -> bool:
+    """Whether so many copies of a model fit the memory allowed as floats; else each matrix is decoded when it is used.
+
+    Raises JobError where not even its largest matrix fits.
+    """
+    if BYTES_OF_A_WEIGHT * checkpoint.size * copies <= LIMITS.run_bytes:
+        return True
+    largest = BYTES_OF_A_WEIGHT * max((tensor.size for tensor in checkpoint), default=0)
+    if largest > LIMITS.run_bytes:
+        raise JobError(
+            f"The largest matrix of this model takes {tables.size(largest)} of memory, and this server allows "
+            f"{tables.size(LIMITS.run_bytes)}; take a smaller model, or the command line on a machine of your own."
+        )
+    return False
+
+
+def as_file(job: Job, plan: ql.Plan) -> ql.Checkpoint:
+    """What a plan makes, opened from a file of the job's own: a model that is not held decoded is read from one."""
+    result = ql.run(plan, job.new_file("other.gguf"), cancel=job.stop.is_set, executor=jobs.pool())
+    return ql.open_checkpoint(result.path)
 
 
 def check_run_on_pages(checkpoint: ql.Checkpoint) -> None:
@@ -78,9 +100,9 @@ def read_text(token: str) -> dict[str, str]:
 
 def collect(job: Job, checkpoint: ql.Checkpoint, texts: Mapping[str, str], context: int = 512) -> ImportanceMatrix:
     """The work of a job: an importance matrix of this model over a text, also as a file."""
-    check_runnable(checkpoint)
+    decoded = held_decoded(checkpoint)
     job.show(0.0, "Loading the model")
-    loaded, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
+    loaded, tokenizer = lm.load(checkpoint, decoded), lm.Tokenizer.of(checkpoint)
     tokens = tokenizer.encode("\n\n".join(texts.values()))
     context = min(context, loaded.shape.context)
     progress = step(job, 0.05, 1.0, "Collecting over the text")
@@ -122,10 +144,13 @@ def evaluate(
     prompt: str,
 ) -> Evaluation:
     """The work of a job: a model against another checkpoint of it, or against what a plan would make of it."""
-    check_runnable(checkpoint, 2)
+    decoded = held_decoded(checkpoint, 2)
     job.show(0.0, "Loading both models")
-    first, tokenizer = lm.load(checkpoint), lm.Tokenizer.of(checkpoint)
-    second = lm.applied(first, other, jobs.pool()) if isinstance(other, ql.Plan) else lm.load(other)
+    first, tokenizer = lm.load(checkpoint, decoded), lm.Tokenizer.of(checkpoint)
+    if isinstance(other, ql.Plan) and decoded:
+        second = lm.applied(first, other, jobs.pool())
+    else:
+        second = lm.load(as_file(job, other) if isinstance(other, ql.Plan) else other, decoded)
     context = min(context, first.shape.context)
     windows = lm.cut_texts(first, tokenizer, texts, context)
     share, at, found = 0.9 / len(windows), 0.05, {}
@@ -134,9 +159,9 @@ def evaluate(
         found[name] = lm.compare(second, base, step(job, at + share / 2, at + share, f"The other reads {name}"))
         at += share
     job.show(0.95, "Both continue the sentence")
-    ids = tokenizer.encode(prompt)
+    ids, count = tokenizer.encode(prompt), NEW_TOKENS if decoded else min(NEW_TOKENS, NEW_TOKENS_STORED)
     written = tuple(
-        tokenizer.decode(list(lm.generate(used, ids, NEW_TOKENS, lm.TEMPERATURE, lm.SEED, tokenizer.eos)))
+        tokenizer.decode(list(lm.generate(used, ids, count, lm.TEMPERATURE, lm.SEED, tokenizer.eos)))
         for used in (first, second)
     )
     total = lm.together(list(found.values()))
