@@ -1,6 +1,7 @@
 """Export: a checkpoint by another method, to a folder that transformers and vLLM load."""
 
 import shlex
+from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
@@ -11,7 +12,8 @@ from pages.server.jobs import Job
 from pages.server.opened import Opened
 from pages.ui import captions, exporting, jobview, measuring, menu, model
 from quantlib import lm, tables
-from quantlib.exports import CALIBRATED, SCHEMES, Exported, Kind, linears_of
+from quantlib.exports import CALIBRATED, SCHEMES, Exported, Kind, linears_of, misfit
+from quantlib.exports.linears import Linear
 
 JOB = "export"
 CONTEXT = 512
@@ -32,13 +34,26 @@ def main() -> None:
     except ql.QuantlibError as error:
         st.info(str(error), icon="🚚")
         return
-    names = list(SCHEMES)
-    scheme = SCHEMES[st.selectbox("Scheme", names, index=names.index("gptq"), key="scheme", bind="query-params")]
+    scheme = choose_scheme(matrices)
     st.markdown(scheme.summary)
+    if why := misfit(matrices, scheme):
+        st.warning(model.plain(why), icon="📏")
     st.caption(f"Loaded by {' and '.join(scheme.loaders)}. It quantizes the {len(matrices)} matrices of the layers.")
     texts = choose_text(scheme)
-    show_job(opened, scheme, texts)
+    show_job(opened, scheme, texts, fits=not why)
     show_commands(opened, scheme)
+
+
+def choose_scheme(matrices: Mapping[str, Linear]) -> Kind:
+    """A scheme; first offered is one that the model's matrices fit, and what they do not fit says so."""
+    fitting = [name for name, scheme in SCHEMES.items() if not misfit(matrices, scheme)]
+    names = [*fitting, *(name for name in SCHEMES if name not in fitting)]
+    return SCHEMES[
+        st.selectbox(
+            "Scheme", names, key="scheme", bind="query-params",
+            format_func=lambda name: name if name in fitting else f"{name} (does not fit this model)",
+        )
+    ]  # fmt: skip
 
 
 def choose_text(scheme: Kind) -> dict[str, str]:
@@ -54,11 +69,11 @@ def shipped() -> dict[str, str]:
     return lm.read_texts([lm.CALIBRATION])
 
 
-def show_job(opened: Opened, scheme: Kind, texts: dict[str, str]) -> None:
+def show_job(opened: Opened, scheme: Kind, texts: dict[str, str], fits: bool) -> None:
     job = jobview.job_of(JOB)
     busy = job is not None and not job.done
     lacking = scheme in CALIBRATED and not texts
-    if st.button("Export", type="primary", disabled=busy or lacking):
+    if st.button("Export", type="primary", disabled=busy or lacking or not fits):
         work = partial(exporting.export_folder, opened=opened, scheme=scheme, texts=texts, context=CONTEXT)
         file_name = f"{opened.stem}-{scheme.name}.tar"
         nbytes = exporting.room_for(opened.checkpoint)

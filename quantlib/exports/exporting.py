@@ -95,7 +95,8 @@ def export(
     """
     out, started = Path(out), time.monotonic()
     linears = linears_of(checkpoint)
-    _check_widths(linears, scheme)
+    if why := misfit(linears, scheme):
+        raise MethodError(why)
     layers, done = [], 0
     with new_folder(out) as folder:
         writer = ShardWriter(folder, shard_bytes)
@@ -140,7 +141,8 @@ SAMPLED = 64  # rows of a matrix that are stored to learn what a scheme takes
 def outlook(checkpoint: Checkpoint, scheme: Kind) -> Outlook:
     """What `export` would write, without writing it. Raises as `export` does for what does not fit."""
     linears = linears_of(checkpoint)
-    _check_widths(linears, scheme)
+    if why := misfit(linears, scheme):
+        raise MethodError(why)
     others = [tensor for name, tensor in checkpoint.tensors.items() if name not in linears]
     bpw = None
     if isinstance(scheme, Scheme):
@@ -163,12 +165,13 @@ def _packed(linear: Linear, scheme: Kind) -> Packed:
     return Packed.of(weight, scheme.store(weight, linear.dtype))
 
 
-def _check_widths(linears: Mapping[str, Linear], scheme: Kind) -> None:
-    """Before anything is written: every layer must fit the scheme."""
+def misfit(linears: Mapping[str, Linear], scheme: Kind) -> str:
+    """Why a scheme does not fit these layers, in a sentence; nothing where it does. No weight is read for it."""
     for linear in linears.values():
         width = linear.tensor.n
         if width % scheme.multiple:
-            raise MethodError(
+            return (
                 f"{scheme.name} scales groups of {scheme.multiple} weights, which do not divide the {width:,} inputs "
                 f"of {linear.module}; choose another scheme."
             )
+    return ""

@@ -10,7 +10,7 @@ import pytest
 import quantlib as ql
 from quantlib.checkpoints.safetensors_file import open_safetensors
 from quantlib.errors import Cancelled, CheckpointError, JobError, MethodError
-from quantlib.exports import PLAIN, export
+from quantlib.exports import PLAIN, export, misfit
 from quantlib.exports.linears import linears_of, stored
 
 SCHEMES = {scheme.name: scheme for scheme in PLAIN}
@@ -77,6 +77,12 @@ def test_sources_that_cannot_be_exported(source, tmp_path, demo_model):
     ql.run(ql.plan(source, "Q8_0"), tmp_path / "m.gguf")
     with ql.open_checkpoint(tmp_path / "m.gguf") as gguf, pytest.raises(CheckpointError, match="Hugging Face folder"):
         export(gguf, tmp_path / "out", SCHEMES["fp8"])
+
+
+def test_what_does_not_fit_is_known_without_exporting(source):
+    linears = linears_of(source)
+    assert misfit(linears, SCHEMES["w4a16"]) == ""
+    assert "do not divide the 256 inputs of model" in misfit(linears, replace(SCHEMES["w4a16"], multiple=96))
 
 
 def test_a_width_that_groups_do_not_divide(source, tmp_path):
