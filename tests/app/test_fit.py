@@ -17,7 +17,7 @@ def test_the_advice_follows_the_memory(server, page, shoot, run_snippet):
     page.get_by_text("the cache, not the weights").wait_for()
     shoot(page, "which-one-should-i-run")
     playwright.expect(page.locator(".cache-bars .bar")).to_have_count(32)
-    page.get_by_role("radio", name="Q8_0").click()
+    page.get_by_role("radiogroup", name="Cache in").get_by_role("radio", name="Q8_0").click()
     settle_chapter(page)
     page.wait_for_url(re.compile("cache=Q8_0"))
     page.get_by_role("combobox", name="Machine").click()
