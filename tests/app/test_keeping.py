@@ -4,11 +4,14 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from pages.server import announced, files, limits, opened, uploads
+from pages.server.descriptors import Budget
 from pages.server.jobs import Job, Registry
 from pages.server.limits import Limits
 from pages.server.visits import VISITS, Visits
@@ -251,6 +254,25 @@ def test_one_address_does_not_take_the_whole_disk(monkeypatch):
     with pytest.raises(JobError, match="share"):
         registry.announce(second, [("model.gguf", 40)], "192.0.2.1")
     registry.announce(third, [("model.gguf", 40)], "192.0.2.2")
+
+
+@pytest.mark.parametrize("what", ["tensors", "files"])
+def test_one_address_opens_half_of_the_files_and_tensors(what, tmp_path, monkeypatch):
+    """A file of two tensors, opened again and again: two fit into half of eight tensors, or of four files."""
+    monkeypatch.setattr(opened, "MOST_TENSORS", 8 if what == "tensors" else 2**19)
+    monkeypatch.setattr(opened, "budget", lambda: Budget(8 * (4 if what == "files" else 1000)))
+    save_file({name: np.ones((2, 32), np.float32) for name in "ab"}, tmp_path / "m.safetensors")
+    monkeypatch.setattr(opened, "LIMITS", Limits(directories=(tmp_path,)))
+    for visit, address in (("crowd 1", "192.0.2.7"), ("crowd 2", "192.0.2.7"), ("somebody", "192.0.2.8")):
+        VISITS.arrived(visit, address)
+    shelf = opened.Shelf()
+    for visit in ("crowd 1", "crowd 2"):
+        shelf.path(visit, "m.safetensors")
+    for visit in ("crowd 1", "crowd 2"):
+        with pytest.raises(JobError, match="have 3 open" if what == "files" else "have 6 open"):
+            shelf.path(visit, "m.safetensors")
+    assert len(shelf.path("somebody", "m.safetensors").checkpoint.tensors) == 2
+    VISITS.sweep(0)
 
 
 def test_a_visit_that_has_gone_leaves_nothing():

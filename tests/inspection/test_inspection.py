@@ -81,3 +81,11 @@ def test_csv_starts_no_formula(tmp_path):
     head, line = tables.as_csv(rows).splitlines()
     assert head.startswith("name,shape,format")
     assert line.startswith("'=1+1,1 × 2,FP32,8,2,1.0")
+
+
+@pytest.mark.parametrize("other", [{"b__weight": (4, 64)}, {"a__weight": (64, 4)}], ids=["other names", "other shapes"])
+def test_two_different_models_are_not_called_equal(tmp_path, other):
+    first = saved(tmp_path / "a.safetensors", a__weight=np.ones((4, 64), np.float32))
+    second = saved(tmp_path / "b.safetensors", **{name: np.ones(shape, np.float32) for name, shape in other.items()})
+    with pytest.raises(ql.CheckpointError, match="cannot be compared"):
+        total_loss(comparisons(first, second))
