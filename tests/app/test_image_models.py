@@ -10,6 +10,8 @@ from streamlit.testing.v1 import AppTest
 import quantlib as ql
 from pages.server.opened import Opened, identity
 from pages.ui import guess, model
+from quantlib import inspection
+from quantlib.inspection.describing import headline
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 256
@@ -39,13 +41,13 @@ def flux(tmp_path_factory) -> Opened:
 def run(monkeypatch, flux):
     """run(page): the page while the image model is open, every guess made."""
 
-    def of(page: str) -> AppTest:
+    def of(page: str, **address: str) -> AppTest:
         for name in ("current", "lesson"):
             monkeypatch.setattr(model, name, lambda: flux)
         monkeypatch.setattr(guess, "guess", lambda _, options, **__: options[0])
         monkeypatch.setattr(st, "page_link", lambda *_, **__: None)
         running = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=300)
-        running.query_params["told"] = "true"
+        running.query_params.update({"told": "true"} | address)
         running.run()
         assert not running.exception, running.exception
         return running
@@ -73,9 +75,10 @@ def test_pages_that_read_text_say_why_they_do_not(run, page, sentence):
     assert sentence in said(found) and not found.button
 
 
-def test_inspect_names_the_family_and_the_parts(run):
-    page = run("inspect")
-    assert "architecture: flux" in said(page)
+def test_inspect_names_the_family_and_the_parts(run, flux):
+    found = inspection.describe(flux.checkpoint)
+    assert found.architecture == "flux" and headline(found).startswith(found.family)
+    page = run("inspect", view="Tensors")
     does = set(page.dataframe[0].value["does"])
     assert {"into the model", "time and guidance", "modulation", "double blocks", "single blocks"} <= does
 
