@@ -18,6 +18,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from pages.server import files, first_paint, gate, routes, security, viewing, warmup  # noqa: E402
 from pages.ui import menu  # noqa: E402
 
+TITLES = {entry.address: entry.title for entry in menu.ENTRIES}
 PAGES = {entry.address: Path(entry.path) for entry in menu.ENTRIES}
 if complaint := files.complaint() or viewing.complaint():
     sys.exit(complaint)
@@ -26,6 +27,10 @@ app = st.App(
     ROOT / "pages" / "ui" / "entry.py",
     lifespan=warmup.lifespan(PAGES),
     routes=routes.routes(),
-    middleware=[Middleware(gate.Gate), Middleware(security.SecurityHeaders), Middleware(first_paint.FirstPaint)],
+    middleware=[
+        Middleware(gate.Gate),
+        Middleware(security.SecurityHeaders),
+        Middleware(first_paint.FirstPaint, pages=TITLES),
+    ],
     on_script_error=security.show_sentence,
 )

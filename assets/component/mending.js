@@ -4,6 +4,8 @@
 // menu is a navigation of links already, so the list is no list. And it tells the script of another theme only when
 // the script runs for another reason, so charts would keep the old colours: here the script is asked to run again.
 //
+// Charts and tables get a name and words that say what they show, for those who do not see them.
+//
 // And what every page needs once: saving figures as images, and the buttons for it below Plotly's charts.
 import { imageButtons } from "./dom.js";
 import { saveImage } from "./images.js";
@@ -15,6 +17,10 @@ export default function ({ data: [{ theme }], setTriggerValue }) {
   const app = document.querySelector("[data-testid=stApp]") ?? document.body;
   const mend = () => document.querySelectorAll("[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li")
     .forEach((node) => node.getAttribute("role") !== "none" && node.setAttribute("role", "none"));
+  const tell = () => {
+    document.querySelectorAll("[data-testid=stPlotlyChart] .js-plotly-plot:not([aria-label])").forEach((plot) => plot.layout && name(plot, plotted(plot), "img"));
+    document.querySelectorAll("[data-testid=stDataFrame] [role=grid]:not([aria-label]), [data-testid=stDataFrame] canvas:not([aria-label])").forEach((table) => name(table, `Table: ${headingOf(table)}`));
+  };
   const offer = () => document.querySelectorAll("[data-testid=stPlotlyChart]:not(:has(> .image))")
     .forEach((chart) => chart.querySelector("svg.main-svg") && chart.append(imageButtons(chart)));
   const compare = () => {
@@ -26,12 +32,13 @@ export default function ({ data: [{ theme }], setTriggerValue }) {
     }
   };
   let due;
-  const soon = () => { due ??= setTimeout(() => { due = undefined; mend(); offer(); }, 100); };  // not amid what draws the page
+  const soon = () => { due ??= setTimeout(() => { due = undefined; mend(); offer(); tell(); }, 100); };  // not amid what draws the page
   const watchers = [new MutationObserver(soon), new MutationObserver(compare)];
   watchers[0].observe(app, { childList: true, subtree: true });
   watchers[1].observe(app, { attributes: true, attributeFilter: ["class"] });
   mend();
   offer();
+  tell();
   compare();
   document.addEventListener("quantlib-save", save);
   return () => {
@@ -39,4 +46,26 @@ export default function ({ data: [{ theme }], setTriggerValue }) {
     clearTimeout(due);
     watchers.forEach((watcher) => watcher.disconnect());
   };
+}
+
+function name(node, words, role) {
+  node.setAttribute("aria-label", words);
+  if (role) node.setAttribute("role", role);
+}
+
+// The heading that a chart or a table stands under.
+const headingOf = (node) => [...document.querySelectorAll("[data-testid=stMain] :is(h1, h2, h3)")]
+  .findLast((heading) => heading.compareDocumentPosition(node) & Node.DOCUMENT_POSITION_FOLLOWING)?.textContent.trim() ?? "";
+
+// What a chart shows, in words: what is drawn over what, and from where to where each of its lines or bars goes.
+function plotted(plot) {
+  const axis = (one) => (one?.title?.text ?? "").replace(/<[^>]*>/g, " ").trim(), { xaxis, yaxis } = plot.layout;
+  const named = [axis(yaxis), axis(xaxis)].filter(Boolean).join(" over ");
+  const lines = (plot._fullData ?? plot.data).filter((trace) => trace.visible !== false).map((trace) => {
+    const values = Array.from((trace.orientation === "h" ? trace.x : trace.y) ?? []).map(Number).filter(Number.isFinite);
+    if (!values.length) return "";
+    const said = (value) => Number(value.toPrecision(3)).toLocaleString("en"), least = values.reduce((a, b) => Math.min(a, b)), most = values.reduce((a, b) => Math.max(a, b));
+    return `${trace.name ?? ""} ${values.length} values from ${said(least)} to ${said(most)}, the last ${said(values.at(-1))}`.trim();
+  });
+  return [`Chart: ${headingOf(plot)}`, named, ...lines.filter(Boolean).slice(0, 12)].filter(Boolean).join(". ");
 }

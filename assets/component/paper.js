@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { blocks, has, isTitle, pictured, shows } from "./slides.js";
 
 const SHEETS = 2, HEIGHT = 255 * 96 / 25.4 - 24;  // pixels between the margins of a US letter, the lower of both sizes, less some for rounding
-const LARGEST = 0.76, SINGLE = 0.6, SMALLEST = 0.44, STEP = 0.02;  // shares of the size on the screen; what is this large stays on one sheet
+const LARGEST = 0.76, SINGLE = 0.6, SMALLEST = 0.38, STEP = 0.02;  // shares of the size on the screen; what is this large stays on one sheet
 
 export class Paper {
   // `code`: where the code of an address is drawn. `address`: this page's.
