@@ -102,4 +102,5 @@ class FirstPaint:
 
 def _is_page(start: Message) -> bool:
     headers = {name.lower(): value for name, value in start["headers"]}
-    return headers.get(b"content-type", b"").startswith(b"text/html")
+    kept = b"content-disposition" in headers  # a report that somebody downloads
+    return headers.get(b"content-type", b"").startswith(b"text/html") and not kept

@@ -12,7 +12,10 @@ TITLES = {entry.address: entry.title for entry in menu.ENTRIES}
 
 async def page(scope, receive, send):
     """A server that answers as Streamlit does: any address gets the page, except files."""
-    answer = PlainTextResponse("ok") if scope["path"].startswith("/_stcore") else HTMLResponse("<body>the app</body>")
+    kept = {"content-disposition": "attachment"} if scope["path"].startswith("/media") else None
+    answer = HTMLResponse("<body>the app</body>", headers=kept)
+    if scope["path"].startswith("/_stcore"):
+        answer = PlainTextResponse("ok")
     await answer(scope, receive, send)
 
 
@@ -53,3 +56,4 @@ def test_a_wrong_address_says_so(client, asked):
 
 def test_what_is_no_page_is_left_alone(client):
     assert client.get("/_stcore/health").text == "ok"
+    assert client.get("/media/report.html").text == "<body>the app</body>"
