@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pages.ui import menu
 from quantlib.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -41,3 +42,8 @@ def test_commands_that_are_named_exist(page):
 def test_scripts_that_are_named_exist(page):
     for script in re.findall(r"python ((?:tests|assets)/[\w/.-]+\.py)", text_of(page)):
         assert (ROOT / script).exists(), f"{page.name} names {script}"
+
+
+def test_the_readme_counts_the_chapters():
+    count = {12: "twelve", 13: "thirteen", 14: "fourteen", 15: "fifteen"}[len(menu.SECTIONS["Learn"])]
+    assert f"**Learn**: {count} chapters" in text_of(ROOT / "README.md")
