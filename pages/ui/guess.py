@@ -9,6 +9,7 @@ Whoever does not want to guess presses "Show me". The guess is in the address.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from zlib import crc32
 
 import streamlit as st
 
@@ -31,7 +32,7 @@ def guess(question: str, choices: Sequence[str], key: str = "guess") -> str | No
 def answer(said: str | None, right: str, sentence: str) -> None:
     """The answer, once there is a guess; until then a line that says what is covered."""
     if said is None:
-        name = f"{abs(hash((right, sentence)))}"
+        name = f"{crc32(f'{right} {sentence}'.encode()):08x}"  # the same in every process, unlike hash()
         with st.container(key=f"noprint-{name}"):
             st.markdown(":gray[The answer is covered until you choose.]")
         with spoiler(name):
