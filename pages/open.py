@@ -53,7 +53,7 @@ def from_names() -> Opened | None:
     if not models:
         return None
     st.markdown("**Or a real model by name**")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, key="open-named"):
         pressed = [
             one
             for one in models

@@ -13,7 +13,7 @@ from pages.server.opened import Opened
 from pages.ui import importance, measuring, model, running
 
 ROOT = Path(__file__).parents[2]
-ASKING = {"importance.py", "running.py", "measuring.py", "exporting.py"}  # which load models, and ask before
+ASKING = {"importance.py", "running.py", "measuring.py", "exporting.py", "batch.py"}  # which load models, and ask before
 
 
 @pytest.fixture(scope="module")
