@@ -13,7 +13,8 @@ from pages.server.opened import Opened
 from pages.ui import importance, measuring, model, running
 
 ROOT = Path(__file__).parents[2]
-ASKING = {"importance.py", "running.py", "measuring.py", "exporting.py", "batch.py"}  # which load models, and ask before
+# Which load models, and ask before.
+ASKING = {"importance.py", "running.py", "measuring.py", "exporting.py", "batch.py"}
 
 
 @pytest.fixture(scope="module")
