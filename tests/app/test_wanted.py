@@ -7,7 +7,7 @@ import pytest
 
 import quantlib as ql
 from pages.ui.recipes import MOST_RULES, Wanted, rules_of
-from quantlib.cli import _parser
+from quantlib.cli import parsers
 from quantlib.recipes import Overrides
 
 
@@ -53,7 +53,7 @@ def test_the_snippet_and_the_command_plan_the_same(demo_model, wanted):
         scope = {"ql": ql, "checkpoint": checkpoint}
         exec(f"{wanted.imports}\nplan = ql.plan(checkpoint, {wanted.arguments})", scope)
         words = shlex.split(f"quantize source out.gguf{wanted.flags}")
-        options = _parser(words).parse_args(words)
+        options = parsers(words)[0].parse_args(words)
         rules = tuple(ql.recipes.TensorRule(form, pattern) for pattern, form in options.tensor_format)
         overrides = Overrides(options.output_format, options.embedding_format, rules)
         typed = ql.plan(checkpoint, options.recipe, pure=options.pure, overrides=overrides)
