@@ -57,8 +57,7 @@ def _(thing: Plan) -> tuple[str, ...]:
 @rows.register
 def _(thing: Plan) -> list[tables.Row]:
     columns = ("name", "shape", "source", "target", "bpw", "nbytes", "reason")
-    every: list[tables.Row] = tables.plan(thing)["tensors"]
-    return [{column: row[column] for column in columns} for row in every]
+    return _picked(tables.plan(thing)["tensors"], columns)
 
 
 @head.register
@@ -74,8 +73,7 @@ def _(thing: RunResult) -> tuple[str, ...]:
 @rows.register
 def _(thing: RunResult) -> list[tables.Row]:
     columns = ("name", "source", "target", "nbytes", "relative", "sqnr", "largest_error")
-    every: list[tables.Row] = tables.result(thing)["tensors"]
-    return [{column: row[column] for column in columns} for row in every]
+    return _picked(tables.result(thing)["tensors"], columns)
 
 
 @head.register
@@ -86,7 +84,7 @@ def _(thing: Comparison) -> tuple[str, ...]:
 @rows.register
 def _(thing: Comparison) -> list[tables.Row]:
     columns = ("name", "format", "other format", "relative", "sqnr", "note")
-    return [{column: row[column] for column in columns} for row in map(tables.comparison, thing.rows)]
+    return _picked(map(tables.comparison, thing.rows), columns)
 
 
 def text(thing: Any) -> str:
@@ -105,6 +103,11 @@ def html(thing: Any) -> str:
     rest = len(found) - FEW
     more = f"<p>… and {rest:,} more; <code>.to_frame()</code> has all</p>" if rest > 0 else ""
     return f"<div><p>{lines}</p>{_table(found[:FEW])}{more}</div>"
+
+
+def _picked(found: Iterable[tables.Row], columns: Sequence[str]) -> list[tables.Row]:
+    """Rows with these columns alone, in this order."""
+    return [{column: row[column] for column in columns} for row in found]
 
 
 def _table(found: Sequence[tables.Row]) -> str:

@@ -103,7 +103,7 @@ def _path(text: str, alone: bool) -> PurePosixPath:
     if not (_WEIGHTS.search(name) or _BESIDE.search(name) or _BLOB.fullmatch(name)):
         raise CheckpointError(
             f"{_shown(name)} is not part of a checkpoint; bring .safetensors or .gguf files, and the config.json and "
-            "tokenizer files that lie beside them."
+            "tokenizer files that are beside them."
         )
     return PurePosixPath(text)
 

@@ -88,7 +88,7 @@ class Visits:
             found.release()
 
     def drop(self, key: str, visit: str) -> None:
-        """`visit` lets go of `key`, which is released at once where nobody else holds it."""
+        """`visit` releases `key`, which goes at once where nobody else holds it."""
         with self._lock:
             found = self._belongings.get(key)
             if found is None:

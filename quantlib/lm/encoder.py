@@ -16,6 +16,7 @@ from quantlib.architectures import by_name
 from quantlib.architectures.computation import Encoding
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
 from quantlib.errors import CheckpointError
+from quantlib.lm.model import weight_of
 from quantlib.lm.nonlinear import activated, softmax
 
 LIMIT = 2**20  # of the sizes that metadata name
@@ -34,10 +35,7 @@ class Encoder:
 
     def weight(self, name: str) -> np.ndarray:
         """One tensor as float32. Raises CheckpointError where there is none."""
-        found = self.weights.get(name)
-        if found is None:
-            raise CheckpointError(f"The model has no tensor {name}.")
-        return found if isinstance(found, np.ndarray) else found.rows().reshape(found.shape)
+        return weight_of(self.weights, name)
 
     def hidden(self, tokens: np.ndarray) -> np.ndarray:
         """The last layer's vectors: int (n,) -> float32 (n, width). Raises CheckpointError for too many tokens."""

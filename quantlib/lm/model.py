@@ -56,6 +56,14 @@ class Pass:
     along: Along | None = None
 
 
+def weight_of(weights: Mapping[str, np.ndarray | Tensor], name: str) -> np.ndarray:
+    """One tensor of those that a model runs with, as float32. Raises CheckpointError where there is none."""
+    found = weights.get(name)
+    if found is None:
+        raise CheckpointError(f"The model has no tensor {name}.")
+    return found if isinstance(found, np.ndarray) else found.rows().reshape(found.shape)
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A model that runs. weights: by GGUF name, float32 arrays or tensors that are decoded at each use."""
@@ -66,10 +74,7 @@ class Model:
 
     def weight(self, name: str) -> np.ndarray:
         """One tensor as float32, rows and columns as GGUF has them. Raises CheckpointError where there is none."""
-        found = self.weights.get(name)
-        if found is None:
-            raise CheckpointError(f"The model has no tensor {name}.")
-        return found if isinstance(found, np.ndarray) else found.rows().reshape(found.shape)
+        return weight_of(self.weights, name)
 
     def replaced(self, weights: Mapping[str, np.ndarray]) -> Model:
         """The same model with these weights in place of its own; all others are shared.
