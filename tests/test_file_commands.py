@@ -315,7 +315,7 @@ def test_quiet_and_verbose(tmp_path, said):
     words = ("quantize", tmp_path / "x.safetensors", tmp_path / "x.gguf", "--recipe", "Q8_0", "--dry-run")
     assert "note:" in said(*words)[2]
     assert said(*words, "-q")[2] == ""
-    assert re.search(r"quantlib: \d+\.\d s, \d+ MB of memory at most\n$", said(*words, "-v")[2])
+    assert re.search(r"quantlib: \d+\.\d s, [\d.]+ [MG]B of memory at most\n$", said(*words, "-v")[2])
     assert "Traceback" not in said("inspect", tmp_path / "none")[2]
     assert "Traceback" in said("inspect", tmp_path / "none", "-v")[2]
 

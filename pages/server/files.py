@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -53,9 +54,11 @@ def root() -> Path:
 
 @cache
 def _locked(parent: Path) -> Path:
-    path = Path(tempfile.mkdtemp(prefix="server-", dir=parent))
-    _lock(path)
-    return path
+    while True:
+        path = Path(tempfile.mkdtemp(prefix="server-", dir=parent))
+        with suppress(FileNotFoundError):  # another server that starts now takes a folder without a lock for debris
+            if (_lock(path) or fcntl is None) and path.exists():
+                return path
 
 
 _LOCKS: list[int] = []  # held open for as long as the process lives
@@ -79,10 +82,13 @@ def clear_debris() -> None:
     """Remove what servers that no longer run have left: called when a server starts."""
     own = root()
     for path in base().iterdir():
-        if path != own and path.is_dir() and not path.is_symlink() and _lock(path):
-            shutil.rmtree(path, ignore_errors=True)
-            if fcntl is not None:
-                os.close(_LOCKS.pop())
+        if path == own or not path.is_dir() or path.is_symlink():
+            continue
+        with suppress(FileNotFoundError):  # another server that starts now may clear it, too
+            if _lock(path):
+                shutil.rmtree(path, ignore_errors=True)
+                if fcntl is not None:
+                    os.close(_LOCKS.pop())
 
 
 def clear_own() -> None:
@@ -109,11 +115,10 @@ def used() -> int:
 def size_of(folder: Path) -> int:
     """Bytes of all files below a folder, which may go while they are counted."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for here, _, names in os.walk(folder):  # which passes over folders that are gone; Path.rglob fails on them
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(here, name)).st_size
     return total
 
 

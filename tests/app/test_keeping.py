@@ -1,6 +1,8 @@
 """What the server keeps for its visitors: limits, files, uploads, jobs, and what ends with a visit."""
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -81,6 +83,50 @@ def test_files_are_private_and_debris_of_dead_servers_goes():
     files.clear_debris()
     assert not dead.exists()
     assert kept.exists()
+
+
+def test_what_goes_while_it_is_counted_is_no_fault(tmp_path):
+    """Visits end at any time: the server counts on while their folders go."""
+    (tmp_path / "stays").write_bytes(b"1234567")
+    done = threading.Event()
+
+    def come_and_go():
+        while not done.is_set():
+            folder = tmp_path / "visit" / "inner"
+            folder.mkdir(parents=True)
+            (folder / "file").write_bytes(b"")
+            files.shutil.rmtree(tmp_path / "visit")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert {files.size_of(tmp_path) for _ in range(500)} == {7}
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_servers_that_start_together_each_get_a_folder(tmp_path):
+    """Whoever makes a folder has not locked it yet: another that clears up in that moment takes it for debris."""
+    start = "from pages.server import files; root = files.root(); files.clear_debris(); assert root.exists(); input()"
+    there = {"env": {**os.environ, "TMPDIR": str(tmp_path)}, "cwd": Path(__file__).parents[2]}
+    servers = [subprocess.Popen([sys.executable, "-c", start], stdin=subprocess.PIPE, **there) for _ in range(6)]
+    assert [server.communicate(b"\n")[0] or server.returncode for server in servers] == [0] * 6
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="without locks nothing tells whose a young folder is")
+def test_a_folder_that_is_taken_for_debris_is_replaced(tmp_path, monkeypatch):
+    lock, made = files._lock, []
+
+    def late(path: Path) -> bool:
+        made.append(path)
+        if len(made) == 1:
+            files.shutil.rmtree(path)
+        return lock(path)
+
+    monkeypatch.setattr(files, "_lock", late)
+    own = files.root()
+    assert [own] == made[1:] and own.exists()
 
 
 def test_only_folders_of_ours_are_removed(tmp_path):
