@@ -40,5 +40,5 @@ def test_a_script_names_the_version_that_the_peers_are_pinned_to(script):
     stated = set(re.findall(r"[\w-]+==[\d.]+", ast.get_docstring(ast.parse(script.read_text()))))
     assert stated, "its docstring says what to install"
     assert stated <= set(PEERS)
-    (row,) = [row for row in rows().values() if f"`{script.name}`" in row[1]]
+    (row,) = {row for row in rows().values() if f"`{script.name}`" in row[1]}
     assert all(pin.replace("==", " ") in row[0] for pin in stated)
