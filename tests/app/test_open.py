@@ -44,7 +44,7 @@ def test_what_is_brought_is_what_every_page_looks_at(server, page, shoot, demo_m
         page.get_by_role("heading", name=name, level=1).wait_for()
         settle(page)
         assert not page.get_by_role("alert").filter(has_text=re.compile("did not expect")).count()
-        assert page.get_by_test_id("stSidebar").get_by_text("model.safetensors").count() == 1
+        playwright.expect(page.get_by_test_id("stSidebar").get_by_text("model.safetensors")).to_have_count(1)
     page.reload()
     opened(page)
     page.get_by_role("button", name="Back to the demo model").click()
@@ -96,7 +96,7 @@ def test_bad_files_get_one_sentence(server, page):
         page.locator(".uploader input[type=file]").first.set_input_files(files)
         page.get_by_role("alert").filter(has_text=re.compile(says)).wait_for()
         assert "Traceback" not in page.locator("[data-testid=stMain]").inner_text()
-        assert page.get_by_test_id("stSidebar").get_by_text("The demo model", exact=True).count() == 1
+        playwright.expect(page.get_by_test_id("stSidebar").get_by_text("The demo model", exact=True)).to_have_count(1)
 
 
 def test_uploads_need_a_token_and_the_app_s_own_pages(server):
@@ -142,4 +142,4 @@ def test_a_folder_comes_with_its_name_and_its_inner_folders(server, page, demo_m
     page.locator(".uploader input[webkitdirectory]").set_input_files(folder)
     opened(page)
     assert sorted(path for path, _ in said[0]) == sorted(f"Tale Teller/{p}" for p in (*FOLDER, "1_Pooling/config.json"))
-    assert page.get_by_test_id("stSidebar").get_by_text("Tale Teller", exact=True).count() == 1
+    playwright.expect(page.get_by_test_id("stSidebar").get_by_text("Tale Teller", exact=True)).to_have_count(1)

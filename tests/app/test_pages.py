@@ -19,12 +19,12 @@ def test_home(server, page, shoot):
     page.goto(server)
     page.locator("svg.levels").wait_for()
     settle(page)
-    assert page.locator("svg.levels circle.now").count() == 128
-    assert page.locator("svg.levels path.level").count() >= 4
+    playwright.expect(page.locator("svg.levels circle.now")).to_have_count(128)
+    page.locator("svg.levels path.level").nth(3).wait_for()
     shoot(page, "home")
     page.get_by_role("radio", name=re.compile("256 levels")).click()
     page.locator("svg.levels path.band").first.wait_for()
-    assert "stored=256" in page.url
+    page.wait_for_url(re.compile("stored=256"))
 
 
 def test_fewer_bits_turn_sums_wrong(server, page):
@@ -34,7 +34,8 @@ def test_fewer_bits_turn_sums_wrong(server, page):
     slider.wait_for()
     wrong = page.locator('.few_bits .sum[data-ok="false"]')
     needs = page.locator(".few_bits .memory-bar h3 b")
-    assert (wrong.count() <= 3, needs.inner_text()) == (True, "282 GB")
+    playwright.expect(needs).to_have_text("282 GB")
+    assert wrong.count() <= 3
     seen = [wrong.count()]
     slider.focus()
     for _ in range(10):
@@ -52,7 +53,7 @@ def test_home_by_deep_link(fresh_server, page):
     page.goto(f"{fresh_server}/?stored=256+levels")
     page.locator("svg.levels path.band").first.wait_for()
     settle(page)
-    assert page.locator("svg.levels path.level").count() == 0
+    playwright.expect(page.locator("svg.levels path.level")).to_have_count(0)
 
 
 def test_what_a_float_stores(server, page, shoot):
@@ -60,7 +61,7 @@ def test_what_a_float_stores(server, page, shoot):
     strip = page.locator(".ql section")
     strip.first.wait_for()
     settle(page)
-    assert strip.count() == 4  # the others behind a switch
+    playwright.expect(strip, "the others behind a switch").to_have_count(4)
     shoot(page, "what-a-float-stores")
     fp16 = page.locator(".ql section[aria-label=FP16]")
     before = fp16.inner_text()

@@ -45,7 +45,7 @@ def test_quantize_the_demo_model(server, page, shoot, tmp_path):
     page.goto(f"{server}/quantize?recipe=Q8_0")
     page.get_by_role("button", **BUTTON).wait_for()
     settle(page)
-    assert page.get_by_role("combobox", name="Recipe").input_value() == "Q8_0"
+    expect(page.get_by_role("combobox", name="Recipe")).to_have_value("Q8_0")
     shoot(page, "quantize-plan")
     quantize(page)
     link = page.get_by_role("link", name=DOWNLOAD)
@@ -62,7 +62,7 @@ def test_quantize_the_demo_model(server, page, shoot, tmp_path):
     page.get_by_role("link", name=DOWNLOAD).wait_for()
     page.get_by_role("button", name="Look at it on every page").click()
     opened(page)
-    assert page.get_by_test_id("stSidebar").get_by_text("demo_model-Q8_0.gguf").count() == 1
+    expect(page.get_by_test_id("stSidebar").get_by_text("demo_model-Q8_0.gguf")).to_have_count(1)
     assert page.request.get(f"{server}/files/not-a-token").status == 404
 
 
@@ -102,7 +102,7 @@ def test_a_job_survives_a_page_change_and_a_reload_and_is_cancelled(server, page
     page.get_by_text(re.compile(r"Tensor \d of 6")).wait_for(timeout=90_000)
     cancel.click()
     page.get_by_text("The run was cancelled; nothing was written.").wait_for()
-    assert page.get_by_role("link", name=DOWNLOAD).count() == 0
+    expect(page.get_by_role("link", name=DOWNLOAD)).to_have_count(0)
 
 
 def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path):
@@ -115,7 +115,7 @@ def test_a_damaged_tensor_is_told_and_nothing_is_offered(server, page, tmp_path)
     page.get_by_role("alert").filter(has_text="no config.json").wait_for()
     quantize(page)
     page.get_by_role("alert").filter(has_text=re.compile("NaN.* at row 3, column 7")).wait_for()
-    assert page.get_by_role("link", name=DOWNLOAD).count() == 0
+    expect(page.get_by_role("link", name=DOWNLOAD)).to_have_count(0)
 
 
 def test_a_job_that_the_server_does_not_know(server, page):
