@@ -1,13 +1,16 @@
 """The structure holds: imports run one way, and each layer imports only what it may."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gguf import MODEL_ARCH_NAMES
 
 from quantlib.architectures import KNOWN
+from quantlib.architectures.families.requantized import REQUANTIZED
 from quantlib.architectures.pre_tokenizers import PRE_TOKENIZERS, SAME
 from quantlib.tables import architectures_in_words
 
@@ -167,13 +170,38 @@ def words_of(path: Path) -> set[str]:
     return {constant.value for constant in constants if isinstance(constant.value, str)}
 
 
+# Programs and formats with a family's name in theirs.
+OTHERS = ("llama.cpp", "llama-cpp", "llama-quantize", "llama-imatrix", "llama-perplexity", "bitnet")
+
+
+def names_of_families(names: set[str], text: str) -> set[str]:
+    """The names that stand in a text, whole or as words of it."""
+    for other in OTHERS:
+        text = text.replace(other, "")
+    return names & {text, *re.findall(r"[A-Za-z0-9_.-]+", text)}
+
+
 def test_nothing_outside_names_a_family():
-    """What is said of a model family is said in quantlib/architectures; a family's code imports no reader or runner."""
-    names = {name for known in KNOWN for name in (known.name, known.model_type, *known.classes)}
+    """What is said of a model family is said in quantlib/architectures/families, also of those that only GGUF has.
+
+    The names are all of llama.cpp's and all that a declaration has; tables by name are texts in code like any other.
+    """
+    declared = {name for known in KNOWN for name in (known.name, known.model_type, *known.variants, *known.classes)}
+    names = {*declared, *MODEL_ARCH_NAMES.values(), *(each.name for each in REQUANTIZED)} - {"clip"}
+    assert names_of_families(names, r"(?:bert|none)\.") and names_of_families(names, "a falcon b")
     for path in FILES:
-        if unit(path) != "architectures":
-            vocabularies = path.parent.name in ("convert", "tokenization") or path.name == "tokenizer.py"
-            assert not words_of(path) & (names - TOKENIZERS if vocabularies else names), path
+        vocabularies = path.parent.name in ("convert", "tokenization") or path.stem in ("tokenizer", "pre_tokenizers")
+        if path.parent.name != "families":
+            sought = names - TOKENIZERS if vocabularies else names
+            assert not {name for text in words_of(path) for name in names_of_families(sought, text)}, path
+
+
+def test_what_a_family_says_of_itself_alone_is_not_said_of_its_heirs():
+    """Declarations are made from each other; what llama.cpp asks by name must not come along."""
+    seventy = {each.name for each in (*KNOWN, *REQUANTIZED) if each.rules.seventy_b}
+    assert seventy == {"llama", "qwen2", "deci", "olmo"}
+    assert {each.name for each in KNOWN if each.generation} == {"llama"}
+    assert not {each.name for each in KNOWN if each.rules.own_down or each.rules.kept or each.rules.finest}
 
 
 def test_the_readme_lists_the_architectures():

@@ -1,5 +1,7 @@
 """The architectures that are known, each a value: what converts, runs and folds is derived from these."""
 
+from collections.abc import Callable
+
 from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config
 from quantlib.architectures.declaration import Architecture
@@ -40,7 +42,10 @@ from quantlib.architectures.families.qwen_next import (
     QWEN3_NEXT,
 )
 from quantlib.architectures.families.qwen_vl import QWEN2_5_VL, QWEN2_VL, QWEN3_VL, QWEN3_VL_MOE
+from quantlib.architectures.families.requantized import REQUANTIZED, Requantized
 from quantlib.architectures.families.t5 import MT5, T5, T5_ENCODER, UMT5, UMT5_ENCODER
+from quantlib.architectures.keeping import USUAL, Keeping
+from quantlib.architectures.quantizing import AS_USUAL, Rules
 
 KNOWN = (
     LLAMA,
@@ -114,12 +119,40 @@ ARCHITECTURES = {architecture.model_type: architecture for architecture in rever
 PLAIN = LLAMA  # whose names of tensors a file without a config.json is taken to have
 
 _BY_NAME = {architecture.name: architecture for architecture in reversed(KNOWN)}  # the first of a name stands for it
+_TREATED: dict[str, Architecture | Requantized] = {
+    **{name: each for each in reversed(KNOWN) for name in each.variants},
+    **{each.name: each for each in REQUANTIZED},
+    **_BY_NAME,
+}
 RUNNABLE = tuple(name for name, architecture in reversed(_BY_NAME.items()) if architecture.runs)
 
 
 def by_name(name: str | None) -> Architecture | None:
     """The architecture that GGUF calls so; None where none is declared."""
     return _BY_NAME.get(name or "")
+
+
+def rules_of(name: str | None) -> Rules:
+    """How llama-quantize chooses for the tensors of an architecture, by GGUF's name of it; as usual for others."""
+    found = _TREATED.get(name or "")
+    return found.rules if found else AS_USUAL
+
+
+def keeping_of(name: str | None) -> Keeping:
+    """What llama.cpp keeps of a conversation, by GGUF's name of the architecture; the usual for others."""
+    found = _TREATED.get(name or "")
+    return found.keeps if found else USUAL
+
+
+def titles(holds: Callable[[Rules], bool]) -> list[str]:
+    """What messages call the architectures whose rules say so."""
+    return [each.title for each in _TREATED.values() if holds(each.rules)]
+
+
+def prefixes() -> list[str]:
+    """What may stand before the names of a model's tensors, part by part, as "model" and "language_model" do."""
+    stated = (prefix for each in (*KNOWN, *REQUANTIZED) for prefix in each.prefixes)
+    return sorted({part for prefix in stated for part in prefix.split(".") if part})
 
 
 def by_config(model_type: str | None, name: str | None = None) -> Architecture | None:
@@ -138,4 +171,8 @@ __all__ = [
     "Config",
     "by_config",
     "by_name",
+    "keeping_of",
+    "prefixes",
+    "rules_of",
+    "titles",
 ]

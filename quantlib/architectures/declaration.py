@@ -16,9 +16,16 @@ import numpy as np
 from quantlib.architectures.changes import UNCHANGED, Change
 from quantlib.architectures.computation import Computation, Encoding
 from quantlib.architectures.config import Config, Setting
+from quantlib.architectures.keeping import USUAL, Keeping
+from quantlib.architectures.quantizing import AS_USUAL, Rules
 
 Size = str | Callable[[Config, int], int]  # by its name in Config.sizes, or of the config and the layer
 Layers = Callable[[Config], Iterable[tuple[int, int]]]
+
+
+def where_stated(config: Config) -> bool:
+    """Whether config.json says of all matrices that they have a bias."""
+    return config.use_bias is True
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Weight:
     shape: sizes, as GGUF has it, rows first. bias: whether a .bias comes with it.
     others: where it may come from too, in this order. exact: both names are whole, without a .weight to follow.
     layers: the layers that have it, each by its number in GGUF and in Hugging Face's names; all where not said.
+    there, biased: of a weight that is not needed, or of a bias that is optional: whether a model of this config has it
+    (in this layer), so that config.json alone describes the model; where not said, it has the weight.
     over: the size that counts the parts of a stack. stored: the format that llama.cpp wants it in, of the one that is
     asked for; None: that one.
     """
@@ -55,8 +64,18 @@ class Weight:
     others: tuple[Source, ...] = ()
     exact: bool = False
     layers: Layers | None = None
+    there: Callable[[Config, int], bool] | None = None
+    biased: Callable[[Config], bool] = where_stated
     over: str = "experts"
     stored: Callable[[str], str] | None = None
+
+    def is_there(self, config: Config, layer: int) -> bool:
+        """Whether a model of this config has it in this layer, as config.json alone tells."""
+        return self.needed or self.there is None or self.there(config, layer)
+
+    def has_bias(self, config: Config) -> bool:
+        """Whether it comes with a bias, as config.json alone tells."""
+        return self.bias == "needed" or (self.bias == "optional" and self.biased(config))
 
     @property
     def stacked(self) -> bool:
@@ -137,7 +156,8 @@ class Architecture:
     name: in GGUF. title: in messages. model_type, classes: as config.json says them. defaults: what transformers fills
     in where config.json is silent, by name of Config; a function of the values so far where it depends on those.
     settings: numbers of config.json that it has beside the common ones. sizes: of weights, beside the common ones.
-    counted: numbers that the names of tensors tell, by the expression that finds their parts.
+    counted: numbers that the names of tensors tell where config.json is silent, by the expression that finds their
+    parts; how many parts there are is in Config as "stored_" and the name.
     theta: the base frequency of rotary positions where config.json is silent; None for models without.
     weights: in the converter's order where tensors share a source. keys: in the converter's order; early ones stand
     before general.type. extra: tensors that are computed of the config. checks: warnings of what will differ.
@@ -150,9 +170,13 @@ class Architecture:
     window: the window where a GGUF file does not say it. config_window: whether only config.json says it, no key.
     folds: the kind of the tensor that makes the inputs of a kind of matrix, for scales that move from one into the
     other (AWQ, SmoothQuant); None: they cannot.
-    named: GGUF's name, where it depends on the numbers. dropped: further starts of names that GGUF has no use for.
+    variants: other names that GGUF has for models of some numbers, and for which. dropped: further starts of names that
+    GGUF has no use for.
     sees: the half that sees pictures, which GGUF keeps in a file of its own. only: starts of the names that belong to
     such a half; all where not said. tokens: whose numbers it asks for, see `vision`.
+    keeps: what llama.cpp keeps of a conversation where no key says it. rules: how llama-quantize chooses for it.
+    generation: what people call a model of so many tokens, layers and feed-forward channels, where one name of GGUF
+    stands for several; None: by the title.
     """
 
     name: str
@@ -180,15 +204,18 @@ class Architecture:
     window: int = 0
     config_window: bool = False
     folds: Mapping[str, str] | None = None
-    named: Callable[[Config], str] | None = None
+    variants: Mapping[str, Callable[[Config], bool]] = field(default_factory=dict)
     dropped: Callable[[Config], tuple[str, ...]] | None = None
     sees: Architecture | None = None
     only: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    keeps: Keeping = USUAL
+    rules: Rules = AS_USUAL
+    generation: Callable[[int, int, int], str | None] | None = None
 
     def name_of(self, config: Config) -> str:
         """What GGUF calls a model of these numbers."""
-        return self.named(config) if self.named else self.name
+        return next((name for name, holds in self.variants.items() if holds(config)), self.name)
 
     @property
     def packs(self) -> bool:

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from quantlib.architectures.changes import UNCHANGED, Change, half, permuted
 from quantlib.architectures.config import Config
-from quantlib.architectures.declaration import FILE_TYPE, Key, Keys, Layers, Source, Weight
+from quantlib.architectures.declaration import FILE_TYPE, Key, Keys, Layers, Source, Weight, where_stated
 from quantlib.architectures.rope import WRITTEN
+
+
+def untied(config: Config, layer: int) -> bool:
+    """Whether the output matrix is another one than the embedding."""
+    return config.tied is not True
+
+
+def unless_denied(setting: str) -> Callable[[Config, int], bool]:
+    """Whether a model has a weight, which it has unless config.json says otherwise."""
+    return lambda config, layer: getattr(config, setting) is not False
+
+
+def always(config: Config) -> bool:
+    """For biases that all models of an architecture have."""
+    return True
+
+
+def never(config: Config) -> bool:
+    """For biases that none has."""
+    return False
+
+
+def stated_of_attention(config: Config) -> bool:
+    """Whether config.json says that the matrices of attention have a bias."""
+    return config.attention_bias is True or where_stated(config)
+
+
+def stated_of_forward(config: Config) -> bool:
+    """Whether config.json says that the feed-forward matrices have a bias."""
+    return config.mlp_bias is True or where_stated(config)
+
 
 EMBEDDING = Weight("token_embd", "embed_tokens", ("vocab", "width"))
 # Left out where the model shares the embedding, also by models that do not say so: llama.cpp then uses token_embd.
-OUTPUT = Weight("output", "lm_head", ("vocab", "width"), needed=False)
+OUTPUT = Weight("output", "lm_head", ("vocab", "width"), needed=False, there=untied)
 # For architectures of which llama.cpp wants it in any case.
 OWN_OUTPUT = replace(OUTPUT, others=(Source("embed_tokens"),))
 
@@ -23,14 +54,25 @@ def outer(norm: Change = UNCHANGED, output: Weight = OUTPUT) -> tuple[Weight, ..
     return (EMBEDDING, Weight("output_norm", "norm", ("width",), norm), output)
 
 
-def attention(interleaved: bool = False) -> tuple[Weight, ...]:
-    """Query, key, value and output projections; interleaved: for models whose rotary positions pair neighbours."""
+def attention(
+    interleaved: bool = False,
+    biased: Callable[[Config], bool] = stated_of_attention,
+    output_biased: Callable[[Config], bool] = stated_of_attention,
+) -> tuple[Weight, ...]:
+    """Query, key, value and output projections; interleaved: for models whose rotary positions pair neighbours.
+
+    biased, output_biased: which models have biases of queries, keys and values, and of the output.
+    """
     q, k = (permuted("heads"), permuted("groups")) if interleaved else (UNCHANGED, UNCHANGED)
+    inner = (
+        Weight("blk.{}.attn_q", "layers.{}.self_attn.q_proj", ("q", "width"), q),
+        Weight("blk.{}.attn_k", "layers.{}.self_attn.k_proj", ("kv", "width"), k),
+        Weight("blk.{}.attn_v", "layers.{}.self_attn.v_proj", ("kv", "width")),
+    )
+    output = Weight("blk.{}.attn_output", "layers.{}.self_attn.o_proj", ("width", "q"))
     return (
-        Weight("blk.{}.attn_q", "layers.{}.self_attn.q_proj", ("q", "width"), q, bias="optional"),
-        Weight("blk.{}.attn_k", "layers.{}.self_attn.k_proj", ("kv", "width"), k, bias="optional"),
-        Weight("blk.{}.attn_v", "layers.{}.self_attn.v_proj", ("kv", "width"), bias="optional"),
-        Weight("blk.{}.attn_output", "layers.{}.self_attn.o_proj", ("width", "q"), bias="optional"),
+        *(replace(weight, bias="optional", biased=biased) for weight in inner),
+        replace(output, bias="optional", biased=output_biased),
     )
 
 
@@ -47,9 +89,9 @@ NORMS = (
     Weight("blk.{}.ffn_norm", "layers.{}.post_attention_layernorm", ("width",)),
 )
 FEED_FORWARD = (
-    Weight("blk.{}.ffn_gate", "layers.{}.mlp.gate_proj", ("ffn", "width"), bias="optional"),
-    Weight("blk.{}.ffn_up", "layers.{}.mlp.up_proj", ("ffn", "width"), bias="optional"),
-    Weight("blk.{}.ffn_down", "layers.{}.mlp.down_proj", ("width", "ffn"), bias="optional"),
+    Weight("blk.{}.ffn_gate", "layers.{}.mlp.gate_proj", ("ffn", "width"), bias="optional", biased=stated_of_forward),
+    Weight("blk.{}.ffn_up", "layers.{}.mlp.up_proj", ("ffn", "width"), bias="optional", biased=stated_of_forward),
+    Weight("blk.{}.ffn_down", "layers.{}.mlp.down_proj", ("width", "ffn"), bias="optional", biased=stated_of_forward),
 )
 
 
@@ -154,6 +196,16 @@ def window_ignored(config: Config) -> str | None:
     return (
         f"The model looks back over {config.window:,} tokens, and llama.cpp over all of them: texts longer than that "
         "come out otherwise than in transformers."
+    )
+
+
+def lacking_prediction(config: Config) -> str | None:
+    """A note where layers that predict further tokens are named, and not stored: transformers saves models so."""
+    if not config.mtp or config.stored_mtp:
+        return None
+    return (
+        "config.json names a layer that predicts further tokens (MTP), and the checkpoint has none: it is written "
+        "down as llama.cpp's converter does, and llama.cpp runs the model without it."
     )
 
 

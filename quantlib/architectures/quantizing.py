@@ -1,4 +1,4 @@
-"""What llama-quantize's rules ask of a model's architecture, by GGUF's name of it.
+"""What llama-quantize's rules ask of a model's architecture, as a value.
 
 Source: tensor_allows_quantization() and llama_tensor_get_type_impl() in src/llama-quant.cpp.
 """
@@ -6,44 +6,29 @@ Source: tensor_allows_quantization() and llama_tensor_get_type_impl() in src/lla
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-OTHER_DOWN = "falcon"  # its feed-forward down matrices and attention outputs have rules of their own
-# Architectures whose models of 80 layers count as 70B: all of them, or those whose heads share keys and values.
-SEVENTY_B = {"llama": "shared", "qwen2": "all", "deci": "all", "olmo": "all"}
+from typing import Literal
 
 
 @dataclass(frozen=True)
-class Exceptions:
-    """Parts of names. kept: tensors that stay as they are. finest: matrices that get Q8_0 whatever a recipe says.
+class Rules:
+    """Where an architecture's tensors are chosen for in their own way.
 
-    experts_alone: of stacks, only experts count as such.
+    Parts of names: kept: tensors that stay as they are; finest: matrices that get Q8_0 whatever a recipe says.
+    experts_alone: of stacks, only experts count as such. own_down: feed-forward down matrices and attention outputs
+    have rules of their own. fine_output: the output matrix gets Q8_0. seventy_b: models of 80 layers count as 70B, all
+    of them or those whose heads share keys and values.
     """
 
     kept: tuple[str, ...] = ()
     finest: tuple[str, ...] = ()
     experts_alone: bool = False
+    own_down: bool = False
+    fine_output: bool = False
+    seventy_b: Literal["all", "shared"] | None = None
+
+    def is_seventy_b(self, layers: int, heads_per_kv: int) -> bool:
+        """What llama.cpp takes for a 70B model."""
+        return layers == 80 and (self.seventy_b == "all" or (self.seventy_b == "shared" and heads_per_kv != 1))
 
 
-NONE = Exceptions()
-_EXCEPTIONS = {
-    "glm5-next": Exceptions(
-        kept=(
-            "hc_", "indexer.attn_q_b", "indexer.attn_k", "indexer.proj", "indexer_compressor_gate",
-            "indexer_compressor_ape", "ssm_f_a.weight", "ssm_f_b.weight", "ssm_g_a.weight", "ssm_g_b.weight",
-            "ssm_beta.weight", "attn_kv_a_mqa.weight", "attn_k_b.weight", "attn_v_b.weight",
-        ),
-        finest=("attn_q_a", "attn_q_b", "nextn.eh_proj"),
-    ),
-    "bailingmoe3": Exceptions(experts_alone=True),
-}  # fmt: skip
-
-
-def exceptions_of(architecture: str | None) -> Exceptions:
-    """What holds for the tensors of one architecture alone; nothing for most."""
-    return _EXCEPTIONS.get(architecture or "", NONE)
-
-
-def is_seventy_b(architecture: str | None, layers: int, heads_per_kv: int) -> bool:
-    """What llama.cpp takes for a 70B model."""
-    which = SEVENTY_B.get(architecture or "")
-    return layers == 80 and (which == "all" or (which == "shared" and heads_per_kv != 1))
+AS_USUAL = Rules()

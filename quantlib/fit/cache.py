@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantlib import formats
-from quantlib.architectures import by_name
-from quantlib.architectures.keeping import keeping_of
+from quantlib.architectures import by_name, keeping_of
 from quantlib.checkpoints import Checkpoint
 from quantlib.checkpoints.base import shown
 from quantlib.checkpoints.image_models import check_reads_text
@@ -167,15 +166,16 @@ def _keeping(view: Checkpoint, layers: int) -> int:
 
 def _windows(view: Checkpoint, blocks: int) -> list[int]:
     arch = view.architecture or ""
-    declared, known = by_name(arch), keeping_of(arch)
+    declared = by_name(arch)
     key = f"{arch}.attention.sliding_window"
-    silent = known.window or (declared.window if declared else 0)
+    silent = declared.window if declared else 0
     window, pattern = _count(view, "attention.sliding_window", silent), view.value(f"{key}_pattern")
-    if not window or known.whole:
+    if not window or keeping_of(arch).whole:
         return [0] * blocks
     if isinstance(pattern, Sequence | np.ndarray) and not isinstance(pattern, str) and len(pattern) == blocks:
         return [window if slides else 0 for slides in pattern]
-    every = pattern if type(pattern) is int and pattern > 0 else known.full_every
+    full = (declared.global_every if declared else None) or 1
+    every = pattern if type(pattern) is int and pattern > 0 else full
     return [0 if layer % every == every - 1 else window for layer in range(blocks)]
 
 

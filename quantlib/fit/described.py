@@ -15,7 +15,6 @@ import numpy as np
 
 from quantlib import formats
 from quantlib.architectures import KNOWN, Architecture, Config, by_config
-from quantlib.architectures.presence import biased, there
 from quantlib.checkpoints import Checkpoint, MetadataValue, Tensor
 from quantlib.checkpoints.base import fault
 from quantlib.checkpoints.convert import architecture_of
@@ -73,12 +72,12 @@ def _tensors(
         yield name, tuple(values.shape), False
     for weight in architecture.weights:
         for layer, _ in weight.numbered(config):
-            if not there(weight, layer, architecture, config, text):
+            if not weight.is_there(config, layer):
                 continue
             name, shape = weight.gguf.format(layer), architecture.shape_of(weight, config, layer)
             in_blocks = packed and any(source.packed for source in weight.others)
             yield name if weight.exact else f"{name}.weight", shape, in_blocks
-            if biased(weight, architecture, text):
+            if weight.has_bias(config):
                 yield f"{name}.bias", shape[:1], False
 
 

@@ -15,7 +15,7 @@ from functools import cache
 from itertools import pairwise
 from math import exp, log, sqrt
 
-from quantlib.architectures import PLAIN, by_name
+from quantlib.architectures import by_name
 from quantlib.checkpoints import Checkpoint
 from quantlib.fit.published import (
     AGREEMENT,
@@ -104,13 +104,10 @@ def kin_of(view: Checkpoint) -> Kin:
     vocabulary = embedding.shape[0] if embedding is not None and embedding.shape else 0
     layers, forward = (view.value(f"{view.architecture}.{key}", 0) for key in ("block_count", "feed_forward_length"))
     known = by_name(view.architecture or "")
-    family = known.title if known else ""
-    if view.architecture == PLAIN.name and vocabulary == 128_256:
-        family = "Llama-3"
-    elif view.architecture == PLAIN.name and vocabulary in (32_000, 32_001, 32_768, 131_072):
-        two = (layers, forward) in ((32, 11_008), (40, 13_824), (80, 28_672)) and vocabulary < 32_768
-        family = "Llama-2" if two else "Mistral" if forward in (14_336, 32_768, 28_672) else ""
-    return Kin(family, view.size)
+    if known is None:
+        return Kin("", view.size)
+    family = known.generation(vocabulary, layers, forward) if known.generation else None
+    return Kin(known.title if family is None else family, view.size)
 
 
 def cost_of(weighed: Weighed, kin: Kin) -> Cost:

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Mapping
 
+from quantlib.architectures import prefixes
 from quantlib.checkpoints import Checkpoint, Tensor, gguf_view
 from quantlib.errors import QuantlibError
 
 # What programs put before the names of a model that they wrap.
-WRAPPERS = re.compile(
-    r"^(?:(?:module|_orig_mod|base_model|model|language_model|transformer|bert|roberta|distilbert)\.)+"
-)
+WRAPPERS = re.compile(rf"^(?:(?:module|_orig_mod|base_model|{'|'.join(map(re.escape, prefixes()))})\.)+")
 ENOUGH = 0.5  # of the smaller one's tensors: from this share of common names on, names are taken as they are
 
 Tensors = Mapping[str, Tensor]

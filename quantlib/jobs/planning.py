@@ -175,7 +175,7 @@ def plan(
         choices = _converted(about, recipe, _packed_kept(about, choices)) if converts_only else choices
     choices = _as_loaded(tensors, recipe, _integers_kept(about, choices))
     metadata = (
-        gguf_view(checkpoint, _file_type(recipe, choices)).metadata
+        gguf_view(checkpoint, _file_type(recipe, choices, checkpoint)).metadata
         if converts_only
         else _requantized(view.metadata, recipe, imatrix)
     )
@@ -250,9 +250,15 @@ def _integers_kept(about: Sequence[tuple[str, tuple[int, ...], str]], choices: S
     return tuple(Choice(present, "integers are copied") if present in INTEGERS else c for (_, _, present), c in pairs)
 
 
-def _file_type(recipe: Recipe, choices: Sequence[Choice]) -> int:
-    """general.file_type of a conversion: llama.cpp has one of its own for experts in MXFP4."""
-    return MXFP4_MOE if any(choice.format == MXFP4 for choice in choices) else recipe.file_type
+def _file_type(recipe: Recipe, choices: Sequence[Choice], source: Checkpoint) -> int:
+    """general.file_type of a conversion: llama.cpp has one of its own for experts in MXFP4.
+
+    Its converter also gives it to models that config.json calls packed so, and whose weights have been unpacked since.
+    """
+    config = source.metadata.get("config")
+    quantized = config.get("quantization_config") if isinstance(config, dict) else None
+    packed = isinstance(quantized, dict) and quantized.get("quant_method") == "mxfp4"
+    return MXFP4_MOE if packed or any(choice.format == MXFP4 for choice in choices) else recipe.file_type
 
 
 def _present(tensor: Tensor, from_gguf: bool, architecture: str | None) -> str:

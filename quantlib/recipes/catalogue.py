@@ -8,13 +8,13 @@ from quantlib.formats import FORMATS
 from quantlib.recipes.conditions import (
     ALWAYS,
     EIGHT_EXPERTS,
-    FALCON,
     FIRST_EIGHTH,
     FIRST_SIXTEENTH,
     FOUR_EXPERTS,
     IN_70B,
     MIDDLE,
     MORE_BITS,
+    OWN_DOWN,
     SHARED,
     STACKED,
     WITH_IMATRIX,
@@ -55,7 +55,7 @@ def down(*choices: tuple[str, When]) -> Rules:
 
 def attention_output(format: str) -> Rules:
     """The attention output but in Falcon, which keeps the default."""
-    return (to(format, ~FALCON, Role.ATTN_OUTPUT),)
+    return (to(format, ~OWN_DOWN, Role.ATTN_OUTPUT),)
 
 
 def embedding(format: str) -> Rules:
@@ -117,18 +117,18 @@ _K_QUANTS = (
            "Q6_K", values(default="Q5_K") + KEYS),
     Recipe("Q4_K_M", 15, "Q4_K", "16 levels, and 64 for the tensors that suffer most: the usual choice",
            "Q6_K", values(("Q6_K", MORE_BITS), default="Q4_K") + KEYS + EXPERT_OUTPUT
-           + down(("Q6_K", FALCON & FIRST_SIXTEENTH), ("Q5_K", FALCON & MORE_BITS), ("Q4_K", FALCON),
+           + down(("Q6_K", OWN_DOWN & FIRST_SIXTEENTH), ("Q5_K", OWN_DOWN & MORE_BITS), ("Q4_K", OWN_DOWN),
                   ("Q6_K", MORE_BITS))),
     Recipe("Q4_K_S", 14, "Q4_K", "16 levels nearly everywhere",
            "Q6_K", values(("Q5_K", first(4)), default="Q4_K") + KEYS + EXPERT_OUTPUT
-           + down(("Q5_K", ~FALCON & FIRST_EIGHTH))),
+           + down(("Q5_K", ~OWN_DOWN & FIRST_EIGHTH))),
     Recipe("Q3_K_L", 13, "Q3_K", "8 levels, 32 for the tensors that suffer most",
-           "Q6_K", values(default="Q5_K") + KEYS + down(("Q4_K", FALCON), ("Q5_K", ALWAYS))
-           + (to("Q4_K", FALCON, Role.ATTN_OUTPUT), to("Q3_K", EIGHT_EXPERTS, Role.ATTN_OUTPUT))
+           "Q6_K", values(default="Q5_K") + KEYS + down(("Q4_K", OWN_DOWN), ("Q5_K", ALWAYS))
+           + (to("Q4_K", OWN_DOWN, Role.ATTN_OUTPUT), to("Q3_K", EIGHT_EXPERTS, Role.ATTN_OUTPUT))
            + attention_output("Q5_K")),
     Recipe("Q3_K_M", 12, "Q3_K", "8 levels, 16 or 32 for the tensors that suffer most",
            "Q6_K", values(("Q5_K", first(2)), default="Q4_K") + KEYS + EXPERT_OUTPUT + attention_output("Q4_K")
-           + down(("Q5_K", FIRST_SIXTEENTH), ("Q4_K", ~FALCON), ("Q4_K", MORE_BITS))),
+           + down(("Q5_K", FIRST_SIXTEENTH), ("Q4_K", ~OWN_DOWN), ("Q4_K", MORE_BITS))),
     Recipe("Q3_K_S", 11, "Q3_K", "8 levels everywhere: answers begin to suffer",
            "Q6_K", values(default="Q3_K") + KEYS + EXPERT_OUTPUT),
     Recipe("Q2_K", 10, "Q2_K", "4 levels, 8 for half of the tensors: answers suffer",

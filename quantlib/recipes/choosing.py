@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quantlib import formats
-from quantlib.architectures.quantizing import exceptions_of
+from quantlib.architectures import rules_of
 from quantlib.errors import FormatError, RecipeError
 from quantlib.recipes.conditions import Model, Place
 from quantlib.recipes.roles import VALUE_LIKE, Role, layer_of, quantizable, role_of
@@ -162,7 +162,7 @@ def _places(tensors: Sequence[tuple[str, Sequence[int], str]], model: Model, imp
     roles = [role_of(name) for name, _, _ in tensors]
     value_like = sum(role in VALUE_LIKE for role in roles)
     seen: Counter[object] = Counter()
-    alone = exceptions_of(model.architecture).experts_alone
+    alone = rules_of(model.architecture).experts_alone
     for (name, shape, _), role in zip(tensors, roles, strict=True):
         group = VALUE_LIKE if role in VALUE_LIKE else role
         index, count = seen[group], value_like if role in VALUE_LIKE else model.layers
@@ -183,7 +183,7 @@ def _choose(name: str, n: int, present: str, recipe: Recipe, place: Place, pure:
     if not recipe.quantizes:
         return default
     asked = overrides.by_rule(name, place.role)
-    if asked is None and not pure and any(part in name for part in exceptions_of(place.model.architecture).finest):
+    if asked is None and not pure and any(part in name for part in rules_of(place.model.architecture).finest):
         asked = Choice("Q8_0", "a matrix that llama-quantize keeps at eight bits in this architecture")
     return fitting(asked or (default if pure else _by_rules(recipe, place, n, default)), n)
 
@@ -191,7 +191,7 @@ def _choose(name: str, n: int, present: str, recipe: Recipe, place: Place, pure:
 def _by_rules(recipe: Recipe, place: Place, n: int, default: Choice) -> Choice:
     if place.role is Role.OUTPUT or (place.role is Role.EMBEDDING and place.model.tied):
         reason = f"{place.role}, every answer passes through it"
-        if place.model.architecture == "falcon" or n % formats.get(recipe.default).values:
+        if rules_of(place.model.architecture).fine_output or n % formats.get(recipe.default).values:
             return Choice("Q8_0", reason)
         return Choice(recipe.output, reason) if recipe.output else default
     for rule in recipe.rules:

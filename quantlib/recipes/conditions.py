@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quantlib.architectures.quantizing import OTHER_DOWN, is_seventy_b
+from quantlib.architectures import rules_of, titles
 from quantlib.recipes.roles import Role
 
 
@@ -20,7 +20,7 @@ class Model:
     @property
     def is_70b(self) -> bool:
         """What llama.cpp takes for a 70B model."""
-        return is_seventy_b(self.architecture, self.layers, self.heads_per_kv)
+        return rules_of(self.architecture).is_seventy_b(self.layers, self.heads_per_kv)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,9 @@ IN_70B = When("in an 80-layer model, where eight heads share it", lambda p: p.mo
 FOUR_EXPERTS = When("in a model of four or more experts", lambda p: p.model.experts >= 4)
 EIGHT_EXPERTS = When("in a model of 8 experts, where it is a small share", lambda p: p.model.experts == 8)
 STACKED = When("of all experts together", lambda p: p.stacked)
-FALCON = When("in the Falcon architecture", lambda p: p.model.architecture == OTHER_DOWN)
+OWN_DOWN = When(
+    f"in the {' or '.join(titles(lambda rules: rules.own_down))} architecture",
+    lambda p: rules_of(p.model.architecture).own_down,
+)
 WITH_IMATRIX = When("with an importance matrix", lambda p: p.important)
 WITHOUT_IMATRIX = When("without an importance matrix", lambda p: not p.important)

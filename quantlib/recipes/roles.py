@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 
-from quantlib.architectures import diffusion
-from quantlib.architectures.quantizing import exceptions_of
+from quantlib.architectures import diffusion, rules_of
 
 NAMES = 2**14  # of tensors that are remembered: every recipe of a model asks about the same ones
 
@@ -82,5 +81,5 @@ def quantizable(name: str, shape: Sequence[int], architecture: str | None = None
     dimensions = len(shape)
     while dimensions > 1 and shape[len(shape) - dimensions] == 1:  # a (1, n) matrix counts as a vector
         dimensions -= 1
-    kept = KEPT.search(name) or any(part in name for part in exceptions_of(architecture).kept)
+    kept = KEPT.search(name) or any(part in name for part in rules_of(architecture).kept)
     return dimensions >= 2 and name.endswith("weight") and not kept

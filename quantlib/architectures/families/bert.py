@@ -174,7 +174,7 @@ NOMIC_BERT = Architecture(
     title="Nomic BERT",
     model_type="nomic_bert",
     classes=("NomicBertModel",),
-    named=lambda config: "nomic-bert-moe" if is_mixture(config) else "nomic-bert",
+    variants={"nomic-bert-moe": is_mixture},
     defaults={
         "layers": 12, "context": 8192, "width": 768, "heads": 12, "ffn": 3072, "vocab": 30_528, "norm_eps": 1e-12,
         "token_types": 2,

@@ -16,6 +16,7 @@ from quantlib.architectures.config import Config, count, listed, number
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Source, Tokenizer, Weight
 from quantlib.architectures.families.llama import SILU, even_share
 from quantlib.architectures.families.mamba import mixer, mixer_sizes
+from quantlib.architectures.keeping import Keeping
 from quantlib.architectures.parts import RMS_EPSILON, VOCAB_SIZE, attention, usual
 
 
@@ -133,4 +134,5 @@ FALCON_H1 = Architecture(
     ),
     assumed=(SILU,),
     tokenizer=Tokenizer(pre={"llama-bpe": "falcon-h1", "dbrx": "falcon-h1"}),
+    keeps=Keeping(state="beside"),
 )  # fmt: skip

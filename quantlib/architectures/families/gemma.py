@@ -144,6 +144,7 @@ GEMMA3 = replace(
         "rms_eps": 1e-6,
         "window": 4096,
         "query_scalar": 256.0,
+        "tied": True,
     },
     theta=1_000_000.0,
     weights=(*outer(PLUS_ONE), *NORMS, *attention(), *head_norms(PLUS_ONE), *FEED_FORWARD),

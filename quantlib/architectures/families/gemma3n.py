@@ -12,6 +12,7 @@ import numpy as np
 from quantlib.architectures.changes import Change
 from quantlib.architectures.config import Config, Setting, count, listed
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Assumed, Key, Source, Tokenizer, Weight
+from quantlib.architectures.keeping import Keeping
 from quantlib.architectures.parts import (
     FEED_FORWARD,
     FREQUENCY,
@@ -101,7 +102,7 @@ GEMMA3N_TEXT = Architecture(
     model_type="gemma3n_text",
     classes=("Gemma3nForCausalLM",),
     defaults={
-        **usual(35, 2048, 8, None, 262_400, 32_768, kv_heads=2, head_dim=256, window=512, final_cap=30.0),
+        **usual(35, 2048, 8, None, 262_400, 32_768, kv_heads=2, head_dim=256, window=512, final_cap=30.0, tied=True),
         "forward": lambda found: (16_384,) * found["layers"], "own_vocab": 262_144,
         "layer_input": 256, "altups": 4, "altup": 0, "laurel": 64,
         "shared_kv": 15, "sparse": lambda found: ((0.95,) * 10 + (0.0,) * found["layers"])[: found["layers"]],
@@ -168,6 +169,7 @@ GEMMA3N_TEXT = Architecture(
     prefixes=PREFIXES,
     ignored=SEEING,
     global_every=5,
+    keeps=Keeping(own=20),
     tokenizer=Tokenizer(space_prefix=False),
 )  # fmt: skip
 GEMMA3N = replace(

@@ -93,6 +93,11 @@ def forward_of(config: Config, layer: int) -> int:
     return config.ffn * (2 if config.double_wide and layer >= first_shared(config) else 1)
 
 
+def has_own_values(config: Config, layer: int) -> bool:
+    """Whether a layer has a matrix for its values; those that see everything may take their keys."""
+    return windows4(config)[layer] or config.keys_as_values is not True
+
+
 def with_inputs(config: Config) -> Iterable[tuple[int, int]]:
     """All layers, where each has an input of its own."""
     return ((layer, layer) for layer in range(config.layers if config.layer_input else 0))
@@ -119,7 +124,7 @@ EXPERTS = (
 )
 OWN_KEYS = (
     _any("attn_k", "self_attn.k_proj", kv_of, "width", needed=False),
-    _any("attn_v", "self_attn.v_proj", kv_of, "width", needed=False),
+    _any("attn_v", "self_attn.v_proj", kv_of, "width", needed=False, there=has_own_values),
     _any("attn_k_norm", "self_attn.k_norm", head_of, needed=False),
 )
 
@@ -155,7 +160,7 @@ GEMMA4 = Architecture(
     model_type="gemma4",
     classes=("Gemma4ForConditionalGeneration",),
     defaults={
-        **usual(30, 2304, 8, 9216, 262_144, 131_072, kv_heads=4, head_dim=256, window=512),
+        **usual(30, 2304, 8, 9216, 262_144, 131_072, kv_heads=4, head_dim=256, window=512, tied=True),
         "layer_input": 256, "shared_kv": 0, "own_vocab": 262_144, "double_wide": False,
     },
     settings={
@@ -166,6 +171,7 @@ GEMMA4 = Architecture(
         "global_groups": count("num_global_key_value_heads", low=1, high=2**16),
         "expert_ffn": count("expert_intermediate_size", "moe_intermediate_size", low=1, high=2**24),
         "double_wide": flag("use_double_wide_mlp"),
+        "keys_as_values": flag("attention_k_eq_v"),
         "per_layer": Setting(("per_layer_config",), kind="object"),
     },
     sizes=lambda config: {

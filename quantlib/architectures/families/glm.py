@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.config import Config, count, flag, number
@@ -14,9 +15,12 @@ from quantlib.architectures.parts import (
     attention,
     experts,
     head_norms,
+    lacking_prediction,
+    never,
     on,
     outer,
     partly_rotated,
+    unless_denied,
     usual,
 )
 from quantlib.architectures.rope import unknown_scaling
@@ -34,7 +38,7 @@ GLM4 = Architecture(
         Weight("blk.{}.post_attention_norm", "layers.{}.post_self_attn_layernorm", ("width",)),
         Weight("blk.{}.ffn_norm", "layers.{}.post_attention_layernorm", ("width",)),
         Weight("blk.{}.post_ffw_norm", "layers.{}.post_mlp_layernorm", ("width",)),
-        *attention(),
+        *attention(output_biased=never),
         Weight("blk.{}.ffn_up", "layers.{}.mlp.gate_up_proj", ("gate and up", "width")),
         Weight("blk.{}.ffn_down", "layers.{}.mlp.down_proj", ("width", "ffn")),
     ),
@@ -48,24 +52,29 @@ GLM4 = Architecture(
 )
 
 
+def stored_layers(config: Config) -> int:
+    """Layers whose tensors are there, with those that predict further tokens."""
+    return int(config.layers + config.stored_mtp)
+
+
 def dense(config: Config) -> Iterable[tuple[int, int]]:
     """The first layers, which have no experts."""
-    return ((layer, layer) for layer in range(min(config.dense or 0, config.blocks)))
+    return ((layer, layer) for layer in range(min(config.dense or 0, config.layers)))
 
 
 def mixed(config: Config) -> Iterable[tuple[int, int]]:
     """The layers with experts, those that predict further tokens among them."""
-    return ((layer, layer) for layer in range(config.dense or 0, config.blocks))
+    return ((layer, layer) for layer in range(config.dense or 0, stored_layers(config)))
 
 
 def predicting(config: Config) -> Iterable[tuple[int, int]]:
     """The layers that predict further tokens (MTP)."""
-    return ((layer, layer) for layer in range(config.layers, config.blocks))
+    return ((layer, layer) for layer in range(config.layers, stored_layers(config)))
 
 
 def every(config: Config) -> Iterable[tuple[int, int]]:
     """All layers, those that predict further tokens too."""
-    return ((layer, layer) for layer in range(config.blocks))
+    return ((layer, layer) for layer in range(stored_layers(config)))
 
 
 SHARED = (
@@ -82,14 +91,26 @@ ROUTED = experts(
     order="down gate up",
 )
 BALANCE = Weight(
-    "blk.{}.exp_probs_b.bias", "layers.{}.mlp.gate.e_score_correction_bias", ("experts",), needed=False, exact=True
+    "blk.{}.exp_probs_b.bias",
+    "layers.{}.mlp.gate.e_score_correction_bias",
+    ("experts",),
+    needed=False,
+    exact=True,
+    there=unless_denied("balanced"),
 )
+
+
+def _own(gguf: str, hf: str) -> Weight:
+    """Embedding and output matrix of a layer that predicts further tokens, which some models share with the others."""
+    return Weight(gguf, hf, ("vocab", "width"), needed=False, there=unless_denied("own_embedding"))
+
+
 AHEAD = (
     Weight("blk.{}.nextn.eh_proj", "layers.{}.eh_proj", ("width", "2width"), needed=False),
-    Weight("blk.{}.nextn.embed_tokens", "layers.{}.embed_tokens", ("vocab", "width"), needed=False),
+    _own("blk.{}.nextn.embed_tokens", "layers.{}.embed_tokens"),
     Weight("blk.{}.nextn.enorm", "layers.{}.enorm", ("width",), needed=False),
     Weight("blk.{}.nextn.hnorm", "layers.{}.hnorm", ("width",), needed=False),
-    Weight("blk.{}.nextn.shared_head_head", "layers.{}.shared_head.head", ("vocab", "width"), needed=False),
+    _own("blk.{}.nextn.shared_head_head", "layers.{}.shared_head.head"),
     Weight("blk.{}.nextn.shared_head_norm", "layers.{}.shared_head.norm", ("width",), needed=False),
 )
 MIXTURE = {
@@ -98,6 +119,8 @@ MIXTURE = {
     "mtp": count("num_nextn_predict_layers", high=16),
     "routed_scale": number("routed_scaling_factor"),
     "normalized": flag("norm_topk_prob"),
+    "balanced": flag("balanced"),
+    "own_embedding": flag("mtp_embeddings"),
 }
 
 
@@ -119,15 +142,15 @@ GLM4_MOE = Architecture(
     ),
     settings=MIXTURE,
     sizes=shared_sizes,
-    counted={"mtp": r"layers\.(\d+)\.eh_proj\."},  # what transformers saves again has none
+    counted={"mtp": r"layers\.(\d+)\.eh_proj\."},
     weights=(
         *outer(),
         *on(
             every,
             Weight("blk.{}.attn_norm", "layers.{}.input_layernorm", ("width",)),
             Weight("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm", ("width",)),
-            *attention(),
-            *(Weight(w.gguf, w.hf, w.shape, needed=False) for w in head_norms()),
+            *attention(output_biased=never),
+            *(replace(w, needed=False, there=unless_denied("query_norms")) for w in head_norms()),
         ),
         *on(dense, *FEED_FORWARD),
         *on(mixed, *ROUTED, BALANCE, *SHARED),
@@ -145,7 +168,7 @@ GLM4_MOE = Architecture(
         Key("nextn_predict_layers", "uint32", lambda config: config.mtp or 0),
     ),
     assumed=(SILU,),
-    checks=(unknown_scaling,),
+    checks=(unknown_scaling, lacking_prediction),
     tokenizer=Tokenizer(
         pre={"dbrx": "glm4", "llama-bpe": "glm4"},
         tokens=(("bos", "[gMASK]"), ("eot", USER), ("unk", END), ("eom", "<|observation|>")),

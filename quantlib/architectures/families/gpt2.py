@@ -25,6 +25,7 @@ GPT2 = Architecture(
         "ffn": lambda found: 4 * found["width"],
         "vocab": 50_257,
         "norm_eps": 1e-5,
+        "tied": True,
     },
     theta=None,
     weights=(

@@ -6,7 +6,7 @@ from quantlib.architectures.changes import UNCHANGED, Change, every_other
 from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.declaration import Architecture, Key, Source, Weight
 from quantlib.architectures.families.llama import SILU
-from quantlib.architectures.parts import STANDARD, WINDOW, attention, outer, usual
+from quantlib.architectures.parts import STANDARD, WINDOW, always, attention, outer, usual
 from quantlib.architectures.rope import unknown_scaling
 
 WHERE = "layers.{}.mlp.experts."
@@ -54,7 +54,7 @@ GPT_OSS = Architecture(
         *outer(),
         Weight("blk.{}.attn_norm", "layers.{}.input_layernorm", ("width",)),
         Weight("blk.{}.post_attention_norm", "layers.{}.post_attention_layernorm", ("width",)),
-        *attention(),
+        *attention(biased=always, output_biased=always),
         Weight("blk.{}.attn_sinks.weight", "layers.{}.self_attn.sinks", ("heads",), exact=True),
         Weight("blk.{}.ffn_gate_inp", "layers.{}.mlp.router", ("experts", "width"), bias="needed"),
         _experts("ffn_down_exps", "down_proj", ("experts", "width", "ffn"), UNCHANGED, TURNED),

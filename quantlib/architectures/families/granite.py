@@ -25,6 +25,7 @@ from quantlib.architectures.parts import (
     outer,
     usual,
 )
+from quantlib.architectures.quantizing import AS_USUAL
 
 MULTIPLIERS = {
     "attention_scale": number("attention_multiplier"),
@@ -45,6 +46,8 @@ TOKENIZER = Tokenizer(space_prefix="config", vocab_size=True, pre={"smollm": "re
 GRANITE = replace(
     LLAMA,
     name="granite",
+    rules=AS_USUAL,
+    generation=None,
     title="Granite",
     model_type="granite",
     classes=("GraniteForCausalLM",),
@@ -107,11 +110,9 @@ MAMBA = ("mamba", "linear_attention")
 attending, recurrent = of_type("attention", "full_attention"), of_type(*MAMBA)
 
 
-def hybrid_name(config: Config) -> str:
+def is_plain(config: Config) -> bool:
     """Models of this kind all of whose layers attend are plain ones to llama.cpp."""
-    if list(recurrent(config)):
-        return "granitehybrid"
-    return "granitemoe" if config.experts_used else "granite"
+    return not list(recurrent(config))
 
 
 def kv_heads(config: Config) -> list[int]:
@@ -123,7 +124,10 @@ def kv_heads(config: Config) -> list[int]:
 GRANITE_HYBRID = replace(
     GRANITE_MOE,
     name="granitehybrid",
-    named=hybrid_name,
+    variants={
+        "granitemoe": lambda config: is_plain(config) and bool(config.experts_used),
+        "granite": lambda config: is_plain(config) and not config.experts_used,
+    },
     title="Granite hybrid",
     runs=None,
     model_type="granitemoehybrid",

@@ -55,7 +55,7 @@ LFM2 = Architecture(
     classes=("Lfm2ForCausalLM",),
     defaults=usual(
         32, 2560, 32, 12_288, 65_536, 128_000,
-        kv_heads=8, rms_eps=1e-5, kernel=3, adjusted=True, ffn_scale=1.0, multiple=256,
+        kv_heads=8, rms_eps=1e-5, kernel=3, adjusted=True, ffn_scale=1.0, multiple=256, tied=True,
     ),
     settings={
         "ffn": count("block_ff_dim", "intermediate_size", low=1, high=2**24),

@@ -20,6 +20,7 @@ from quantlib.architectures.parts import (
     outer,
     window_ignored,
 )
+from quantlib.architectures.quantizing import AS_USUAL, Rules
 from quantlib.architectures.rope import llama3_factors, unknown_scaling
 
 
@@ -31,6 +32,20 @@ def all_heads(found: dict[str, Any]) -> int:
 def even_share(found: dict[str, Any]) -> int | None:
     """An equal share of the width for each head, where it divides."""
     return None if found["width"] % found["heads"] else found["width"] // found["heads"]
+
+
+def generation(vocab: int, layers: int, ffn: int) -> str | None:
+    """Which of the families that GGUF calls Llama a model of these sizes is; "" where several could be, None: others.
+
+    Llama 2 and Mistral have vocabularies of one size, and other widths.
+    """
+    if vocab == 128_256:
+        return "Llama-3"
+    if vocab in (32_000, 32_001) and (layers, ffn) in ((32, 11_008), (40, 13_824), (80, 28_672)):
+        return "Llama-2"
+    if vocab in (32_000, 32_001, 32_768, 131_072):
+        return "Mistral" if ffn in (14_336, 32_768, 28_672) else ""
+    return None
 
 
 SILU = Assumed("hidden_act", ("silu",))
@@ -63,6 +78,8 @@ LLAMA = Architecture(
     tokenizer=Tokenizer(space_prefix="config", vocab_size=True),
     runs=Computation(rotation="neighbours", routing=Routing("softmax", normalized=True)),
     folds=FOLDS,
+    rules=Rules(seventy_b="shared"),
+    generation=generation,
 )
 
 MISTRAL = replace(
@@ -116,10 +133,13 @@ SMOLLM3 = replace(
         "ffn": 11_008,
         "vocab": 128_256,
         "rms_eps": 1e-6,
+        "tied": True,
     },
     theta=2_000_000.0,
     assumed=(SILU, Assumed("no_rope_layer_interval", (4,)), Assumed("use_sliding_window", (False,))),
     runs=Computation(rotation="neighbours", unrotated=4),
     folds=None,
     tokenizer=replace(LLAMA.tokenizer, pre={"llama-bpe": "smaug-bpe"}),
+    rules=AS_USUAL,
+    generation=None,
 )

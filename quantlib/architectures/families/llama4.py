@@ -12,6 +12,7 @@ from quantlib.architectures.config import Config, count, listed
 from quantlib.architectures.declaration import Key, Weight
 from quantlib.architectures.families.llama import LLAMA
 from quantlib.architectures.parts import NORMS, attention, on, outer, usual
+from quantlib.architectures.quantizing import AS_USUAL
 
 
 def mixed(config: Config) -> Iterable[tuple[int, int]]:
@@ -66,6 +67,8 @@ def no_window(config: Config) -> int | None:
 LLAMA4_TEXT = replace(
     LLAMA,
     name="llama4",
+    rules=AS_USUAL,
+    generation=None,
     title="Llama 4",
     model_type="llama4_text",
     classes=("Llama4ForCausalLM",),
@@ -91,6 +94,8 @@ LLAMA4_TEXT = replace(
     tokenizer=replace(LLAMA.tokenizer, space_prefix=None, vocab_size=False, pre={"gpt-4o": "llama4"}),
     runs=None,
     folds=None,
+    global_every=4,
+    window=8192,
 )  # fmt: skip
 LLAMA4 = replace(
     LLAMA4_TEXT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from quantlib.architectures.changes import Change, minus_exp, reshaped
 from quantlib.architectures.config import Config, count, number
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Tokenizer, Weight
-from quantlib.architectures.parts import RMS_EPSILON
+from quantlib.architectures.keeping import Keeping
+from quantlib.architectures.parts import OUTPUT, RMS_EPSILON
 
 COLUMN = reshaped(lambda s, config: s[:1])  # a number for each head, as a column
 SQUEEZED = Change(source=lambda s, config: (s[0], 1, s[1]), rows=lambda s, config: np.arange(s[0]))
@@ -88,7 +90,7 @@ MAMBA2 = Architecture(
     weights=(
         Weight("token_embd", "embeddings", ("padded", "width")),
         Weight("output_norm", "norm_f", ("width",)),
-        Weight("output", "lm_head", ("padded", "width"), needed=False),
+        replace(OUTPUT, shape=("padded", "width")),
         Weight("blk.{}.attn_norm", "layers.{}.norm", ("width",)),
         *mixer("layers.{}.mixer"),
     ),
@@ -108,4 +110,5 @@ MAMBA2 = Architecture(
     ),
     prefixes=("backbone.", "model.backbone.", "model.", ""),
     tokenizer=Tokenizer(pre={"gpt-2": "olmo"}, padded=rows),
+    keeps=Keeping(state="all"),
 )  # fmt: skip

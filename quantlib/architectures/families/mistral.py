@@ -9,10 +9,13 @@ from quantlib.architectures.declaration import Key
 from quantlib.architectures.families.llama import LLAMA
 from quantlib.architectures.families.pixtral import PIXTRAL
 from quantlib.architectures.parts import usual
+from quantlib.architectures.quantizing import AS_USUAL
 
 MISTRAL3 = replace(
     LLAMA,
     name="mistral3",
+    rules=AS_USUAL,
+    generation=None,
     title="Mistral 3",
     model_type="mistral3",
     classes=("Mistral3ForConditionalGeneration",),

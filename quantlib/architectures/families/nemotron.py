@@ -12,7 +12,8 @@ from quantlib.architectures.changes import permuted
 from quantlib.architectures.config import Config, Setting, count, flag, number, words
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Layers, Tokenizer, Weight
 from quantlib.architectures.families.mamba import mixer, mixer_sizes
-from quantlib.architectures.parts import EPSILON, SIZES, VOCAB_SIZE, on
+from quantlib.architectures.keeping import Keeping
+from quantlib.architectures.parts import EPSILON, OUTPUT, SIZES, VOCAB_SIZE, on
 
 STATE, ATTENDING, FORWARD, MIXED = "a state", "attention", "feed-forward", "experts"
 KINDS = {  # a layer, as a letter of the pattern or as a word of the list
@@ -42,11 +43,6 @@ def where(kind: str) -> Layers:
 def inner(config: Config) -> int:
     """Values that a mixer works on."""
     return config.ssm_heads * config.ssm_head
-
-
-def name_of(config: Config) -> str:
-    """GGUF has a name of its own for those with experts."""
-    return "nemotron_h_moe" if config.experts_used else "nemotron_h"
 
 
 def forwards(config: Config) -> list[int]:
@@ -118,7 +114,7 @@ MIXTURE_KEYS = (
 
 NEMOTRON_H = Architecture(
     name="nemotron_h",
-    named=name_of,
+    variants={"nemotron_h_moe": lambda config: bool(config.experts_used)},
     title="Nemotron-H",
     model_type="nemotron_h",
     classes=("NemotronHForCausalLM",),
@@ -147,7 +143,7 @@ NEMOTRON_H = Architecture(
     weights=(
         Weight("token_embd", "embeddings", ("vocab", "width")),
         Weight("output_norm", "norm_f", ("width",)),
-        Weight("output", "lm_head", ("vocab", "width"), needed=False),
+        OUTPUT,
         Weight("blk.{}.attn_norm", "layers.{}.norm", ("width",)),
         *on(where(STATE), *mixer("layers.{}.mixer")),
         *on(where(ATTENDING), *ATTENTION),
@@ -178,4 +174,5 @@ NEMOTRON_H = Architecture(
     ),
     prefixes=("backbone.", "model.", ""),
     tokenizer=Tokenizer(padded=lambda config: -(-config.vocab // 8) * 8),
+    keeps=Keeping(alone=True),
 )  # fmt: skip

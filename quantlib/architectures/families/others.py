@@ -27,6 +27,8 @@ from quantlib.architectures.parts import (
     head_norms,
     outer,
     sliding_pattern,
+    unless_denied,
+    untied,
     usual,
 )
 from quantlib.architectures.rope import llama3_factors, unknown_scaling
@@ -61,6 +63,7 @@ def if_stretched(value: object, kinds: tuple[str, ...] = ("dynamic", "xdrope")) 
     return lambda config: value if config.rope.type in kinds else None
 
 
+NORMED = unless_denied("query_norms")
 LONG = 256 * 1024
 HUNYUAN = Architecture(
     name="hunyuan-dense",
@@ -72,8 +75,8 @@ HUNYUAN = Architecture(
         *outer(),
         *NORMS,
         *attention(),
-        Weight("blk.{}.attn_q_norm", "layers.{}.self_attn.query_layernorm", ("head",), needed=False),
-        Weight("blk.{}.attn_k_norm", "layers.{}.self_attn.key_layernorm", ("head",), needed=False),
+        Weight("blk.{}.attn_q_norm", "layers.{}.self_attn.query_layernorm", ("head",), needed=False, there=NORMED),
+        Weight("blk.{}.attn_k_norm", "layers.{}.self_attn.key_layernorm", ("head",), needed=False, there=NORMED),
         *FEED_FORWARD,
     ),
     keys=(
@@ -146,7 +149,7 @@ STARCODER2 = Architecture(
     title="StarCoder2",
     model_type="starcoder2",
     classes=("Starcoder2ForCausalLM",),
-    defaults={**usual(30, 3072, 24, 12_288, 49_152, 4096, kv_heads=2), "rms_eps": None, "norm_eps": 1e-5},
+    defaults={**usual(30, 3072, 24, 12_288, 49_152, 4096, kv_heads=2, tied=True), "rms_eps": None, "norm_eps": 1e-5},
     weights=(
         outer()[0],
         _biased("output_norm", "norm", "width"),
@@ -185,7 +188,7 @@ GPT_NEOX = Architecture(
     },
     weights=(
         Weight("token_embd", "embed_in", ("vocab", "width")),
-        Weight("output", "embed_out", ("vocab", "width"), needed=False),
+        Weight("output", "embed_out", ("vocab", "width"), needed=False, there=untied),
         _biased("output_norm", "final_layer_norm", "width"),
         _biased("blk.{}.attn_norm", "layers.{}.input_layernorm", "width"),
         replace(_biased("blk.{}.attn_qkv", f"{NEOX}.query_key_value", "qkv", "width"), change=Change(rows=_by_part)),
@@ -226,8 +229,8 @@ MINIMAX_M2 = Architecture(
         *outer(),
         *NORMS,
         *attention(),
-        Weight("blk.{}.attn_q_norm", "layers.{}.self_attn.q_norm", ("q",), needed=False),
-        Weight("blk.{}.attn_k_norm", "layers.{}.self_attn.k_norm", ("kv",), needed=False),
+        Weight("blk.{}.attn_q_norm", "layers.{}.self_attn.q_norm", ("q",), needed=False, there=NORMED),
+        Weight("blk.{}.attn_k_norm", "layers.{}.self_attn.k_norm", ("kv",), needed=False, there=NORMED),
         *experts(
             "layers.{}.block_sparse_moe.gate",
             "layers.{}.block_sparse_moe.experts.{}",

@@ -6,6 +6,7 @@ from quantlib.architectures.computation import Computation
 from quantlib.architectures.config import Config
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Tokenizer, Weight
 from quantlib.architectures.families.llama import SILU, all_heads
+from quantlib.architectures.keeping import Keeping
 from quantlib.architectures.parts import FREQUENCY, NORMS, RMS_EPSILON, outer, window_ignored
 from quantlib.architectures.rope import longrope_attention, longrope_factors, unknown_scaling
 
@@ -63,4 +64,5 @@ PHI3 = Architecture(
     checks=(unknown_scaling, window_ignored),
     tokenizer=Tokenizer(json_tokens=True),
     runs=Computation(fused_attention=True, fused_gate=True),
+    keeps=Keeping(whole=True),
 )

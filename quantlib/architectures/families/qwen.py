@@ -14,13 +14,16 @@ from quantlib.architectures.parts import (
     OWN_OUTPUT,
     POOLING,
     STANDARD,
+    always,
     attention,
     experts,
     head_norms,
     outer,
 )
+from quantlib.architectures.quantizing import AS_USUAL, Rules
 from quantlib.architectures.rope import unknown_scaling
 
+BIASED = attention(biased=always)  # queries, keys and values
 ALL_POSITIONS = Assumed("use_sliding_window", (False,))
 
 QWEN2 = Architecture(
@@ -38,17 +41,19 @@ QWEN2 = Architecture(
         "vocab": 151_936,
         "rms_eps": 1e-6,
     },
-    weights=(*outer(), *NORMS, *attention(), *FEED_FORWARD),
+    weights=(*outer(), *NORMS, *BIASED, *FEED_FORWARD),
     keys=(*STANDARD, POOLING),
     assumed=(SILU, ALL_POSITIONS),
     checks=(unknown_scaling,),
     runs=Computation(),
     folds=FOLDS,
+    rules=Rules(seventy_b="all"),
 )
 
 QWEN3 = replace(
     QWEN2,
     name="qwen3",
+    rules=AS_USUAL,
     title="Qwen3",
     model_type="qwen3",
     classes=("Qwen3ForCausalLM",),
@@ -80,6 +85,7 @@ EXPERT_SIZES = (
 QWEN2_MOE = replace(
     QWEN2,
     name="qwen2moe",
+    rules=AS_USUAL,
     title="Qwen2-MoE",
     model_type="qwen2_moe",
     classes=("Qwen2MoeForCausalLM",),
@@ -97,7 +103,7 @@ QWEN2_MOE = replace(
         "expert_ffn": 1408,
         "shared_ffn": 5632,
     },
-    weights=(*outer(output=OWN_OUTPUT), *NORMS, *attention(), *ROUTED, *SHARED),
+    weights=(*outer(output=OWN_OUTPUT), *NORMS, *BIASED, *ROUTED, *SHARED),
     keys=(*STANDARD, *EXPERT_SIZES),
     assumed=(*QWEN2.assumed, *EVERY_LAYER, Assumed("norm_topk_prob", (False,))),
     folds=None,

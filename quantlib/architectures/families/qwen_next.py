@@ -20,6 +20,7 @@ from quantlib.architectures.parts import (
     STANDARD,
     attention,
     head_norms,
+    lacking_prediction,
     on,
     outer,
     partly_rotated,
@@ -51,7 +52,7 @@ def recurrent(config: Config) -> list[bool]:
 
 def predicting(config: Config) -> Iterable[tuple[int, int]]:
     """The layers that predict further tokens, which stand behind the others in GGUF."""
-    return ((config.layers + n, n) for n in range(config.mtp or 0))
+    return ((config.layers + n, n) for n in range(config.stored_mtp))
 
 
 def first_predicting(config: Config) -> Iterable[tuple[int, int]]:
@@ -237,7 +238,7 @@ QWEN3_NEXT = Architecture(
     weights=weights(NEXT_DELTA, MIXED),
     keys=(*STANDARD, *EXPERT_SIZES, *LINEAR_KEYS),
     assumed=(SILU, Assumed("norm_topk_prob", (True,)), Assumed("mlp_only_layers", ([],))),
-    checks=(unknown_scaling,),
+    checks=(unknown_scaling, lacking_prediction),
     prefixes=("model.", ""),
     runs=Computation(
         second_norm="post_attention_norm",
@@ -266,7 +267,7 @@ QWEN3_5 = Architecture(
     weights=weights(DELTA, FEED_FORWARD),
     keys=(*STANDARD, *LINEAR_KEYS, sections),
     assumed=(SILU,),
-    checks=(unknown_scaling,),
+    checks=(unknown_scaling, lacking_prediction),
     prefixes=("model.language_model.", "language_model.model.", "language_model.", "model.", ""),
     ignored=("visual.", "model.visual."),
     nested="text_config",

@@ -14,6 +14,7 @@ from quantlib.architectures.declaration import Key, Weight
 from quantlib.architectures.families.qwen import QWEN2, QWEN3, QWEN3_MOE
 from quantlib.architectures.families.qwen_vision import QWEN2_5_VISION, QWEN2_VISION, QWEN3_VISION
 from quantlib.architectures.parts import STANDARD
+from quantlib.architectures.quantizing import AS_USUAL
 
 WHERE: dict[str, Any] = {
     "prefixes": ("model.language_model.", "language_model.model.", "language_model.", "thinker.model.", "model.", ""),
@@ -24,6 +25,7 @@ WHERE: dict[str, Any] = {
 QWEN2_5_VL = replace(
     QWEN2,
     name="qwen2vl",
+    rules=AS_USUAL,
     title="Qwen2.5-VL",
     model_type="qwen2_5_vl",
     classes=("Qwen2_5_VLForConditionalGeneration",),

@@ -9,6 +9,7 @@ from typing import Any
 
 from quantlib.architectures.config import Config, count, number
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Layers, Source, Tokenizer, Weight
+from quantlib.architectures.parts import OUTPUT
 
 
 def _first(config: Config) -> list[tuple[int, int]]:
@@ -56,7 +57,7 @@ T5 = Architecture(
     classes=("T5ForConditionalGeneration", "T5WithLMHeadModel"),
     defaults={
         "layers": 6, "width": 512, "heads": 8, "head_dim": 64, "ffn": 2048, "vocab": 32_128, "context": 512,
-        "norm_eps": 1e-6, "buckets": 32, "start": 0, "decoder_layers": lambda found: found["layers"],
+        "norm_eps": 1e-6, "tied": True, "buckets": 32, "start": 0, "decoder_layers": lambda found: found["layers"],
     },
     settings={
         "layers": count("num_layers", "num_hidden_layers", low=1, high=1024),
@@ -74,7 +75,7 @@ T5 = Architecture(
     theta=None,
     weights=(
         Weight("token_embd", "shared", ("vocab", "width"), others=SHARED),
-        Weight("output", "lm_head", ("vocab", "width"), needed=False),
+        OUTPUT,
         *_half("enc", "encoder", None),
         *_half("dec", "decoder", _decoding),
         _cross("cross_attn_q", "EncDecAttention.q", "inner", "width"),

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantlib.architectures import PLAIN, Architecture, by_config
-from quantlib.architectures.presence import TIED as TIED_WHERE_SILENT
 from quantlib.checkpoints.base import Checkpoint, MetadataValue, fault, shown
 from quantlib.checkpoints.convert import diffusion, text_encoder, vision
 from quantlib.checkpoints.convert.config import read_config, text_values
@@ -68,7 +67,7 @@ def _of_folder(checkpoint: Checkpoint) -> Checkpoint:
     warnings = tuple(warning for check in architecture.checks if (warning := check(config)))
     if _sees(architecture, checkpoint):
         warnings += (SEEING,)
-    warnings += output_notes(architecture, text.get(TIED, values.get(TIED)), "output.weight" in tensors)
+    warnings += output_notes(architecture, text.get(TIED), "output.weight" in tensors)
     return replace(
         checkpoint,
         metadata=metadata,
@@ -87,7 +86,7 @@ def _sees(architecture: Architecture, checkpoint: Checkpoint) -> bool:
 def output_notes(architecture: Architecture, tied: object, stored: bool) -> tuple[str, ...]:
     """A note where an output matrix of the model's own is stored or missing otherwise than config.json says."""
     own = "an output matrix of its own"
-    tied = True if tied is None and architecture.name in TIED_WHERE_SILENT else tied
+    tied = True if tied is None and architecture.defaults.get("tied") else tied
     if not any(weight.gguf == "output" for weight in architecture.weights) or bool(tied) != stored:
         return ()
     if stored:

@@ -175,14 +175,16 @@ def _starts(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _places(named: Mapping[str, Tensor]) -> dict[str, int]:
-    """Where each tensor stands; the converter writes a layer's experts when it has met the last of them."""
+    """Where each tensor stands; of experts that lie alone, the converter writes a layer's with the last of them."""
     place = {name: at for at, name in enumerate(named)}
-    last: dict[str, int] = {}
-    for name, at in place.items():
-        before, experts, _ = name.partition(".experts.")
-        if experts:
-            last[before] = at
-    return {name: max(at, last.get(name.partition(".experts.")[0], at)) for name, at in place.items()}
+    last = {stack: at for name, at in place.items() if (stack := _stack_of(name))}
+    return {name: last.get(_stack_of(name), at) for name, at in place.items()}
+
+
+def _stack_of(name: str) -> str:
+    """What stands before an expert's number; "" for what is no expert's alone."""
+    before, experts, behind = name.partition(".experts.")
+    return before if experts and behind.partition(".")[0].isdecimal() else ""
 
 
 def _first_missing(wanted: Wanted, named: Mapping[str, Tensor]) -> str:
