@@ -7,8 +7,9 @@ from quantlib.figures.quiz import Question
 from quantlib.fit import Answer, CacheLayer, words
 from quantlib.fit.advice import Option
 from quantlib.fit.amounts import gb
+from quantlib.fit.machines import Machine
 from quantlib.fit.published import LOADERS
-from quantlib.fit.speed import EACH_LAYER, share_of
+from quantlib.fit.speed import each_layer, share_of
 from quantlib.lm import Sweep
 
 GB = 1e9
@@ -151,12 +152,14 @@ def _kept_by(layer: CacheLayer, context: int, format: str) -> str:
     return "\n".join(lines) or "It keeps nothing: it uses what another layer kept, or none."
 
 
-def speed_lines(option: Option, bandwidth: float, cache: int) -> tuple[str, str, str]:
+def speed_lines(option: Option, machine: Machine) -> tuple[str, str, str]:
     """The estimate in three lines: symbols, the numbers, the result. For what fits whole."""
-    read, share, speed = option.weighed.read, share_of(option.recipe), option.speed
-    overhead = EACH_LAYER * len(option.weighed.parts.layers)
+    bandwidth, cache = machine.bandwidth, option.placed.cache
+    read, share, speed = option.weighed.read, share_of(option.recipe, bandwidth, machine.unpacking), option.speed
+    each = each_layer(machine)
+    overhead = each * len(option.weighed.parts.layers)
     return (
-        "seconds a token = (weights read ÷ share reached + half the cache) ÷ bandwidth + 50 µs · layers",
+        f"seconds a token = (weights read ÷ share reached + half the cache) ÷ bandwidth + {1e6 * each:.0f} µs · layers",
         f"= ({read / GB:.3g} GB ÷ {share:.2f} + {cache / 2 / GB:.2g} GB) ÷ {bandwidth / GB:,.4g} GB/s "
         f"+ {1000 * overhead:.2g} ms",
         f"= {1000 / speed.about:.3g} ms, so {speed.about:.3g} tokens a second; by bandwidth alone {speed.at_most:.3g}",

@@ -18,6 +18,7 @@ POOR = 0.15  # KL on Llama-3-8B above which a smaller model is likely the better
 BEARABLE = 5.0  # tokens a second, about as fast as one reads aloud
 USUAL, MOSTLY_AS_FAST = "Q4_K_M", 0.75  # a larger file in two memories costs speed: so much of the usual one's stays
 PATIENT = 2.0  # tokens a second, about as fast as one types
+FEWER_BITS = 0.05  # KL on Llama-3-8B above which a few layers beside are better, where they cost little speed
 TIGHT = 256 << 20  # bytes of headroom below which other programs can push it out
 
 
@@ -72,7 +73,8 @@ class Choice:
 
 
 def choose(options: Sequence[Option]) -> Choice:
-    """The best option that fits whole, unless it costs much and a better one runs bearably fast in two memories.
+    """The best option that fits whole, unless a much better one runs in two memories: bearably fast where the first
+    costs much, and nearly as fast where it has fewer than four bits.
 
     Raises ValueError where there are no options.
     """
@@ -80,7 +82,8 @@ def choose(options: Sequence[Option]) -> Choice:
     whole = best(easy or [option for option in options if option.fits])
     beside = best(_bearable(options))
     if whole is not None and whole.cost.kl <= POOR:
-        return Choice(whole, "whole")
+        near = best(_nearly_as_fast(options, whole)) if whole.cost.kl > FEWER_BITS else None
+        return Choice(near, "beside", whole) if near and _clearly_better(near, whole) else Choice(whole, "whole")
     if beside is not None and (whole is None or _clearly_better(beside, whole)):
         return Choice(beside, "beside", whole)
     if whole is not None:
@@ -99,6 +102,14 @@ def _bearable(options: Sequence[Option]) -> list[Option]:
     usual = next((o.speed for o in running if o.recipe == USUAL and o.speed), None)
     least = usual.about * MOSTLY_AS_FAST if usual else 0.0
     return [o for o in running if o.weighed.bpw < 7 and (o.speed is None or o.speed.about >= least)]
+
+
+def _nearly_as_fast(options: Sequence[Option], whole: Option) -> list[Option]:
+    """Those that run in two memories and lose little speed by it; none where no speed is known."""
+    if whole.speed is None:
+        return []
+    least = whole.speed.about * MOSTLY_AS_FAST
+    return [o for o in _bearable(options) if o.speed is not None and o.speed.about >= least]
 
 
 def bearable(option: Option) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from quantlib.fit.advice import POOR, Option, bearable, best
+from quantlib.fit.advice import BEARABLE, POOR, Option, bearable, best
 from quantlib.fit.amounts import gb, rate
 from quantlib.fit.cache import cache_bytes, cache_of
 from quantlib.fit.catalogue import KNOWN, Model
 from quantlib.fit.machines import GIB, Machine, highest_limit, later_share, limited
 from quantlib.fit.placing import place
+from quantlib.fit.published import ON_OTHER_TEXTS
+from quantlib.fit.quality import kin_of
+from quantlib.fit.sources import trained_for
 from quantlib.fit.work import work_bytes
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 USUAL_BITS = 4.9  # of Q4_K_M, everything counted
 MIB = 1 << 20
+MOST_SHORTENED = 4  # a context to a quarter, at most: fewer tokens are another task
 # Models that are offered as a smaller one: of every size one or two that many people run today.
 OFFERED = (
     "SmolLM2-360M", "Qwen3-0.6B", "Qwen3-1.7B", "Qwen3-4B-2507", "Qwen3-8B", "Gemma-3-12B", "Qwen3-14B", "gpt-oss-20b",
@@ -31,12 +35,17 @@ def alternatives(answer: Answer) -> list[str]:
     option = answer.option
     if option is not None and option.fits and not option.cost.kl:
         return []
-    good = option is not None and option.fits and option.cost.kl <= POOR / 2
+    good = option is not None and option.cost.kl <= POOR / 2 and (option.fits or _fast(option))
     found = (
         _smaller_cache(answer), _shorter(answer), _raised(answer), _beside(answer), _more_beside(answer),
         "" if good else _smaller_model(answer),
     )  # fmt: skip
     return [sentence for sentence in found if sentence]
+
+
+def _fast(option: Option) -> bool:
+    """Whether it writes twice as fast as one reads, or more."""
+    return option.speed is not None and option.speed.about >= 2 * BEARABLE
 
 
 def _usual(answer: Answer) -> Option | None:
@@ -48,6 +57,8 @@ def _smaller_cache(answer: Answer) -> str:
     saved = need - cache_bytes(answer.layers, answer.context, "Q8_0")
     if usual is None or answer.cache_format != "FP16" or usual.fits or usual.headroom + saved < 0:
         return ""
+    if kin_of(answer.subject.view).family in ON_OTHER_TEXTS:  # where a smaller cache was seen to cost much
+        return ""
     return f"With the cache in Q8_0, {gb(saved)} smaller, Q4_K_M fits whole."
 
 
@@ -57,7 +68,7 @@ def _shorter(answer: Answer) -> str:
         return ""
     now = _beside_weights(answer, answer.context)
     context = answer.context // 2
-    while context >= 2048:
+    while context >= max(2048, answer.context // MOST_SHORTENED):
         if usual.headroom + now - _beside_weights(answer, context) >= 0:
             return f"With {context:,} tokens of context Q4_K_M fits whole."
         context //= 2
@@ -128,6 +139,8 @@ def _smaller_model(answer: Answer) -> str:
     smaller = (KNOWN[name] for name in OFFERED if KNOWN[name].parameters < 0.8 * answer.subject.parameters)
     for model in sorted(smaller, key=lambda model: -model.parameters):
         view = model.checkpoint()
+        if trained_for(view) < min(answer.context, answer.subject.trained or answer.context):
+            continue
         native = any(tensor.format == "MXFP4" for tensor in view)
         nbytes = model.planned("MXFP4_MOE").tensor_nbytes if native else round(model.parameters * USUAL_BITS / 8)
         if nbytes + _needed(model, answer) <= answer.machine.usable:

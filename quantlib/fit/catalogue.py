@@ -1,7 +1,7 @@
 """Models that people know, by name: each one's published config.json, and how many weights its card states.
 
 Source: models.json beside this file says for every model which repository of the hub publishes it (`hub`) and where its
-config.json was read (`found`); "model card" where the card states the numbers. Tests hold the weights that follow from
+config.json was read, or the report or table that states its numbers (`found`). Tests hold the weights that follow from
 a config against `parameters`.
 """
 

@@ -26,6 +26,10 @@ LATER_APPLE_SHARE = 0.84
 # `sudo sysctl iogpu.wired_limit_mb=N` sets another limit; the system then needs an eighth, from 3 to 8 GiB.
 LEAST_FOR_MACOS, MOST_FOR_MACOS = 3 * GIB, 8 * GIB
 
+# How fast a card unpacks codes, over the one of llama.cpp's table of recipes: in proportion to its TFLOPS in FP32, by
+# the RTX 3090's and the RX 7900 XTX's published speeds (`speed.CARDS`).
+UNPACKED_NVIDIA, UNPACKED_AMD = 0.085, 0.0115
+
 Kind = Literal["card", "mac", "computer"]
 
 
@@ -50,7 +54,8 @@ class Machine:
 
     kind: "card" for graphics cards, "mac" for one memory that a GPU shares, "computer" for one that only the processor
     uses. slow: the computer's own memory beside cards. limit: MiB that a Mac's owner allows its GPU, 0 where macOS
-    decides. like: the known machine whose bandwidth was taken, where none was given.
+    decides. like: the known machine whose bandwidth was taken, where none was given. unpacking: how fast codes are
+    unpacked, over the card of llama.cpp's table of recipes; 0 where nothing is known of it.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Machine:
     slow: Memory | None = None
     limit: int = 0
     like: str = ""
+    unpacking: float = 0.0
 
     @property
     def total(self) -> int:
@@ -93,12 +99,14 @@ def computer_memory(name: str, gib: float, bandwidth: float) -> Memory:
     return Memory(name, total, min(MOST_KEPT, SYSTEM_KEEPS + max(0, total - SMALL) // 4), bandwidth)
 
 
-def cards(name: str, gib: float, bandwidth: float, count: int = 1, mib: int = 0) -> Machine:
-    """So many equal graphics cards. mib: what the driver reports, where it is less than what is sold."""
+def cards(name: str, gib: float, bandwidth: float, count: int = 1, mib: int = 0, tflops: float = 0) -> Machine:
+    """So many equal graphics cards. mib: what the driver reports, where that is less. tflops: in FP32, if known."""
     total = mib << 20 if mib else round(gib * GIB)
     each = Memory(name, total, CARD_KEEPS, bandwidth)
     label = f"{name}, {gib:g} GB" if count == 1 else f"{count} × {name}, {gib:g} GB each"
-    return Machine(label, "card", (each,) * count, computer_memory("the computer's memory", 32, 50e9))
+    unpacking = round(tflops * (UNPACKED_AMD if name.startswith("Radeon") else UNPACKED_NVIDIA), 2)
+    slow = computer_memory("the computer's memory", 32, 50e9)
+    return Machine(label, "card", (each,) * count, slow, unpacking=unpacking)
 
 
 def mac(name: str, gib: float, bandwidth: float, limit: int = 0) -> Machine:
@@ -157,7 +165,7 @@ def own(
             found = computer("Computer", gib, known)
         case "card":
             found = cards("Card", gib, known, count).with_memory(ram, ram_bandwidth)
-    return replace(found, like=like.name if like else "")
+    return replace(found, like=like.name, unpacking=like.unpacking) if like else found
 
 
 def nearest(kind: Kind, gib: float) -> Machine:
@@ -173,26 +181,26 @@ def _dimms(transfers: float) -> float:
 
 
 MACHINES_SOURCE = (
-    "memory and bandwidth as the makers' data sheets state them (DDR: two channels of 8 bytes); what cards report as "
-    "nvidia-smi shows it"
+    "memory, bandwidth and TFLOPS as the makers' data sheets state them (DDR: two channels of 8 bytes); what cards "
+    "report as nvidia-smi shows it"
 )
 _ALL: Sequence[Machine] = (
-    cards("GeForce RTX 4060", 8, 272e9, mib=8188),
-    cards("GeForce RTX 3060", 12, 360e9, mib=12_288),
-    cards("GeForce RTX 4070", 12, 504e9, mib=12_282),
-    cards("GeForce RTX 4060 Ti", 16, 288e9, mib=16_380),
-    cards("GeForce RTX 5060 Ti", 16, 448e9, mib=16_311),
-    cards("GeForce RTX 4080", 16, 717e9, mib=16_376),
-    cards("GeForce RTX 5080", 16, 960e9, mib=16_303),
-    cards("Radeon RX 7900 XTX", 24, 960e9),
-    cards("GeForce RTX 3090", 24, 936e9, mib=24_576),
-    cards("GeForce RTX 4090", 24, 1008e9, mib=24_564),
-    cards("GeForce RTX 5090", 32, 1792e9, mib=32_607),
-    cards("GeForce RTX 3090", 24, 936e9, 2, mib=24_576),
-    cards("RTX 6000 Ada", 48, 960e9, mib=49_140),
-    cards("RTX PRO 6000", 96, 1792e9, mib=97_887),
-    cards("A100 SXM", 80, 2039e9, mib=81_920),
-    cards("H100 SXM", 80, 3350e9, mib=81_559),
+    cards("GeForce RTX 4060", 8, 272e9, mib=8188, tflops=15.1),
+    cards("GeForce RTX 3060", 12, 360e9, mib=12_288, tflops=12.7),
+    cards("GeForce RTX 4070", 12, 504e9, mib=12_282, tflops=29.1),
+    cards("GeForce RTX 4060 Ti", 16, 288e9, mib=16_380, tflops=22.1),
+    cards("GeForce RTX 5060 Ti", 16, 448e9, mib=16_311, tflops=23.7),
+    cards("GeForce RTX 4080", 16, 717e9, mib=16_376, tflops=48.7),
+    cards("GeForce RTX 5080", 16, 960e9, mib=16_303, tflops=56.3),
+    cards("Radeon RX 7900 XTX", 24, 960e9, tflops=61.4),
+    cards("GeForce RTX 3090", 24, 936e9, mib=24_576, tflops=35.6),
+    cards("GeForce RTX 4090", 24, 1008e9, mib=24_564, tflops=82.6),
+    cards("GeForce RTX 5090", 32, 1792e9, mib=32_607, tflops=104.8),
+    cards("GeForce RTX 3090", 24, 936e9, 2, mib=24_576, tflops=35.6),
+    cards("RTX 6000 Ada", 48, 960e9, mib=49_140, tflops=91.1),
+    cards("RTX PRO 6000", 96, 1792e9, mib=97_887, tflops=125),
+    cards("A100 SXM", 80, 2039e9, mib=81_920, tflops=19.5),
+    cards("H100 SXM", 80, 3350e9, mib=81_559, tflops=66.9),
     mac("Apple M1", 8, 68.25e9),
     mac("Apple M2", 16, 100e9),
     mac("Apple M3 Pro", 18, 150e9),

@@ -23,9 +23,12 @@ from quantlib.fit.published import (
     LLAMA_3_8B_BPW,
     MISTRAL_7B,
     MISTRAL_SOURCE,
+    ON_OTHER_TEXTS,
     PERPLEXITIES,
     PERPLEXITY_SOURCE,
     QUALITY_SOURCE,
+    QWEN_36_27B,
+    QWEN_36_SOURCE,
     SCOUT,
     SCOUT_SOURCE,
     SMALL,
@@ -53,11 +56,11 @@ class Loss:
     top: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def ratio(self, recipe: str) -> float | None:
-        """Of Llama-3-8B's loss; for a recipe that was not measured, at the nearest size."""
-        size = LLAMA_3_8B_BPW.get(recipe, 16.0)
-        known = [name for name in self.ratios if name in LLAMA_3_8B_BPW]
-        near = min(known, key=lambda name: abs(LLAMA_3_8B_BPW[name] - size), default=None)
-        return None if near is None else self.ratios[near]
+        """Of Llama-3-8B's loss; for a recipe that was not measured, between the next sizes that were."""
+        if recipe in self.ratios:
+            return self.ratios[recipe]
+        known = sorted((LLAMA_3_8B_BPW[name], ratio) for name, ratio in self.ratios.items() if name in LLAMA_3_8B_BPW)
+        return _between(known, LLAMA_3_8B_BPW.get(recipe, 16.0)) if known else None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,12 @@ class Cost:
             return f"KL {digits(self.kl)}; another likeliest word at {self.top:.2g}% of places"
         return f"KL {digits(self.low)} to {digits(self.high)}, estimated"
 
+    @property
+    def sourced(self) -> str:
+        """The cost with where it comes from, as one or two sentences."""
+        joined = f"{self.words}. Source: " if self.published else f"{self.words.removesuffix(' estimated')} "
+        return f"{joined}{self.source}."
+
 
 def digits(value: float) -> str:
     """Two digits, without an exponent."""
@@ -108,6 +117,15 @@ def kin_of(view: Checkpoint) -> Kin:
         return Kin("", view.size)
     family = known.generation(vocabulary, layers, forward) if known.generation else None
     return Kin(known.title if family is None else family, view.size)
+
+
+def on_other_texts(kin: Kin, cache_format: str) -> list[str]:
+    """What was published of this family on texts that do not compare with the figures here: a sentence each."""
+    found = ON_OTHER_TEXTS.get(kin.family)
+    if found is None:
+        return []
+    said = [f"On other texts more is lost: {found.weights}."]
+    return said if cache_format == "FP16" else [*said, f"So it is with the cache: {found.cache}."]
 
 
 def cost_of(weighed: Weighed, kin: Kin) -> Cost:
@@ -223,6 +241,12 @@ def losses() -> tuple[Loss, ...]:
                 ratios=_over_llama_3({name: log(value / known.base) for name, value in known.rows.items()}, True),
             )
             for known in PERPLEXITIES
+        ),
+        Loss(
+            "Qwen3.6-27B", "Qwen3.5", 27.3e9, QWEN_36_SOURCE,
+            {(name, True): kl for name, (kl, _) in QWEN_36_27B.items()},
+            {name: kl / known for name, (kl, _) in QWEN_36_27B.items() if (known := _published(name, True))},
+            {name: top for name, (_, top) in QWEN_36_27B.items()},
         ),
         Loss(
             "Llama-4-Scout", "Llama 4", 107.8e9, SCOUT_SOURCE, {(name, True): kl for name, kl in SCOUT.items()},

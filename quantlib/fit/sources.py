@@ -51,8 +51,13 @@ class Subject:
     @property
     def trained(self) -> int:
         """Tokens of context that it was trained for; 0 where it does not say."""
-        value = self.view.value(f"{self.view.architecture}.context_length", 0)
-        return value if isinstance(value, int) else 0
+        return trained_for(self.view)
+
+
+def trained_for(view: Checkpoint) -> int:
+    """Tokens of context that a model was trained for; 0 where it does not say."""
+    value = view.value(f"{view.architecture}.context_length", 0)
+    return value if isinstance(value, int) else 0
 
 
 def subject(source: str | Path) -> Subject:

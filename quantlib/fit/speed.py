@@ -1,10 +1,12 @@
 """How fast a model writes: a bound from the memory's bandwidth, and what is reached of it.
 
 tokens a second, at most = bandwidth / (weights read for one token + cache)
-tokens a second, about   = the same with the share of the bandwidth that a recipe's kernels reach, and 50 µs a layer
+tokens a second, about   = the same with the share of the bandwidth that a recipe's kernels reach, and a time for layers
 
-The shares come from a published table of one model in every recipe. They are checked against published speeds of other
-machines. What both leave out: reading the prompt, a busy machine, speculative decoding.
+The shares come from a published table of one model in every recipe, on one card. Below four bits its kernels spend more
+time on unpacking than on reading. A card that is known to unpack faster spends less of it; elsewhere the table's share
+holds. Both are checked against published speeds of other machines. What both leave out: reading the prompt, a busy
+machine, speculative decoding.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from quantlib.fit.weighing import Weighed
 
 REACHED = 0.9  # of the bandwidth by F16; APPLE's rows are within a fifth of what follows, most within a tenth
 EACH_LAYER = 50e-6  # seconds of a layer that no bandwidth shortens: starting its kernels, joining their results
-LLAMA_3_1_8B = 8_030_261_248
+EACH_LAYER_ON_CARD = 25e-6  # the same where a card's own speed of unpacking is known
+LLAMA_3_1_8B, LLAMA_3_1_8B_LAYERS = 8_030_261_248, 32
 NEAREST = {"BF16": "F16", "MXFP4_MOE": "Q4_K_S", "Q4_0": "Q4_K_S", "Q4_1": "Q4_K_M", "Q5_0": "Q5_K_S", "Q5_1": "Q5_K_M"}
 
 
@@ -52,17 +55,59 @@ APPLE = (
 )
 
 
-def share_of(recipe: str) -> float:
-    """The share of the bandwidth that llama.cpp's kernels reach in this recipe: bytes · speed against F16's."""
+CARDS_SOURCE = (
+    "llama.cpp, pull requests 8215, 15802 (one token at a time) and 26284, Llama-3-8B; issue 27525, Qwen3.8-27B on an "
+    "M1 Max"
+)
+# Machines of `machines`: tokens a second of an 8B model.
+CARDS = {
+    ("GeForce RTX 3090, 24 GB", "IQ3_XXS"): 143.46, ("GeForce RTX 3090, 24 GB", "IQ2_S"): 151.47,
+    ("GeForce RTX 3090, 24 GB", "Q4_0"): 156.56, ("GeForce RTX 4090, 24 GB", "IQ3_XXS"): 235.58,
+    ("GeForce RTX 4090, 24 GB", "IQ2_S"): 276.89, ("Radeon RX 7900 XTX, 24 GB", "Q4_K_M"): 105.81,
+    ("Radeon RX 7900 XTX, 24 GB", "Q5_K_M"): 100.47,
+}  # fmt: skip
+M1_MAX_27B = (
+    Measured("M1 Max", 400e9, "Qwen3.8-27B", "IQ4_NL", 16.34e9, 14.29),
+    Measured("M1 Max", 400e9, "Qwen3.8-27B", "Q3_K_M", 13.82e9, 12.63),
+)
+
+
+def share_of(recipe: str, bandwidth: float = 0.0, unpacking: float = 0.0) -> float:
+    """The share of the bandwidth that llama.cpp's kernels reach in this recipe.
+
+    bandwidth, unpacking: of a card, in bytes a second and over the table's card. Without them the table's share: its
+    bytes · speed against F16's.
+    """
     name = NEAREST.get(recipe, recipe)
-    if name not in SPEEDS:
-        return REACHED * 0.5
-    return REACHED * _throughput(name) / _throughput("F16")
+    if not unpacking:
+        return REACHED * _throughput(name) / _throughput("F16") if name in SPEEDS else REACHED * 0.5
+    return 1 / (1 / REACHED + bandwidth * unpacked_in(name) / unpacking)
+
+
+def unpacked_in(recipe: str) -> float:
+    """Seconds that the table's card spends on a byte of this recipe beyond reading it, as it reads F16's."""
+    name = recipe if recipe in SPEEDS else "IQ3_S"
+    layers = LLAMA_3_1_8B_LAYERS * EACH_LAYER
+    return max(0.0, _seconds(name, layers) - _seconds("F16", layers))
+
+
+def _seconds(recipe: str, layers: float) -> float:
+    """Seconds a byte in the published table, without so many seconds for layers."""
+    return (1 / SPEEDS[recipe][1] - layers) / _bytes(recipe)
 
 
 def _throughput(recipe: str) -> float:
     """Bytes a second that the published table reaches."""
-    return LLAMA_3_1_8B * LLAMA_3_8B_BPW[recipe] / 8 * SPEEDS[recipe][1]
+    return _bytes(recipe) * SPEEDS[recipe][1]
+
+
+def _bytes(recipe: str) -> float:
+    return LLAMA_3_1_8B * LLAMA_3_8B_BPW[recipe] / 8
+
+
+def each_layer(machine: Machine) -> float:
+    """Seconds of a layer that no bandwidth shortens."""
+    return EACH_LAYER_ON_CARD if machine.unpacking else EACH_LAYER
 
 
 def tokens_per_second(bandwidth: float, read: int, cache: int) -> float:
@@ -90,12 +135,10 @@ def speed_of(weighed: Weighed, placed: Placement, machine: Machine) -> Speed | N
         slow = used * sum(parts.experts[: placed.count])
     elif placed.how == "layers":
         slow = sum(parts.layers[: placed.count]) + used * sum(parts.experts[: placed.count])
-    share, at_fast, at_slow = (
-        share_of(weighed.recipe),
-        machine.bandwidth,
-        machine.slow.bandwidth if machine.slow else 1.0,
-    )
+    at_fast, at_slow = machine.bandwidth, machine.slow.bandwidth if machine.slow else 1.0
+    share, share_of_slow = share_of(weighed.recipe, at_fast, machine.unpacking), share_of(weighed.recipe)
     kept = placed.cache / 2
     at_most = (fast - slow + kept) / at_fast + slow / at_slow
-    about = ((fast - slow) / share + kept) / at_fast + slow / (share * at_slow) + EACH_LAYER * len(parts.layers)
+    about = ((fast - slow) / share + kept) / at_fast + slow / (share_of_slow * at_slow)
+    about += each_layer(machine) * len(parts.layers)
     return Speed(1 / max(at_most, 1e-9), 1 / max(about, 1e-9))

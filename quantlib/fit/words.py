@@ -11,7 +11,7 @@ from quantlib.fit.alternatives import alternatives
 from quantlib.fit.amounts import gb, rate
 from quantlib.fit.cache import cache_bytes, token_bytes
 from quantlib.fit.machines import GIB, MACHINES, Machine
-from quantlib.fit.quality import digits
+from quantlib.fit.quality import digits, kin_of, on_other_texts
 from quantlib.fit.repository import Stored, chosen
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def reasons(answer: Answer) -> list[str]:
     option = answer.option
     found = [_why(answer), *_cautions(answer)]
     if option is not None and option.cost.kl:
-        source = option.cost.source
-        source = f"Source: {source}" if option.cost.published else f"{source[0].upper()}{source[1:]}"
-        found.append(f"What it costs: {option.cost.words}. {source}.")
+        found.append(f"What it costs: {option.cost.sourced}")
     elif option is not None:
         found.append("It loses nothing: these are the weights as they are published.")
+    if option is not None and option.cost.kl:
+        found += on_other_texts(kin_of(answer.subject.view), answer.cache_format)
     return [sentence for sentence in found if sentence]
 
 

@@ -54,7 +54,7 @@ def test_the_frontier_draws_both_kinds_and_their_range(answer):
 
 def test_the_speed_is_spelled_out(answer):
     option = answer.option
-    symbols, numbers, result = fitting.speed_lines(option, answer.machine.bandwidth, option.placed.cache)
+    symbols, numbers, result = fitting.speed_lines(option, answer.machine)
     assert "÷" in symbols and "272 GB/s" in numbers
     assert f"{option.speed.about:.3g} tokens a second" in result
 

@@ -183,8 +183,9 @@ def test_costs_are_published_or_a_range():
 
 @pytest.mark.parametrize(
     ("model", "recipe", "imatrix", "kl"),
-    # Published divergences: quantgap's of Qwen2.5-1.5B-Instruct, bartowski's of Llama 4 Scout.
-    [("Qwen2.5-1.5B", "IQ3_M", True, 0.149), ("Llama-4-Scout", "IQ3_XXS", True, 0.244)],
+    # Published divergences: quantgap's of Qwen2.5-1.5B-Instruct, bartowski's of Llama 4 Scout, sokann's of Qwen3.6-27B.
+    [("Qwen2.5-1.5B", "IQ3_M", True, 0.149), ("Llama-4-Scout", "IQ3_XXS", True, 0.244),
+     ("Qwen3.6-27B", "IQ4_XS", True, 0.0273), ("Qwen3.5-27B", "Q4_K_M", True, 0.0247)],
 )  # fmt: skip
 def test_a_published_divergence_is_met(model, recipe, imatrix, kl):
     """From the growth of its perplexity, or the figure itself."""
@@ -204,7 +205,9 @@ def test_a_family_of_two_sizes_is_between_them():
         assert between.low < between.kl < between.high
 
 
-@pytest.mark.parametrize("model", ["Mistral-7B-v0.3", "Qwen2.5-32B", "Llama-4-Scout", "Llama-2-7B", "Qwen2.5-14B"])
+@pytest.mark.parametrize(
+    "model", ["Mistral-7B-v0.3", "Qwen2.5-32B", "Llama-4-Scout", "Llama-2-7B", "Qwen2.5-14B", "Qwen3.6-27B"]
+)
 def test_a_larger_file_is_not_said_to_cost_more(model):
     """The costs of one model come from several tables; they rise with fewer bits all the same."""
     whole = [o for o in answered(model, "Apple M3 Ultra, 512 GB").options if o.imatrix or o.weighed.bpw > 5.4]
@@ -266,3 +269,36 @@ def test_what_nearly_fits_is_told():
 def test_a_mac_has_no_second_memory():
     said = ask("Llama-3.2-3B", "Apple M1, 8 GB", 131_072).text
     assert "Nothing fits" in said and "the computer's memory" not in said
+
+
+def test_what_other_texts_showed_is_told():
+    """Gemma 4 is published on chats and long documents only, where it and its cache lose much more."""
+    plain = answered("Gemma-4-26B-A4B", "GeForce RTX 4090, 24 GB").text
+    assert "On other texts more is lost: Gemma 4 31B moved by KL 0.16 in Q8_0" in plain and "26B-A4B by" not in plain
+    small = ask("Gemma-4-26B-A4B", "GeForce RTX 4090, 24 GB", 8192, "Q8_0").text
+    assert "a cache in Q8_0 moved Gemma 4 31B by KL 0.11 and 26B-A4B by 0.38" in small
+    assert "With the cache in Q8_0" not in ask("Gemma-4-31B", "GeForce RTX 4060 Ti, 16 GB", 131_072).text
+    assert "other texts" not in answered("8B", "GeForce RTX 3060, 12 GB").text
+
+
+def test_fewer_bits_are_not_taken_where_one_layer_beside_saves_them():
+    """4.0B, 32k tokens: a cache of 4.83 of 7.5 GB leaves three bits whole; five bits with a few layers beside lose a
+    quarter of the speed and most of the cost."""
+    answer = answered("Qwen3-4B-2507", "GeForce RTX 4060, 8 GB", 32_768)
+    assert (answer.option.recipe, answer.choice.how) == ("Q5_K_S", "beside")
+    assert answer.option.speed.about > 0.75 * answer.choice.other.speed.about
+    assert answer.choice.other.cost.kl > 2 * answer.option.cost.kl
+    dense = answered("Qwen3.6-27B", "GeForce RTX 4060 Ti, 16 GB", 32_768)
+    assert dense.choice.how == "whole", "ten layers beside cost half of the speed"
+
+
+def test_what_runs_well_needs_no_smaller_model():
+    said = ask("Qwen3-Coder-30B-A3B", own("card", 8, 272e9, ram=32), 65_536)
+    assert said.option.speed.about > 10 and "A smaller model" not in said.text
+
+
+def test_a_smaller_model_reads_as_much():
+    """SmolLM2 would fit beside a long cache, but was trained for 8,192 tokens."""
+    said = ask("Qwen3-32B", own("computer", 8, 51e9), 32_768).text
+    assert "SmolLM2" not in said
+    assert "tokens of context Q4_K_M fits whole" not in ask("8B", own("computer", 10, 51e9), 131_072).text

@@ -11,7 +11,8 @@ from quantlib.cli.fit import amount, memory
 from quantlib.errors import QuantlibError
 from quantlib.fit import MACHINES, ask, machine_named, subject, words
 from quantlib.fit.machines import cards, own
-from quantlib.fit.speed import APPLE, EACH_LAYER, share_of
+from quantlib.fit.published import LLAMA_3_8B_BPW
+from quantlib.fit.speed import APPLE, CARDS, EACH_LAYER, LLAMA_3_1_8B, M1_MAX_27B, each_layer, share_of
 from quantlib.fit.weighing import weigh
 
 
@@ -21,7 +22,7 @@ from quantlib.fit.weighing import weigh
      ("3B", own("mac", 16, 100e9), 32_768, "Q8_0"),
      ("SmolLM2-1.7B", own("card", 6, 288e9, 2, 16), 4096, "FP16"),
      ("1B", own("card", 8, 288e9), 8192, "FP16"),
-     ("gpt-oss-20b", cards("GeForce RTX 3060", 12, 360e9, mib=12_288).with_memory(64), 8192, "Q4_0")],
+     ("gpt-oss-20b", cards("GeForce RTX 3060", 12, 360e9, mib=12_288, tflops=12.7).with_memory(64), 8192, "Q4_0")],
 )  # fmt: skip
 def test_the_command_prints_what_python_prints(model, machine, context, cache, capsys):
     answer = ask(model, machine, context, cache)
@@ -83,11 +84,22 @@ def test_a_shared_embedding_is_read_whole_and_loaded_once():
     assert weighed.parts.loaded == weighed.nbytes == weighed.parts.on_cards
 
 
-@pytest.mark.parametrize("row", APPLE, ids=lambda row: f"{row.machine} {row.recipe}")
+@pytest.mark.parametrize("row", APPLE + M1_MAX_27B, ids=lambda row: f"{row.machine} {row.recipe}")
 def test_speeds_are_near_published_ones(row):
-    seconds = row.nbytes / (row.bandwidth * share_of(row.recipe)) + 32 * EACH_LAYER
+    layers = 32 if row in APPLE else 64
+    seconds = row.nbytes / (row.bandwidth * share_of(row.recipe)) + layers * EACH_LAYER
     assert 0.75 < 1 / seconds / row.speed < 1.25
     assert row.speed < row.bandwidth / row.nbytes, "the bound holds"
+
+
+@pytest.mark.parametrize(("name", "recipe"), CARDS)
+def test_speeds_of_cards_are_near_published_ones(name, recipe):
+    """Above and below four bits: a fast card unpacks i-quants nearly as fast as it reads them."""
+    machine, nbytes = MACHINES[name], LLAMA_3_1_8B * LLAMA_3_8B_BPW.get(recipe, 4.65) / 8
+    seconds = nbytes / (machine.bandwidth * share_of(recipe, machine.bandwidth, machine.unpacking))
+    seconds += 32 * each_layer(machine)
+    assert 0.75 < 1 / seconds / CARDS[name, recipe] < 1.25
+    assert CARDS[name, recipe] < machine.bandwidth / nbytes, "the bound holds"
 
 
 def test_below_four_bits_the_bound_is_far_off():

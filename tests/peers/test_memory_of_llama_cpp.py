@@ -12,6 +12,7 @@ MIB = 1 << 20
 MODELS = (
     "SmolLM2-360M", "Gemma-3-1B", "Gemma-3n-E2B", "DeepSeek-V2-Lite", "Llama-4-Scout", "Qwen3.6-35B-A3B",
     "Falcon-H1-0.5B", "Granite-4.0-H-Tiny", "Nemotron-Nano-9B-v2", "LFM2-350M", "gpt-oss-20b", "Command-R7B",
+    "MiniMax-M2",
 )  # fmt: skip
 
 
