@@ -29,21 +29,36 @@ LONGEST, MOST_RULES = 200, 40
 def rules_of(text: str) -> tuple[TensorRule, ...]:
     """Rules as lines of PATTERN=FORMAT. Raises RecipeError or FormatError, naming the line."""
     rules = []
-    for line in filter(None, (line.strip() for line in text.splitlines())):
+    for line in _lines(text):
         pattern, found, form = line.rpartition("=")
         if not found or not pattern or not form.strip():
             raise ql.RecipeError(f"{line[:60]!r} is not of the form PATTERN=FORMAT, such as attn_v=Q6_K.")
-        if len(pattern) > LONGEST or not PATTERN.fullmatch(pattern):
-            raise ql.RecipeError(
-                f"{pattern[:60]!r} is no pattern that this page takes: letters, digits, \\. \\d [01] ^ $ and |. "
-                "The command line takes any regular expression."
-            )
-        rules.append(TensorRule(form.strip(), pattern))
-    if len(rules) > MOST_RULES:
-        raise ql.RecipeError(
-            f"These are {len(rules)} rules; the page takes {MOST_RULES}, and a recipe file takes any number."
-        )
+        rules.append(TensorRule(form.strip(), checked(pattern)))
     return tuple(rules)
+
+
+def patterns_of(text: str) -> tuple[str, ...]:
+    """Patterns, one a line. Raises RecipeError, naming the line."""
+    return tuple(checked(line) for line in _lines(text))
+
+
+def checked(pattern: str) -> str:
+    """A pattern that is tried on names here. Raises RecipeError where the page takes none such."""
+    if len(pattern) > LONGEST or not PATTERN.fullmatch(pattern):
+        raise ql.RecipeError(
+            f"{pattern[:60]!r} is no pattern that this page takes: letters, digits, \\. \\d [01] ^ $ and |. "
+            "The command line takes any regular expression."
+        )
+    return pattern
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    if len(lines) > MOST_RULES:
+        raise ql.RecipeError(
+            f"These are {len(lines)} lines; the page takes {MOST_RULES}, and the command line takes any number."
+        )
+    return lines
 
 
 @dataclass(frozen=True)

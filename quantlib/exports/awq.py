@@ -6,7 +6,7 @@
 that suits the kernels' loads. `scales` FP16 (groups, outputs).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -48,3 +48,8 @@ def _ordered(codes: np.ndarray) -> np.ndarray:
 def awq_config(group: int) -> Mapping[str, object]:
     """The `quantization_config` that goes with it."""
     return {"quant_method": "awq", "bits": BITS, "group_size": group, "zero_point": True, "version": "gemm"}
+
+
+def leaving(settings: Mapping[str, object], quantized: Sequence[str], left: Sequence[str]) -> Mapping[str, object]:
+    """The `quantization_config` of a folder in which some modules stay as they are."""
+    return {**settings, "modules_to_not_convert": list(left)}

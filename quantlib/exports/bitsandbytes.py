@@ -8,7 +8,7 @@ Eight bits: `weight` int8 (outputs, inputs), `SCB` float32 (outputs,), the large
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -61,6 +61,11 @@ def eight_bits(weight: Int8Weight) -> Stored:
 def eight_bit_config(threshold: float) -> Mapping[str, object]:
     """The `quantization_config` of a LLM.int8() model; activations of this size and above are kept out."""
     return _config(four=False) | {"llm_int8_threshold": threshold}
+
+
+def leaving(settings: Mapping[str, object], quantized: Sequence[str], left: Sequence[str]) -> Mapping[str, object]:
+    """The `quantization_config` of a folder in which some modules stay as they are."""
+    return {**settings, "llm_int8_skip_modules": ["lm_head", *left]}
 
 
 def _config(four: bool) -> dict[str, object]:

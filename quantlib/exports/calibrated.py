@@ -3,9 +3,9 @@
 GGUF orders the rows of some matrices in its own way, so rows go back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from quantlib.checkpoints.convert.tensors import gguf_name, row_order
 from quantlib.errors import MethodError
 from quantlib.exports.exporting import Packed, Prepared
 from quantlib.exports.folding import Folding, makers_of
-from quantlib.exports.linears import declared, linears_of, stored_dtype
+from quantlib.exports.linears import Linear, declared, kept_of, linears_of, stored_dtype
 from quantlib.exports.schemes import Kind
 from quantlib.exports.stored import Stored
 from quantlib.lm.model import Model
@@ -32,7 +32,7 @@ class Scaled:
     scales: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CalibratedScheme(Kind):
     """A kind whose codes are chosen on a text.
 
@@ -45,6 +45,7 @@ class CalibratedScheme(Kind):
     methods: Callable[[Model, np.dtype], tuple[Method, Mapping[str, Method]]]
     store: Callable[[Any, np.ndarray, np.ndarray, np.dtype], Stored]
     folds: bool
+    needs_text: ClassVar[bool] = True
 
 
 def prepare(
@@ -53,14 +54,16 @@ def prepare(
     model: Model,
     windows: Windows,
     progress: Callable[[float], None] | None = None,
+    ignore: Sequence[str] = (),
 ) -> Prepared:
     """Choose the codes of every matrix, layer after layer, and fold scales.
 
     model: of this checkpoint; each of its layers is decoded once, so that it need not be held decoded. windows: the
-    calibration text. Holds the packed codes of the whole model and one layer besides.
+    calibration text. ignore: as of `export`. Holds the packed codes of the whole model and one layer besides.
     Raises MethodError where the text is too short, a layer cannot be quantized, or the architecture does not fold.
     """
-    linears = {linear.gguf: linear for linear in linears_of(checkpoint).values()}
+    every = linears_of(checkpoint)
+    linears = {linear.gguf: linear for linear in kept_of(every, ignore).values()}
     makers = makers_of(model)
     if scheme.folds and not makers:
         foldable = dict.fromkeys(known.name for known in KNOWN if known.folds)
@@ -84,13 +87,16 @@ def prepare(
             stored = scheme.store(inner, rows, divisor, linear.dtype)
             packed[linear.tensor.name] = Packed.of(folding.folded(linear), stored)
         checkpoint.forget()
-    return Prepared(packed, _replaced(checkpoint, folding), folding)
+    left = {name: linear for name, linear in every.items() if linear.gguf not in linears}
+    return Prepared(packed, _replaced(checkpoint, folding, left), folding)
 
 
-def _replaced(checkpoint: Checkpoint, folding: Folding) -> dict[str, np.ndarray]:
-    """The norms and biases that are divided, by Hugging Face's name, in the type that they are stored in."""
+def _replaced(checkpoint: Checkpoint, folding: Folding, left: Mapping[str, Linear]) -> dict[str, np.ndarray]:
+    """By Hugging Face's name, in the type that they are stored in: norms and biases that are divided, and what scales
+    change of the matrices that are not quantized.
+    """
     architecture, _ = declared(checkpoint)
-    out = {}
+    out = {n: folding.folded(linear).astype(linear.dtype) for n, linear in left.items() if folding.changes(linear)}
     for name, tensor in checkpoint.tensors.items():
         gguf = gguf_name(architecture, name) or ""
         divisor = folding.divisors.get(gguf.removesuffix("bias") + "weight" if gguf.endswith(".bias") else gguf)

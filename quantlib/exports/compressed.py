@@ -11,7 +11,7 @@ mxfp4-pack-quantized: the same codes; `weight_scale` uint8 (outputs, inputs / 32
 Scales are stored in the dtype that the weight had.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -105,6 +105,11 @@ def config(
         "ignore": ["lm_head"],
         "kv_cache_scheme": None,
     }
+
+
+def leaving(settings: Mapping[str, object], quantized: Sequence[str], left: Sequence[str]) -> dict[str, object]:
+    """The `quantization_config` of a folder in which some modules stay as they are."""
+    return {**settings, "ignore": ["lm_head", *left]}
 
 
 def _fp4(groups: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

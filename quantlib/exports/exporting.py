@@ -1,7 +1,7 @@
 """Exporting a checkpoint: every matrix of its layers quantized by a scheme, the rest as it is, in a new folder."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from quantlib.checkpoints import Checkpoint
 from quantlib.errors import Cancelled, MethodError
+from quantlib.exports.choices import Between
 from quantlib.exports.folder import SHARD_BYTES, ShardWriter, new_folder, write_beside
 from quantlib.exports.folding import Folding
-from quantlib.exports.linears import Linear, linears_of, stored
-from quantlib.exports.schemes import Kind, Scheme
+from quantlib.exports.linears import Linear, kept_of, linears_of, stored
+from quantlib.exports.schemes import K, Kind, Scheme, adjusted
 from quantlib.exports.stored import Stored
 from quantlib.metrics import Loss, compare
 
@@ -38,8 +39,8 @@ class Packed:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a calibrated method leaves for writing, by the tensors' names: the matrices, and norms and biases that
-    changed with them. folding: the scales that moved.
+    """What a calibrated method leaves for writing, by the tensors' names: the matrices, and norms, biases and matrices
+    that are not quantized, where they changed with them. folding: the scales that moved.
     """
 
     matrices: Mapping[str, Packed]
@@ -85,16 +86,19 @@ def export(
     progress: Callable[[float, str], None] | None = None,
     cancel: Callable[[], bool] | None = None,
     shard_bytes: int = SHARD_BYTES,
+    ignore: Sequence[str] = (),
 ) -> Exported:
     """Write a folder that the scheme's loaders open; it appears under its name when it is complete.
 
     prepared: by `calibrated.prepare`, for a calibrated scheme; the others store each weight by itself.
-    progress(share done, tensor) is called before each tensor. Holds one matrix and one shard in memory.
+    progress(share done, tensor) is called before each tensor. Holds one matrix and one shard in memory. ignore: regular
+    expressions; a matrix in whose module's name one of them is found stays as it is. `prepare` is given the same.
     Raises CheckpointError for a source that cannot be exported, MethodError where a layer does not fit the scheme,
     JobError where the folder cannot be written, Cancelled.
     """
     out, started = Path(out), time.monotonic()
-    linears = linears_of(checkpoint)
+    every = linears_of(checkpoint)
+    linears = kept_of(every, ignore)
     if why := misfit(linears, scheme):
         raise MethodError(why)
     layers, done = [], 0
@@ -117,10 +121,13 @@ def export(
             checkpoint.forget()
         writer.finish()
         source = Path(checkpoint.source)
-        dtype = next(iter(linears.values())).dtype
-        config = dict(checkpoint.metadata["config"]) | {"quantization_config": dict(scheme.config(dtype))}
+        settings = scheme.config(next(iter(linears.values())).dtype)
+        left = [linear.module for name, linear in every.items() if name not in linears]
+        if left:
+            settings = scheme.leaving(settings, [linear.module for linear in linears.values()], left)
+        config = dict(checkpoint.metadata["config"]) | {"quantization_config": dict(settings)}
         write_beside(source if source.is_dir() else source.parent, folder, config)
-    return Exported(out, scheme.name, writer.nbytes, time.monotonic() - started, tuple(layers))
+    return Exported(out, scheme.label, writer.nbytes, time.monotonic() - started, tuple(layers))
 
 
 @dataclass(frozen=True)
@@ -138,9 +145,9 @@ class Outlook:
 SAMPLED = 64  # rows of a matrix that are stored to learn what a scheme takes
 
 
-def outlook(checkpoint: Checkpoint, scheme: Kind) -> Outlook:
+def outlook(checkpoint: Checkpoint, scheme: Kind, ignore: Sequence[str] = ()) -> Outlook:
     """What `export` would write, without writing it. Raises as `export` does for what does not fit."""
-    linears = linears_of(checkpoint)
+    linears = kept_of(linears_of(checkpoint), ignore)
     if why := misfit(linears, scheme):
         raise MethodError(why)
     others = [tensor for name, tensor in checkpoint.tensors.items() if name not in linears]
@@ -167,11 +174,41 @@ def _packed(linear: Linear, scheme: Kind) -> Packed:
 
 def misfit(linears: Mapping[str, Linear], scheme: Kind) -> str:
     """Why a scheme does not fit these layers, in a sentence; nothing where it does. No weight is read for it."""
+    why = _why(linears, scheme)
+    if not why:
+        return ""
+    other = fitted(linears, scheme)
+    if other is not scheme and other.choices is not None:
+        return f"{why}; choose groups of {other.choices.group}, or another scheme."
+    return f"{why}; choose another scheme."
+
+
+def fitted(linears: Mapping[str, Linear], scheme: K) -> K:
+    """The scheme, with the largest smaller group on offer that divides all rows where its own does not; the scheme as
+    it is where none does.
+    """
+    own = scheme.choices.group if scheme.choices else None
+    if own is None or not _why(linears, scheme):
+        return scheme
+    offered = scheme.offers.get("group", ())
+    groups = [] if isinstance(offered, Between) else [g for g in offered if isinstance(g, int) and g < own]
+    smaller = (adjusted(scheme, group=group) for group in sorted(groups, reverse=True))
+    return next((one for one in smaller if not _why(linears, one)), scheme)
+
+
+def _why(linears: Mapping[str, Linear], scheme: Kind) -> str:
+    """Why a scheme does not fit, without what would."""
     for linear in linears.values():
-        width = linear.tensor.n
-        if width % scheme.multiple:
+        outputs, inputs = linear.tensor.nrows, linear.tensor.n
+        if inputs % scheme.multiple:
             return (
-                f"{scheme.name} scales groups of {scheme.multiple} weights, which do not divide the {width:,} inputs "
-                f"of {linear.module}; choose another scheme."
+                f"{scheme.name} scales groups of {scheme.multiple} weights, which do not divide the {inputs:,} inputs "
+                f"of {linear.module}"
             )
+        for what, count, whole in (("inputs", inputs, scheme.packed[0]), ("outputs", outputs, scheme.packed[1])):
+            if count % whole:
+                return (
+                    f"{scheme.name} packs {whole} codes together, which do not divide the {count:,} {what} of "
+                    f"{linear.module}"
+                )
     return ""

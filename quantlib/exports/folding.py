@@ -17,28 +17,35 @@ from quantlib.lm.model import Model
 
 @dataclass(frozen=True, eq=False)
 class Folding:
-    """Scales that move between matrices, by GGUF's names: a matrix's columns are multiplied by its own, and divided in
-    turn are the rows of the matrix, or the values of the norm, that makes its inputs. makers: the kind of the tensor
-    that makes the inputs of a kind of matrix, as the architecture declares it.
+    """Scales that move between matrices, by GGUF's names: columns of all that read the same inputs are multiplied, and
+    divided in turn are the rows of the matrix, or the values of the norm, that makes these inputs. makers: the kind of
+    the tensor that makes the inputs of a kind of matrix, as the architecture declares it.
     """
 
     makers: Mapping[str, str] = field(default_factory=dict)
-    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     divisors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def moving(self, name: str, scales: np.ndarray) -> "Folding":
         """With the scales (inputs,) of one more matrix."""
-        block, layer, kind, _ = name.split(".")
-        maker = f"{block}.{layer}.{self.makers[kind]}.weight"
-        return replace(self, columns={**self.columns, name: scales}, divisors={**self.divisors, maker: scales})
+        return replace(self, divisors={**self.divisors, self._maker(name): scales})
 
     def folded(self, linear: Linear) -> np.ndarray:
         """W · s / divisor, float32: what the codes of a matrix stand for. Whose rows are divided has them in the same
         order everywhere.
         """
-        weight, columns, divisor = linear.weight(), self.columns.get(linear.gguf), self.divisors.get(linear.gguf)
+        columns, divisor = self.divisors.get(self._maker(linear.gguf)), self.divisors.get(linear.gguf)
+        weight = linear.weight()
         weight = weight if columns is None else weight * columns
         return weight if divisor is None else weight / divisor[:, None]
+
+    def changes(self, linear: Linear) -> bool:
+        """Whether a matrix is another one once scales have moved."""
+        return linear.gguf in self.divisors or self._maker(linear.gguf) in self.divisors
+
+    def _maker(self, name: str) -> str:
+        """The tensor that makes a matrix's inputs; no name where nothing does that could take scales."""
+        block, layer, kind, _ = name.split(".")
+        return f"{block}.{layer}.{self.makers[kind]}.weight" if kind in self.makers else ""
 
 
 def makers_of(model: Model) -> Mapping[str, str]:

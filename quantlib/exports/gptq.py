@@ -7,7 +7,8 @@ outputs · bits / 32): each zero point less one, packed along the outputs. `scal
 (inputs,).
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -43,12 +44,12 @@ def gptq(codes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, g_idx: np.nda
     return Stored(tensors, steps * halves[:, g_idx].astype(np.float32))
 
 
-def gptq_config(bits: int, group: int, symmetric: bool, act_order: bool, damping: float) -> Mapping[str, object]:
+def gptq_config(bits: int, group: int | None, symmetric: bool, act_order: bool, damping: float) -> Mapping[str, object]:
     """The `quantization_config` that goes with it."""
     return {
         "quant_method": "gptq",
         "bits": bits,
-        "group_size": group,
+        "group_size": -1 if group is None else group,
         "desc_act": act_order,
         "sym": symmetric,
         "damp_percent": damping,
@@ -56,3 +57,11 @@ def gptq_config(bits: int, group: int, symmetric: bool, act_order: bool, damping
         "lm_head": False,
         "checkpoint_format": "gptq",
     }
+
+
+def leaving(settings: Mapping[str, object], quantized: Sequence[str], left: Sequence[str]) -> Mapping[str, object]:
+    """The `quantization_config` of a folder in which some modules stay as they are: for loaders that ask which are
+    quantized, and for those that ask which are not.
+    """
+    not_these: dict[str, object] = {f"-:^{re.escape(module)}$": {} for module in left}
+    return {**settings, "modules_in_block_to_quantize": [list(quantized)], "dynamic": not_these}

@@ -1,6 +1,7 @@
 """The matrices of a Hugging Face checkpoint that an export quantizes: what layers multiply their activations with."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from quantlib.checkpoints.convert import architecture_of
 from quantlib.checkpoints.convert.config import read_config
 from quantlib.checkpoints.convert.tensors import gguf_name
 from quantlib.checkpoints.image_models import check_reads_text
-from quantlib.errors import CheckpointError
+from quantlib.errors import CheckpointError, MethodError
 
 # What stands behind "blk.N." in GGUF's name of a matrix that is quantized.
 KINDS = ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -54,6 +55,40 @@ def declared(checkpoint: Checkpoint) -> tuple[Architecture, Config]:
     path, values = (source if source.is_dir() else source.parent) / "config.json", checkpoint.metadata["config"]
     architecture = architecture_of(path, values)
     return architecture, read_config(path, values, architecture, checkpoint.tensors)
+
+
+def kept_of(linears: Mapping[str, Linear], ignore: Sequence[str]) -> Mapping[str, Linear]:
+    """The matrices in whose module's name none of these regular expressions is found: those that are quantized.
+
+    Raises MethodError for what is no expression, for one that fits nothing, and where nothing is left to quantize.
+    """
+    for pattern in ignore:
+        try:
+            if not any(re.search(pattern, linear.module) for linear in linears.values()):
+                first = next(iter(linears.values())).module
+                raise MethodError(f"No matrix fits {pattern!r}, which is to be ignored; they are named like {first}.")
+        except re.error as error:
+            raise MethodError(f"{pattern!r} is not a regular expression: {error}.") from None
+    kept = {n: lin for n, lin in linears.items() if not any(re.search(p, lin.module) for p in ignore)}
+    if not kept:
+        raise MethodError("All matrices are to be ignored, so nothing would be quantized; leave some of them out.")
+    return kept
+
+
+TOGETHER = (("attn_q", "attn_k", "attn_v"), ("ffn_gate", "ffn_up"))  # that vLLM multiplies as one matrix
+
+
+def parted(linears: Mapping[str, Linear], kept: Mapping[str, Linear]) -> str:
+    """A sentence where matrices are ignored beside others that some loaders put together with them; else nothing."""
+    by_name, quantized = {linear.gguf: linear for linear in linears.values()}, {linear.gguf for linear in kept.values()}
+    for name in by_name:
+        stem, kind = name.removesuffix(".weight").rsplit(".", 1)
+        for group in (group for group in TOGETHER if kind == group[0]):
+            there = [by_name[n] for n in (f"{stem}.{other}.weight" for other in group) if n in by_name]
+            if 0 < sum(other.gguf in quantized for other in there) < len(there):
+                listed = ", ".join(other.module.rpartition(".")[2] for other in there)
+                return f"vLLM multiplies {listed} as one matrix: ignore all of them or none, or load it elsewhere."
+    return ""
 
 
 def linears_of(checkpoint: Checkpoint) -> Mapping[str, Linear]:

@@ -3,31 +3,38 @@
 Those that need a calibration text are in `calibrated`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from quantlib.exports import bitsandbytes, compressed
+from quantlib.exports.choices import Choices, Offer, check, said
 from quantlib.exports.stored import Stored
 from quantlib.formats.codebooks import FP4_BNB, NF4, CodebookFormat, quantize_blockwise
 from quantlib.formats.floats import BF16, FP16, FP32
-from quantlib.formats.granularity import PerGroup
+from quantlib.formats.granularity import PerChannel, PerGroup
 from quantlib.formats.integers import IntegerFormat
 from quantlib.methods.llm_int8 import THRESHOLD, int8_weight
 from quantlib.methods.rtn import round_to_nearest
 
 GROUP = 128
+GROUPS = (128, 64, 32, None)  # that loaders have kernels for; None is a scale for each row
 TRANSFORMERS, VLLM = "transformers", "vLLM"
 SCALE_FORMATS = {form.dtype: form for form in (FP32, BF16, FP16)}  # scales have the type that the weights had
+K = TypeVar("K", bound="Kind")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """A kind of quantized folder.
 
-    config(dtype of the numbers in the source) -> the `quantization_config`. loaders: who reads such a folder.
-    multiple: what the width of a layer must be a multiple of.
+    config(dtype of the numbers in the source) -> the `quantization_config`; leaving(config, modules that are quantized,
+    modules that are left as they are) -> the same, which says so. loaders: who reads such a folder. multiple: what the
+    width of a layer must be a multiple of; packed: what its inputs and its outputs must be, to fill whole words.
+    choices: what was chosen about it, None where nothing can be; usual: what is where nobody chooses; offers: what may
+    be; make(choices) -> the kind.
     """
 
     name: str
@@ -35,13 +42,41 @@ class Kind:
     loaders: tuple[str, ...]
     multiple: int
     config: Callable[[np.dtype], Mapping[str, object]]
+    leaving: Callable[[Mapping[str, object], Sequence[str], Sequence[str]], Mapping[str, object]]
+    packed: tuple[int, int] = (1, 1)
+    choices: Choices | None = None
+    usual: Choices | None = None
+    offers: Mapping[str, Offer] = field(default_factory=dict, compare=False, repr=False)
+    make: Callable[[Choices], "Kind"] | None = field(default=None, compare=False, repr=False)
+    needs_text: ClassVar[bool] = False
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """The choices that are not the usual ones, by name."""
+        return self.choices.besides(self.usual) if self.choices and self.usual else {}
+
+    @property
+    def label(self) -> str:
+        """The name and what was chosen besides, as a folder is called after it."""
+        return "-".join(
+            [self.name, *(f"{name.replace('_', '-')}-{said(value)}" for name, value in self.chosen.items())]
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scheme(Kind):
     """A kind whose codes weights alone decide: store(weight float32 (outputs, inputs), source's dtype) -> Stored."""
 
     store: Callable[[np.ndarray, np.dtype], Stored]
+
+
+def adjusted(kind: K, **wishes: object) -> K:
+    """A kind with other choices: bits, group, symmetric, act_order, damping. Raises MethodError for what it has not."""
+    for name, value in wishes.items():
+        check(kind.name, name, value, kind.offers.get(name))
+    if not wishes or kind.make is None or kind.choices is None:
+        return kind
+    return kind.make(replace(kind.choices, **wishes))  # type: ignore[arg-type, return-value]
 
 
 def _codebook(name: str, form: CodebookFormat, summary: str) -> Scheme:
@@ -52,23 +87,31 @@ def _codebook(name: str, form: CodebookFormat, summary: str) -> Scheme:
         multiple=2,
         store=lambda weight, dtype: bitsandbytes.four_bits(quantize_blockwise(weight, form, double=True), dtype.name),
         config=lambda dtype: bitsandbytes.four_bit_config(bitsandbytes.KINDS[form.name], True, dtype.name),
+        leaving=bitsandbytes.leaving,
     )
 
 
-def _grouped_integers(name: str, bits: int) -> Scheme:
+def _grouped_integers(name: str, choices: Choices, usual: Choices) -> Scheme:
+    bits, group = choices.bits, choices.group
+
     def store(weight: np.ndarray, dtype: np.dtype) -> Stored:
         form = IntegerFormat(bits, restricted=False, scale_format=SCALE_FORMATS[dtype])
-        rounded = round_to_nearest(weight, form, PerGroup(GROUP))
-        return compressed.packed_integers(rounded.codes, rounded.scales.astype(dtype), bits)
+        rounded = round_to_nearest(weight, form, PerGroup(group) if group else PerChannel())
+        return compressed.packed_integers(rounded.codes, rounded.scales.reshape(len(weight), -1).astype(dtype), bits)
 
-    weights = {"num_bits": bits, "type": "int", "strategy": "group", "group_size": GROUP}
+    weights = {"num_bits": bits, "type": "int", "strategy": "group" if group else "channel", "group_size": group}
     return Scheme(
         name=name,
-        summary=f"Integers of {bits} bits, a scale for each {GROUP} weights, rounded to nearest; activations stay.",
+        summary=f"Integers of {bits} bits, a scale for {choices.grouped}, rounded to nearest; activations stay.",
         loaders=(VLLM, TRANSFORMERS),
-        multiple=GROUP,
+        multiple=group or 1,
         store=store,
         config=lambda dtype: compressed.config("pack-quantized", weights),
+        leaving=compressed.leaving,
+        choices=choices,
+        usual=usual,
+        offers={"group": GROUPS},
+        make=lambda chosen: _grouped_integers(name, chosen, usual),
     )
 
 
@@ -79,6 +122,7 @@ EIGHT_BITS = Scheme(
     multiple=1,
     store=lambda weight, dtype: bitsandbytes.eight_bits(int8_weight(weight)),
     config=lambda dtype: bitsandbytes.eight_bit_config(THRESHOLD),
+    leaving=bitsandbytes.leaving,
 )
 FP8 = Scheme(
     name="fp8",
@@ -91,6 +135,7 @@ FP8 = Scheme(
         {"num_bits": 8, "type": "float", "strategy": "channel"},
         {"num_bits": 8, "type": "float", "strategy": "token"},
     ),
+    leaving=compressed.leaving,
 )
 
 
@@ -108,6 +153,7 @@ def _small_floats(
         config=lambda dtype: compressed.config(
             f"{name}-pack-quantized", weights | {"group_size": group, "scale_dtype": f"torch.{scale}"}
         ),
+        leaving=compressed.leaving,
     )
 
 
@@ -115,8 +161,8 @@ PLAIN = (
     _codebook("bnb-nf4", NF4, "NF4 of QLoRA in blocks of 64, the scales quantized too."),
     _codebook("bnb-fp4", FP4_BNB, "The 4-bit floats of bitsandbytes in blocks of 64, the scales quantized too."),
     EIGHT_BITS,
-    _grouped_integers("w4a16", 4),
-    _grouped_integers("w8a16", 8),
+    _grouped_integers("w4a16", Choices(), Choices()),
+    _grouped_integers("w8a16", Choices(bits=8), Choices(bits=8)),
     FP8,
     _small_floats(
         "nvfp4",

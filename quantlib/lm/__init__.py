@@ -24,7 +24,7 @@ from quantlib.lm.shape import Shape
 from quantlib.lm.sweeping import Bench, Measured, Sweep, bench, sweep
 from quantlib.lm.texts import CALIBRATION, EVALUATION, GENERATED, cut_texts, digest_of_texts, read_texts
 from quantlib.lm.tokenizer import Tokenizer
-from quantlib.lm.windows import Windows, cut
+from quantlib.lm.windows import Windows, cut, spread
 
 __all__ = [
     "ARCHITECTURES",
@@ -69,6 +69,7 @@ __all__ = [
     "perplexity_of",
     "read_texts",
     "sensitivity",
+    "spread",
     "sweep",
     "together",
     "worst_tokens",

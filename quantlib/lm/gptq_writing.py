@@ -30,7 +30,7 @@ from quantlib.lm.calibration import imatrix
 from quantlib.lm.model import Model, load
 from quantlib.lm.quantizing import calibration_notes, check_calibration, quantize_layers
 from quantlib.lm.tokenizer import Tokenizer
-from quantlib.lm.windows import Windows, cut
+from quantlib.lm.windows import Windows, cut, spread
 from quantlib.methods.catalogue import Method, block, gptq_block
 from quantlib.methods.mixed import LEFT, takes
 from quantlib.metrics import Loss
@@ -111,12 +111,6 @@ def write_gptq(
     notes = (*calibration_notes(model, windows), *notes)
     seconds, count = monotonic() - started, windows.tokens.size
     return GptqFile(out, planned.nbytes, planned.bpw, seconds, filled, count, notes, filling.resumed)
-
-
-def spread(windows: Windows, tokens: int) -> Windows:
-    """So many of a text's tokens at most, in windows that are evenly spread over it."""
-    count = min(len(windows), max(1, tokens // windows.context))
-    return replace(windows, tokens=windows.tokens[np.arange(count) * len(windows) // count])
 
 
 def _planned(

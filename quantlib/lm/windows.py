@@ -84,6 +84,12 @@ def cut(
     return Windows(tokens[: count * context].reshape(count, context), bos, unscored)
 
 
+def spread(windows: Windows, tokens: int) -> Windows:
+    """So many of a text's tokens at most, in windows that are evenly spread over it."""
+    count = min(len(windows), max(1, tokens // windows.context))
+    return replace(windows, tokens=windows.tokens[np.arange(count) * len(windows) // count])
+
+
 def joined(windows: Sequence[Windows]) -> Windows:
     """The windows of several texts, of one context length, as one."""
     return replace(windows[0], tokens=np.concatenate([w.tokens for w in windows]))

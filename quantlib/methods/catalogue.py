@@ -126,12 +126,21 @@ def half_quadratic(bits: int, group: int = 64) -> Method:
     return Method(f"HQQ, per group of {group}", "HQQ", bits, False, _each(choose))
 
 
-def gptq_groups(bits: int, group: int | None = 128, symmetric: bool = False, how: Settings = IN_ORDER) -> Method:
-    """GPTQ on the grid of an integer format, one scale for `group` weights, or for each channel."""
+def gptq_groups(
+    bits: int,
+    group: int | None = 128,
+    symmetric: bool = False,
+    how: Settings = IN_ORDER,
+    grids: type[IntegerGrids] = IntegerGrids,
+) -> Method:
+    """GPTQ on the grid of an integer format, one scale for `group` weights, or for each channel.
+
+    grids: how a group's scale and zero point are chosen.
+    """
     form = IntegerFormat(bits, symmetric=symmetric, restricted=False)
 
     def choose(weight: np.ndarray, gram: Gram | None) -> Chosen:
-        done = gptq(weight, needed(gram).hessian, IntegerGrids(form, group or weight.shape[1]), how)
+        done = gptq(weight, needed(gram).hessian, grids(form, group or weight.shape[1]), how)
         return Chosen(done.dequantized(), AffineGroups(bits, group or weight.shape[1]).bpw, done)
 
     order = ", act-order" if how.act_order else ""

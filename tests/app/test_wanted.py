@@ -26,7 +26,7 @@ def test_rules_are_lines(text, rules):
     ("attn_v=Q9_Z", "No format is called"), ("attn_v=NF4", "has no type in GGUF"),
     ("(a+)+$=Q6_K", "is no pattern"), ("(a|a)(a|a)=Q6_K", "is no pattern"), (".*.*.*x=Q6_K", "is no pattern"),
     ("a{9}=Q6_K", "is no pattern"), ("\\d+x=Q6_K", "is no pattern"), ("(?=a)=Q6_K", "is no pattern"),
-    ("a" * 300 + "=Q6_K", "is no pattern"), ("\n".join(["a=Q6_K"] * (MOST_RULES + 1)), "rules"),
+    ("a" * 300 + "=Q6_K", "is no pattern"), ("\n".join(["a=Q6_K"] * (MOST_RULES + 1)), "lines"),
 ])  # fmt: skip
 def test_what_is_no_rule_is_refused_in_a_sentence(line, said):
     with pytest.raises(ql.QuantlibError, match=said):
