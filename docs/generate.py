@@ -18,7 +18,7 @@ FILES = (
 
 def supported() -> str:
     """The page."""
-    run, converted = tables.architectures_in_words()
+    run, embed, converted = tables.architectures_in_words()
     rows = [
         {"format": f["name"], "kind": f["kind"], "bits per weight": f["bpw"], "block": f["values"],
          "importance": f["importance"], "what it is": f["summary"]}
@@ -31,6 +31,7 @@ def supported() -> str:
         tables.as_markdown([{"file": name, "what is read": what} for name, what in FILES]),
         "## Architectures",
         f"Folders of these become GGUF, and the models run here: {run}.",
+        f"Folders of these encoders become GGUF, and their embeddings are compared here: {embed}.",
         f"Folders of these become GGUF: {converted}.",
         "GGUF files of any architecture can be looked at and quantized.",
         "## Formats",

@@ -62,7 +62,8 @@ def formats() -> list[Row]:
 def architectures() -> list[Row]:
     """A row for each architecture of transformers that is known, by the model_type of its config.json.
 
-    runs: whether it is computed here, for perplexity, importance matrices and all that needs them. folds: whether
+    runs: whether it is computed here, for perplexity, importance matrices and all that needs them. embeds: whether it
+    is an encoder whose embeddings are computed. folds: whether
     scales move between its matrices, as AWQ and SmoothQuant need it.
     """
     return [
@@ -72,18 +73,21 @@ def architectures() -> list[Row]:
             "gguf": known.name,
             "converts": True,
             "runs": known.runs is not None,
+            "embeds": known.encodes is not None,
             "folds": known.folds is not None,
         }
         for known in sorted(_architectures.KNOWN, key=lambda known: (known.title.lower(), known.model_type))
     ]
 
 
-def architectures_in_words() -> tuple[str, str]:
-    """The titles of the architectures that are converted and run, and of those that are converted only."""
+def architectures_in_words() -> tuple[str, str, str]:
+    """The titles of the architectures that are converted and run, of encoders, and of those that are converted only."""
     rows = architectures()
-    both = {row["title"] for row in rows if row["runs"]}
-    run, converted = ([row["title"] for row in rows if (row["title"] in both) == wanted] for wanted in (True, False))
-    return ", ".join(dict.fromkeys(run)), ", ".join(dict.fromkeys(converted))
+    does = {row["title"]: "run" if row["runs"] else "embed" if row["embeds"] else "" for row in rows}
+    run, embed, converted = (
+        ", ".join(title for title, found in does.items() if found == kind) for kind in ("run", "embed", "")
+    )
+    return run, embed, converted
 
 
 def _levels(form: _Format) -> str:

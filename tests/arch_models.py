@@ -71,6 +71,20 @@ def write(name: str, folder: Path, spec: dict | None = None) -> Path:
     return folder
 
 
+def encoder_tokens(name: str) -> np.ndarray:
+    """200 tokens of a tiny encoder's vocabulary, the special ones at its end left out."""
+    tensors = cases()[name]["gguf"]["tensors"]
+    vocabulary = next(t["shape"][0] for t in tensors if t["name"] == "token_embd.weight")
+    return np.random.default_rng(5).integers(0, vocabulary - 40, size=200)
+
+
+@cache
+def encoded() -> dict[str, np.ndarray]:
+    """What transformers computes in float32 of `encoder_tokens`: the first, a middle and the last vector."""
+    with np.load(GOLDEN / "encoders.npz") as stored:
+        return dict(stored)
+
+
 @cache
 def logits() -> dict[str, np.ndarray]:
     """What transformers computes in float32 of `tokens`: logits after the last, float32 (2, vocabulary)."""

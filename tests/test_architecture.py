@@ -205,9 +205,10 @@ def test_what_a_family_says_of_itself_alone_is_not_said_of_its_heirs():
 
 
 def test_the_readme_lists_the_architectures():
-    run, converted = architectures_in_words()
+    run, embed, converted = architectures_in_words()
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"become GGUF and run: {run}." in text
+    assert f"become GGUF and make embeddings: {embed}." in text
     assert f"become GGUF: {converted}." in text
 
 

@@ -118,13 +118,16 @@ KNOWN = (
 ARCHITECTURES = {architecture.model_type: architecture for architecture in reversed(KNOWN)}
 PLAIN = LLAMA  # whose names of tensors a file without a config.json is taken to have
 
-_BY_NAME = {architecture.name: architecture for architecture in reversed(KNOWN)}  # the first of a name stands for it
+# The first of a name stands for it; names that models of some numbers have come after those that all have.
+_BY_NAME = {
+    **{name: architecture for architecture in reversed(KNOWN) for name in architecture.variants},
+    **{architecture.name: architecture for architecture in reversed(KNOWN)},
+}
 _TREATED: dict[str, Architecture | Requantized] = {
-    **{name: each for each in reversed(KNOWN) for name in each.variants},
     **{each.name: each for each in REQUANTIZED},
     **_BY_NAME,
 }
-RUNNABLE = tuple(name for name, architecture in reversed(_BY_NAME.items()) if architecture.runs)
+RUNNABLE = tuple(dict.fromkeys(architecture.name for architecture in KNOWN if architecture.runs))
 
 
 def by_name(name: str | None) -> Architecture | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,27 @@ class Delta:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How an encoder makes vectors of tokens that all see each other: each part is added to its input, and the sum is
-    normalized. Positions are learned vectors, matrices have biases.
+    """How an encoder makes vectors of tokens that all see each other.
 
-    activation: as of Computation.
+    norm: as of Computation. norm_first: whether attention and feed-forward read normalized values; else each is added
+    to its input, and the sum is normalized.
+    positions: "learned" vectors, "rotary" angles, or "distances", for each of which every head adds a number to its
+    scores, which are not scaled then.
+    full_every: every so many-th layer from the first on sees all tokens, the others a window, half of it to each side.
+    activation: as of Computation, in feed-forward parts without a gate; gate: in those with one. halves: whether gate
+    and up are one matrix, the gate first.
+    prefix, output: what GGUF puts before the names of its tensors, and what it calls the output of attention.
     """
 
+    norm: str = "layer"
+    norm_first: bool = False
+    positions: Literal["learned", "rotary", "distances"] = "learned"
+    full_every: int = 1
     activation: str = "erf"
+    gate: str = "silu"
+    halves: bool = False
+    prefix: str = ""
+    output: str = "attn_output"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def run(options) -> int:
     rows = tables.architectures()
     if options.json:
         return print_json(rows)
-    marks = ("converts", "runs", "folds")
+    marks = ("converts", "runs", "embeds", "folds")
     print(tables.as_text([row | {mark: "yes" if row[mark] else "" for mark in marks} for row in rows]))
     print(OTHERS)
     return 0

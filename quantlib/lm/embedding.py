@@ -16,7 +16,7 @@ import numpy as np
 from quantlib.architectures import by_name
 from quantlib.checkpoints import Checkpoint, gguf_view
 from quantlib.errors import CheckpointError
-from quantlib.lm.encoder import load_encoder
+from quantlib.lm.encoder_loading import load_encoder
 from quantlib.lm.model import load
 from quantlib.lm.texts import ASSETS, read_text
 from quantlib.lm.threads import single_threaded_blas

@@ -32,7 +32,12 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-x))
 
 
-ACTIVATIONS = {"silu": silu, "gelu": gelu, "erf": erf_gelu}
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0)"""
+    return np.maximum(x, 0)
+
+
+ACTIVATIONS = {"silu": silu, "gelu": gelu, "erf": erf_gelu, "relu": relu}
 SWIGLU_ALPHA, SWIGLU_LIMIT = np.float32(1.702), np.float32(7.0)
 
 

@@ -224,6 +224,7 @@ NOMIC_BERT = Architecture(
     prefixes=("bert.", "nomic_bert.", ""),
     ignored=("pooler.", "cls.", "encoder.layers.{}.mlp.experts.bias"),
     tokenizer=Tokenizer(kind="wordpiece", pre={"bert-bge": "jina-v2-en"}),
+    encodes=Encoding(positions="rotary"),
 )  # fmt: skip
 
 
@@ -286,4 +287,5 @@ MODERN_BERT = Architecture(
     prefixes=("model.", ""),
     ignored=("decoder.",),
     tokenizer=Tokenizer(pre={"gpt-2": "modern-bert"}, flags=("add_bos", "add_eos", "add_sep")),
+    encodes=Encoding(norm_first=True, positions="rotary", full_every=3, gate="erf", halves=True),
 )  # fmt: skip

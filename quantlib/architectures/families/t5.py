@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from quantlib.architectures.computation import Encoding
 from quantlib.architectures.config import Config, count, number
 from quantlib.architectures.declaration import FILE_TYPE, Architecture, Key, Layers, Source, Tokenizer, Weight
 from quantlib.architectures.parts import OUTPUT
@@ -101,6 +102,10 @@ T5 = Architecture(
     ),
     prefixes=("",),
     tokenizer=Tokenizer(kind="unigram"),
+    encodes=Encoding(
+        norm="rms", norm_first=True, positions="distances", activation="relu", gate="gelu",
+        prefix="enc.", output="attn_o",
+    ),
 )  # fmt: skip
 MT5 = replace(
     T5,
