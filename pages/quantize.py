@@ -1,6 +1,7 @@
 """Quantize: a checkpoint, a recipe, the plan with its reasons, the run, the file."""
 
 import shlex
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -9,7 +10,8 @@ import quantlib as ql
 from pages.server import files, jobs, routes, uploads, visits
 from pages.server.jobs import Job
 from pages.server.opened import Opened, check_fetchable, shelf
-from pages.ui import batch, captions, drawing, jobview, looking, measuring, menu, model, recipes
+from pages.server.warmup import compile_apart
+from pages.ui import batch, captions, drawing, jobview, looking, measuring, menu, model, recipes, ways
 from pages.ui.uploader import uploader
 from quantlib import lm, tables
 from quantlib.architectures.diffusion import Family
@@ -19,6 +21,7 @@ from quantlib.checkpoints.image_models import image_family
 from quantlib.figures import runs
 from quantlib.jobs.coverage import adequacy
 from quantlib.jobs.standing_in import stand_in_words
+from quantlib.jobs.ways import BETTER, ON_A_TEXT, with_effort
 from quantlib.recipes import RECIPES
 from quantlib.recipes.diffusion import OFFERED as IMAGE_RECIPES
 
@@ -51,20 +54,21 @@ def main() -> None:
     if plan is None:
         return
     show_plan(plan, by_size(opened, plan))
+    chosen = ways.choose(opened, plan)
     file_name = f"{opened.stem}-{wanted.label}.gguf"
-    waits = family is None and imatrix is None and st.session_state["importance"] != NONE
-    flags = wanted.flags + (" --imatrix imatrix.gguf" if imatrix else "")
-    shell = f"python -m quantlib quantize {shlex.quote(opened.source)} {file_name}{flags}"
-    show_job(opened, plan, file_name, waits, f"quantlib quantize {opened.stem} {file_name}{flags}")
-    with_imatrix = ', imatrix="imatrix.gguf"' if imatrix else ""
+    reads = chosen.way is ON_A_TEXT
+    waits = family is None and imatrix is None and st.session_state["importance"] != NONE and not reads
+    flags = wanted.flags + (" --imatrix imatrix.gguf" if imatrix and not reads else "") + chosen.flags
+    command = f"quantlib quantize {opened.stem} {file_name}{flags}"
+    if reads:
+        work = partial(ways.fill, opened=opened, plan=plan, wanted=wanted, texts=chosen.texts or {}, command=command)
+    else:
+        plan = with_effort(plan, "best") if chosen.way is BETTER else plan
+        work = partial(quantize, plan=plan, command=command)
+    show_job(opened, plan, file_name, waits, chosen.waits, work)
     captions.show_python(
-        f"import quantlib as ql\n{wanted.imports}\n"
-        f"checkpoint = ql.open_checkpoint({opened.source!r})\n"
-        f"plan = ql.plan(checkpoint, {wanted.arguments}{with_imatrix})\n"
-        f"result = ql.run(plan, {file_name!r})\n"
-        "for t in result.tensors:\n"
-        '    print(f"{t.name:32} {t.source} -> {t.target:5} error {t.loss.relative:.2%}")',
-        shell=shell,
+        ways.snippet(opened, wanted, chosen, imatrix is not None, file_name),
+        shell=f"python -m quantlib quantize {shlex.quote(opened.source)} {file_name}{flags}",
     )
 
 
@@ -191,17 +195,18 @@ def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
     captions.folded(f"All {len(rows)} tensors, and why each gets its format", "tensors", table)
 
 
-def show_job(opened: Opened, plan: ql.Plan, file_name: str, waits: bool, command: str) -> None:
-    """The button, then the job that it started: in line, running, done or failed. waits: for an importance matrix.
+def show_job(opened: Opened, plan: ql.Plan, file_name: str, waits: bool, textless: bool, work: Callable) -> None:
+    """The button, then the job that it started: in line, running, done or failed.
 
-    command: what makes the same file on a command line.
+    waits: for an importance matrix; textless: for a text. work: what the job does.
     """
     job = jobview.job_of(JOB)
     busy = job is not None and not job.done
     if waits:
         st.info("An importance matrix was chosen, but there is none yet: bring or compute it above, or choose none.")
-    if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or busy or waits):
-        work = partial(quantize, plan=plan, command=command)
+    if textless:
+        st.info("Codes are to be chosen on a text, but there is none yet: bring one above, or take the shipped one.")
+    if st.button("Quantize", type="primary", disabled=bool(plan.lacking) or busy or waits or textless):
         title = f"{opened.name} to {plan.recipe.name}"
         made = Job("quantize", title, work, visits.current(), nbytes=plan.nbytes, file_name=file_name)
         jobview.launch(JOB, made)
@@ -215,6 +220,9 @@ def show_job(opened: Opened, plan: ql.Plan, file_name: str, waits: bool, command
 def quantize(job: Job, plan: ql.Plan, command: str) -> Made:
     """The work of the job: the run, with its progress in words, and the file's hash."""
     check_fetchable(plan.checkpoint)
+    if plan.effort == "best":
+        job.show(0.0, "Getting ready")
+        compile_apart(f"formats.warm_up({sorted({t.target for t in plan.tensors})}, effort='best')")
 
     def show(p: ql.Progress) -> None:
         speed = p.weights_done / p.seconds if p.seconds else 0
@@ -232,16 +240,16 @@ def show_outcome(job: Job) -> None:
     if job.error:
         jobview.show_failure(job)
         return
+    if isinstance(job.result, ways.OnText):
+        show_chosen_on_text(job, job.result)
+        return
     made: Made = job.result
     result = made.result
     st.success(f"{tables.size(result.nbytes)}, written in {result.seconds:.1f} s, read back and verified.", icon="✅")
     st.html(runs.result_html(made))
     for found in result.outliers:
         st.warning(model.plain(found.words), icon="⚠️")
-    left, right = st.columns(2)
-    left.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️", width="stretch")
-    right.button("Look at it on every page", on_click=look_at_result, args=(job,), icon="🔎", width="stretch")
-    right.caption("Every page then shows this file; the sidebar leads back. Inspect compares the two.")
+    left, _ = show_links(job)
     left.download_button(
         "Model card (Markdown)",
         model_card([made]),
@@ -270,6 +278,30 @@ def show_outcome(job: Job) -> None:
         hide_index=True,
     )
     captions.folded("As a table", "table", table)
+
+
+def show_links(job: Job) -> tuple:
+    """What can be done with a finished file, in two columns."""
+    left, right = st.columns(2)
+    left.link_button("Download the GGUF file", routes.address(job.token), type="primary", icon="⬇️", width="stretch")
+    right.button("Look at it on every page", on_click=look_at_result, args=(job,), icon="🔎", width="stretch")
+    right.caption("Every page then shows this file; the sidebar leads back. Inspect compares the two.")
+    return left, right
+
+
+def show_chosen_on_text(job: Job, made: ways.OnText) -> None:
+    """A file whose codes were chosen on a text."""
+    file = made.file
+    st.success(f"{tables.size(file.nbytes)}, written in {file.seconds:.1f} s, read back and verified.", icon="✅")
+    st.html(runs.chosen_html(made.plan, file, made.sha256, made.command))
+    for note in file.notes:
+        st.text(model.plain(note))
+    show_links(job)
+    st.markdown(
+        "Its **weights** are farther from the originals than llama.cpp's codes would be, and the **outputs** of its "
+        "layers are closer. So what counts is how the model answers: the page Evaluate compares it with the original, "
+        "on texts that it was not made on."
+    )
 
 
 def look_at_result(job: Job) -> None:

@@ -9,8 +9,11 @@ from pages.ui.guess import answer, guess
 from quantlib.figures.layer import Layer, layer_at_work
 from quantlib.figures.smarter_rounding import channels, contest, pictures, steering, toy, words
 from quantlib.figures.smarter_rounding import replay as replays
+from quantlib.figures.smarter_rounding import searched as searching
 from quantlib.formats.integers import IntegerFormat
 from quantlib.methods.awq import search_scales
+from quantlib.methods.descent import descend_rows
+from quantlib.methods.descent_trace import watched
 from quantlib.methods.gptq import round_block
 from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.importance import importance_change
@@ -42,6 +45,7 @@ def show_layer(page: Chapter) -> None:
     kquants = []
     with page.step("GPTQ inside the blocks of a k-quant"):
         kquants = show_filled()
+        show_searched(found, layer)
     with page.step("All of them, at equal bits"):
         show_fair()
     with page.step("Puzzle: up or down?", printed=True):
@@ -280,6 +284,43 @@ def show_filled() -> list[contest.Filled]:
         f"all matrices of the demo model together, on two texts that no method has seen; made by `{fair.COMMAND}`",
     )
     return found
+
+
+@st.fragment
+def show_searched(found: running.Running, layer: Layer) -> None:
+    fits = [name for name in searching.FORMATS if layer.weight.shape[1] % channels_of(name) == 0]
+    terms.say(
+        "On one layer, step by step. First the format's own search finds scales, and GPTQ chooses codes on them. Then "
+        "the scales follow: group by group, each scale that can be stored next to the present one is tried."
+    )
+    name = st.segmented_control("Blocks of", fits, default=fits[0], key="searched", bind="query-params", required=True)
+    one = searched(found.identity, layer.name, name, found, layer)
+    st.html(pictures.searched_html(one))
+    terms.say(words.searched(one))
+    drawing.draw(pictures.descent_svg(one.descent), key="row-descent")
+    terms.say(words.descent(one.descent))
+    captions.receipt(
+        "measured",
+        f"the first {one.rows} rows of {layer.name}; chosen on {len(layer.x):,} tokens of the calibration text, judged "
+        "on the evaluation texts",
+    )
+    captions.show_python(
+        opening(found, layer, "searched")
+        + 'texts = read_texts(["assets/evaluation/story.txt", "assets/evaluation/explanation.txt"]).values()\n'
+        + 'other = Tokenizer.of(checkpoint).encode("\\n\\n".join(texts))\n'
+        + f"unseen = layer_at_work(load(checkpoint), other, {layer.name!r})\n"
+        + f"found = searched.searched(layer.weight, layer.gram, unseen.gram, {name!r})\n"
+        + 'for step in found.steps:\n    print(f"{step.words}: {step.unseen:.1%}")\n'
+        + "for step in found.descent.steps[:20]:\n    print(step.kind, step.at, step.error, step.taken)",
+        descend_rows,
+        watched,
+    )
+
+
+@st.cache_resource(show_spinner="Searching scales and codes …", max_entries=64)
+def searched(identity: str, name: str, format: str, _found: running.Running, _layer: Layer) -> searching.Searched:
+    unseen = layer_at_work(_found.model, _found.tokenizer.encode(running.evaluation_text()), name)
+    return searching.searched(_layer.weight, _layer.gram, unseen.gram, format)
 
 
 @st.fragment

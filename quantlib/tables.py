@@ -23,6 +23,7 @@ from quantlib.formats.format import Format as _Format
 from quantlib.inspection import Statistics, TensorComparison, ranked, remarks
 from quantlib.inspection.unusual import Measure
 from quantlib.jobs import Measured, Plan, Progress, RunResult
+from quantlib.jobs.ways import Expected
 from quantlib.metrics import Loss
 from quantlib.recipes.labels import Label
 
@@ -269,6 +270,20 @@ def plan(plan: Plan) -> Row:
             for t in plan.tensors
         ],
     }
+
+
+def ways(found: Sequence[Expected]) -> list[Row]:
+    """A row for each way to choose the codes of a plan's blocks: what it can be expected to lose and to take."""
+    return [
+        {
+            "method": each.way.name,
+            "codes": each.way.title,
+            "loss": round(each.loss, 3),
+            "seconds": None if each.unable else float(f"{each.seconds:.2g}"),
+            "unable": each.unable,
+        }
+        for each in found
+    ]
 
 
 def plans(plans: Sequence[Plan]) -> list[Row]:

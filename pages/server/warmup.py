@@ -30,7 +30,10 @@ IMPORTED_LATE = (  # by Streamlit, Plotly and quantlib, when they first need it
     *("pandas", "plotly.graph_objects", "plotly.io", "plotly.subplots", "plotly.tools", "threadpoolctl", "tokenizers"),
 )
 FIRST_FORMATS = ("Q4_K", "Q8_0", "Q6_K")  # what the first clicks need
-ALL_FORMATS = "import os; getattr(os, 'nice', int)(10); from quantlib import formats; formats.warm_up()"
+GIVING_WAY = (
+    "import os; getattr(os, 'nice', int)(10); from quantlib import formats; from quantlib.methods import mixed; "
+)
+ALL_FORMATS = "formats.warm_up(); formats.warm_up(effort='best'); mixed.warm_up()"
 FIRST_SECONDS = 4  # a browser that opened with the server has asked for its page by then
 LONGEST_PAGE = 60  # seconds that the first page may keep the warm-up waiting
 SWEEP_SECONDS = 15
@@ -112,12 +115,17 @@ def tidy() -> None:
 
 
 def compile_all() -> None:
-    """Compile every kernel in a process of its own, at a lower priority than this one.
+    """Compile every kernel."""
+    compile_apart(ALL_FORMATS)
+
+
+def compile_apart(code: str) -> None:
+    """Run what compiles kernels in a process of its own, at a lower priority than this one.
 
     Compiling holds the interpreter lock for seconds, so it must not happen here; the compiled code is kept on disk,
-    where this process finds it.
+    where this process finds it. code: calls of `formats` and `mixed`.
     """
-    subprocess.run([sys.executable, "-c", ALL_FORMATS], cwd=ROOT, check=False)
+    subprocess.run([sys.executable, "-c", GIVING_WAY + code], cwd=ROOT, check=False)
 
 
 def sweep_until(stopped: threading.Event) -> None:

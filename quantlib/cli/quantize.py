@@ -24,6 +24,7 @@ from quantlib.jobs.planning import with_metadata
 from quantlib.jobs.pool import scheduler_pool
 from quantlib.jobs.running import check_target
 from quantlib.jobs.standing_in import stand_in_words
+from quantlib.jobs.ways import ON_A_TEXT, TOKENS, Expected, expected, matters, tokens_of
 from quantlib.recipes import RECIPES, Overrides, TensorRule
 from quantlib.recipes.budget import PREFIX, parse_budget
 
@@ -74,7 +75,8 @@ def add(commands) -> None:
     quantize.add_argument(
         "--method", choices=["ggml", "best", "gptq"],
         help="how codes are chosen, the size being the same. ggml: as llama.cpp would, the default; best: better codes "
-        "by a longer search, as --effort best; gptq: chosen on a text of yours (--text), for what each layer puts out",
+        "by a longer search, as --effort best; gptq: chosen on a text of yours (--text), for what each layer puts out. "
+        "--dry-run says what each can be expected to lose and to take",
     )  # fmt: skip
     quantize.add_argument(
         "--text", "--calibration", type=Path, metavar="FILE", action="append",
@@ -197,8 +199,9 @@ def _show_plan(plan: ql.Plan, options) -> int:
         _others(plan, options)
     except ql.QuantlibError as error:
         note(error)
+    found = expected(plan, _calibration_tokens(options)) if matters(plan) and not options.mmproj else ()
     if options.json:
-        return print_json(tables.plan(plan))
+        return print_json(tables.plan(plan) | {"ways": tables.ways(found)})
     columns = ["name", "shape", "source", "target", "nbytes", "reason"]
     print(tables.as_text([{c: row[c] for c in columns} for row in tables.plan(plan)["tensors"]]))
     counts = Counter(t.target for t in plan.tensors)
@@ -206,7 +209,27 @@ def _show_plan(plan: ql.Plan, options) -> int:
     print(", ".join(f"{count} tensors {name}" for name, count in counts.most_common()))
     sizes = f"{tables.size(plan.nbytes)} ({plan.nbytes:,} bytes), {plan.bpw:.2f} bpw"
     print(f"{sizes}, from {tables.size(plan.source_nbytes)}")
+    if found:
+        print("\nThree ways to choose the codes of the same formats, as estimated from the model's formats and shapes:")
+        print(tables.as_text([_way(each) for each in found]))
+        print("loss: squared error of what the layers put out, as a share of llama.cpp's")
     return 0
+
+
+def _way(found: Expected) -> dict[str, str]:
+    text = " --text FILE" if found.way is ON_A_TEXT else ""
+    takes = f"about {tables.duration(max(1, found.seconds))}"
+    takes = f"not for this model: {found.unable}" if found.unable else takes
+    return {
+        "option": f"--method {found.way.name}{text}", "codes": found.way.title,
+        "loss": f"{found.loss:.0%}", "time on this machine": takes,
+    }  # fmt: skip
+
+
+def _calibration_tokens(options) -> int:
+    """How many tokens a calibration would take: of the texts that were given, or as many as it takes at most."""
+    given = sum(path.stat().st_size for path in options.text or () if path.is_file())
+    return min(options.tokens or TOKENS, tokens_of(given) if given else TOKENS)
 
 
 def _show_result(plan: ql.Plan, result: ql.RunResult, report: Destination | None, options) -> int:

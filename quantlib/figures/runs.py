@@ -1,5 +1,6 @@
 """Pictures of plans and finished runs: how large files are, which tensor gets which format, where the error sits."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -8,6 +9,7 @@ from math import ceil
 from quantlib.architectures.diffusion_parts import block_of
 from quantlib.cards import Made
 from quantlib.jobs import Plan, PlannedTensor, TensorResult
+from quantlib.lm.gptq_writing import GptqFile
 from quantlib.recipes import layer_of, quantizable
 from quantlib.tables import size
 
@@ -42,6 +44,23 @@ def result_html(made: Made) -> str:
         ("Formats", ", ".join(f"{name} in {count:,} tensors ({size(nbytes)})" for name, (count, nbytes) in by_size)),
         ("The same from a shell", made.command),
     )
+    return _facts_html(facts)
+
+
+def chosen_html(plan: Plan, file: GptqFile, sha256: str, command: str) -> str:
+    """The same of a file whose codes were chosen on a text."""
+    return _facts_html(
+        (
+            ("Size", f"{file.nbytes:,} bytes, {file.bpw:.2f} bits per weight"),
+            ("SHA-256", sha256),
+            ("Codes", f"of {file.filled:,} matrices, chosen on {file.tokens:,} tokens of the text"),
+            ("Formats", ", ".join(f"{n} in {c:,} tensors" for n, c in Counter(t.target for t in plan.tensors).items())),
+            ("The same from a shell", command),
+        )
+    )
+
+
+def _facts_html(facts: Sequence[tuple[str, str]]) -> str:
     rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(said)}</dd>" for what, said in facts)
     return f'<dl class="result">{rows}</dl>'
 

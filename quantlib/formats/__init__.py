@@ -55,8 +55,10 @@ def by_ggml_type(ggml_type: int) -> Format | None:
     return _BY_TYPE.get(ggml_type)
 
 
-def warm_up(names: Iterable[str] | None = None) -> None:
+def warm_up(names: Iterable[str] | None = None, effort: str = "standard") -> None:
     """Compile the kernels of these formats (of all, without names), so that the first use need not wait.
+
+    effort: what they are compiled for, as `BlockFormat.quantize` takes it.
 
     Compiled code of other sources, unused for a month, is deleted.
     """
@@ -64,9 +66,9 @@ def warm_up(names: Iterable[str] | None = None) -> None:
     for form in FORMATS.values() if names is None else [get(name) for name in names]:
         if isinstance(form, BlockFormat) and form.kind == "block":
             x = np.linspace(-1, 1, form.values, dtype=np.float32)
-            form.dequantize(form.quantize(x, importance=np.ones_like(x)))
+            form.dequantize(form.quantize(x, np.ones_like(x), effort))
             if not form.requires_importance:
-                form.quantize(x)
+                form.quantize(x, None, effort)
 
 
 __all__ = [

@@ -26,18 +26,19 @@ from quantlib.jobs.journal import Journal, Written, fingerprint
 from quantlib.jobs.pieces import Source, pieces, quantize_piece
 from quantlib.jobs.pool import in_order, shared_pool
 from quantlib.jobs.running import check_target
+from quantlib.jobs.ways import TOKENS
 from quantlib.lm.calibration import imatrix
 from quantlib.lm.model import Model, load
 from quantlib.lm.quantizing import calibration_notes, check_calibration, quantize_layers
 from quantlib.lm.tokenizer import Tokenizer
 from quantlib.lm.windows import Windows, cut, spread
 from quantlib.methods.catalogue import Method, block, gptq_block
-from quantlib.methods.mixed import LEFT, takes
+from quantlib.methods.mixed import takes
+from quantlib.methods.shares import LEFT
 from quantlib.metrics import Loss
 from quantlib.recipes import Overrides
 from quantlib.recipes.budget import PREFIX
 
-TOKENS = 1 << 16  # that a calibration takes at most, evenly from all of the text; more changed little
 Show = Callable[[float, str], None]
 
 
@@ -86,6 +87,7 @@ def write_gptq(
     show = progress or (lambda fraction, what: None)
     destination(out, GGUF, (*checkpoint.paths, *reads), checkpoint.folder, overwrite)
     model, tokenizer = load(checkpoint, decoded=False), Tokenizer.of(checkpoint)
+    context = min(context, model.shape.context)
     windows = spread(cut(model, tokenizer.encode(text), context, tokenizer.bos), tokens)
     check_calibration(windows)
     planned = _planned(checkpoint, recipe, pure, overrides or Overrides(), model, windows, dataset, show)

@@ -16,9 +16,9 @@ Sources: Frantar et al., "GPTQ", 2022; Behdin et al., "QuantEase", 2023 (descent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,15 @@ F32 = np.float32
 COLUMNS = 128  # between two updates of the columns that remain
 SWEEPS, REACH = 2, 1
 Numbers = tuple[np.float32, np.float32, int, int]  # d, dmin, i, j of a group
+
+
+class Tried(NamedTuple):
+    """A scale and a minimum that a group could have: what that gains, its levels, and how far each weight moves."""
+
+    numbers: Numbers
+    gain: np.float32
+    levels: np.ndarray
+    moves: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -146,22 +155,24 @@ class Row:
 
     def search(self, block: int, group: int) -> None:
         """Try the scales and minima next to a group's own, and keep what lowers the error most."""
-        ladder = self.ladder
-        best, found = F32(0), cast("tuple[Numbers, np.ndarray, np.ndarray] | None", None)
-        side = range(-ladder.reach, ladder.reach + 1)
-        for ds, dm in ((ds, dm) for ds in side for dm in side):
-            grid = self.beside(block, group, ds, dm)
-            if grid is None:
-                continue
-            gain, levels, values = self.settled(group, *self.numbers(*grid))
-            if gain > best:
-                best, found = gain, (grid, levels, values)
-        if found is not None:
-            (self.d[block], self.dmin[block], self.i[group], self.j[group]), levels, moves = found
+        best = None
+        for tried in self.candidates(block, group):
+            if tried.gain > (best.gain if best else 0):
+                best = tried
+        if best is not None:
+            self.d[block], self.dmin[block], self.i[group], self.j[group] = best.numbers
             at, scale, minimum = self.grid(group)
-            self.k[at] = levels
-            self.now[at] = scale * ladder.levels[levels] - minimum
-            self.take_off(at, moves)
+            self.k[at] = best.levels
+            self.now[at] = scale * self.ladder.levels[best.levels] - minimum
+            self.take_off(at, best.moves)
+
+    def candidates(self, block: int, group: int) -> Iterator[Tried]:
+        """The scales and minima next to a group's own, its own among them, each with what it would gain."""
+        side = range(-self.ladder.reach, self.ladder.reach + 1)
+        for ds, dm in ((ds, dm) for ds in side for dm in side):
+            numbers = self.beside(block, group, ds, dm)
+            if numbers is not None:
+                yield Tried(numbers, *self.settled(group, *self.numbers(*numbers)))
 
     def numbers(self, d: np.float32, dmin: np.float32, i: int, j: int) -> tuple[np.float32, np.float32]:
         return d * self.ladder.subs[i], dmin * self.ladder.sub_minima[j]

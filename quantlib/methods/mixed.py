@@ -5,12 +5,12 @@ A block format fixes what can be stored, not which of the storable blocks is tak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from quantlib.errors import MethodError
+from quantlib.formats import block_format
 from quantlib.formats.blocks.block import BlockFormat
 from quantlib.formats.finite import check_finite
 from quantlib.formats.rows import check_rows
@@ -35,33 +35,6 @@ class Effort:
 
 
 USUAL = Effort()
-# What is left of the squared output error that the same format has with an importance matrix, on texts that were not
-# calibrated on: means over the four kinds of matrices of the demo model's sixth layer, 32 rows of each.
-LEFT: Mapping[str, float] = {
-    "Q4_0": 0.54,
-    "Q4_1": 0.57,
-    "Q5_0": 0.55,
-    "Q5_1": 0.6,
-    "Q8_0": 0.5,
-    "IQ4_NL": 0.53,
-    "Q2_0": 0.34,
-    "Q1_0": 0.58,
-    "TQ1_0": 0.32,
-    "TQ2_0": 0.32,
-    "Q2_K": 0.58,
-    "Q3_K": 0.56,
-    "Q4_K": 0.59,
-    "Q5_K": 0.57,
-    "Q6_K": 0.58,
-    "IQ4_XS": 0.54,
-    "MXFP4": 0.5,
-    "NVFP4": 0.48,
-    "IQ2_XXS": 0.57,
-    "IQ2_XS": 0.55,
-    "IQ2_S": 0.55,
-    "IQ3_XXS": 0.56,
-    "IQ3_S": 0.51,
-}
 
 
 def usual(form: BlockFormat) -> Effort:
@@ -133,3 +106,11 @@ def _fitted_points(
 def takes(form: object) -> bool:
     """Whether the blocks of a format can be chosen this way."""
     return isinstance(form, BlockFormat) and (form.name in STORED_BY_WEIGHT or form.name in GRIDS)
+
+
+def warm_up() -> None:
+    """Compile the loops of this method, so that the first use need not wait: one of each kind serves all formats."""
+    row = np.linspace(-1, 1, 256, dtype=np.float32)[None]
+    for name in ("Q4_K", "IQ3_S"):
+        form = block_format(name)
+        fitted_blocks(row, Inputs.of(Gram.of(np.eye(256, dtype=np.float32)), usual(form)), form, usual(form))

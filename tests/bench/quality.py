@@ -13,6 +13,7 @@ import resource
 import sys
 import tempfile
 import time
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 import quantlib as ql  # noqa: E402
+from quantlib.checkpoints.packaged import PACKAGED, packaged  # noqa: E402
 from quantlib.lm import CALIBRATION, GENERATED, Tokenizer, imatrix, load  # noqa: E402
 from quantlib.lm.comparison import Comparison, baseline, compare, together  # noqa: E402
 from quantlib.lm.gptq_writing import spread, write_gptq  # noqa: E402
@@ -44,28 +46,39 @@ def registers() -> dict[str, str]:
     return {"prose": "\n".join(read[n] for n in PROSE), "code": read["code"], "arithmetic": "\n".join(lines)}
 
 
-def made(checkpoint, model, tokens, recipe: str, way: str, text: str, count: int, folder: Path) -> Path:
-    """One file. tokens: the calibration's, as windows."""
-    out = folder / f"{recipe}-{way}.gguf"
-    if way == "gptq":
-        write_gptq(checkpoint, out, text, recipe, context=CONTEXT, tokens=count)
-        return out
-    matrix = None
-    if way != "ggml":
-        matrix = imatrix(model, tokens.tokens.ravel(), CONTEXT, tokens.bos).matrix("calibration")
-    plan = ql.plan(checkpoint, recipe, matrix, effort="best" if way == "best" else "standard")
-    if not plan.lacking:
-        ql.run(plan, out)
-    return out
+class Calibration:
+    """The calibration text of a model, and what is collected on it once for all recipes."""
 
+    def __init__(self, checkpoint, text: str, tokens: int):
+        self.checkpoint, self.text, self.tokens = checkpoint, text, tokens
+        tokenizer = Tokenizer.of(checkpoint)
+        self.model = load(checkpoint)
+        self.windows = spread(cut(self.model, tokenizer.encode(text), CONTEXT, tokenizer.bos), tokens)
 
-def measured(checkpoint, args, recipe: str, way: str, text: str, judges: dict) -> dict | None:
-    model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
-    windows = spread(cut(model, tokenizer.encode(text), CONTEXT, tokenizer.bos), args.tokens)
-    with tempfile.TemporaryDirectory() as folder:
+    @cached_property
+    def matrix(self) -> tuple:
+        """The importance matrix, and the wall and processor seconds that it took."""
         wall, busy = time.monotonic(), time.process_time()
-        path = made(checkpoint, model, windows, recipe, way, text, args.tokens, Path(folder))
+        found = imatrix(self.model, self.windows.tokens.ravel(), CONTEXT, self.windows.bos).matrix("calibration")
+        return found, time.monotonic() - wall, time.process_time() - busy
+
+    def made(self, recipe: str, way: str, folder: Path) -> tuple[Path, float, float]:
+        """One file, and the wall and processor seconds that it took, the importance matrix included."""
+        out = folder / f"{recipe}-{way}.gguf"
+        matrix, wall, busy = self.matrix if way in ("imatrix", "best") else (None, 0.0, 0.0)
         wall, busy = time.monotonic() - wall, time.process_time() - busy
+        if way == "gptq":
+            write_gptq(self.checkpoint, out, self.text, recipe, context=CONTEXT, tokens=self.tokens)
+        else:
+            plan = ql.plan(self.checkpoint, recipe, matrix, effort="best" if way == "best" else "standard")
+            if not plan.lacking:
+                ql.run(plan, out)
+        return out, time.monotonic() - wall, time.process_time() - busy
+
+
+def measured(calibration: Calibration, recipe: str, way: str, judges: dict) -> dict | None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, wall, busy = calibration.made(recipe, way, Path(folder))
         if not path.exists():
             return None  # the recipe cannot be without an importance matrix
         with ql.open_checkpoint(path) as file:
@@ -74,7 +87,7 @@ def measured(checkpoint, args, recipe: str, way: str, text: str, judges: dict) -
         facts = {"recipe": recipe, "way": way, "nbytes": path.stat().st_size}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     facts |= {"seconds": round(wall), "cpu_seconds": round(busy), "peak_mb": round(peak)}
-    facts |= {"calibration_tokens": int(windows.tokens.size) if way != "ggml" else 0}
+    facts |= {"calibration_tokens": int(calibration.windows.tokens.size) if way != "ggml" else 0}
     facts["total"] = numbers(together(list(found.values())))
     facts["registers"] = {name: numbers(one) for name, one in found.items()}
     return facts
@@ -128,7 +141,7 @@ def into_readme(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default=str(DEMO))
+    parser.add_argument("model", nargs="?", default=str(DEMO), help="or the name of a package that has a model")
     parser.add_argument("--calibration", nargs="+", type=Path, default=[CALIBRATION, GENERATED])
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
@@ -145,9 +158,9 @@ def main() -> None:
         print(table(document))
         return
     text = "\n\n".join(path.read_text(encoding="utf-8") for path in args.calibration)
-    with ql.open_checkpoint(args.model) as checkpoint:
-        model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
-        judges = {}
+    with ql.open_checkpoint(packaged(args.model) if args.model in PACKAGED else args.model) as checkpoint:
+        calibration, tokenizer = Calibration(checkpoint, text, args.tokens), Tokenizer.of(checkpoint)
+        model, judges = calibration.model, {}
         for name, judged in registers().items():
             windows = cut(model, tokenizer.encode(judged), CONTEXT, tokenizer.bos)
             judges[name] = baseline(model, spread(windows, args.windows * CONTEXT))
@@ -156,7 +169,7 @@ def main() -> None:
             for way in args.ways:
                 if any((m["recipe"], m["way"]) == (recipe, way) for m in document["measured"]):
                     continue
-                found = measured(checkpoint, args, recipe, way, text, judges)
+                found = measured(calibration, recipe, way, judges)
                 if found:
                     document["measured"].append(found)
                     args.out.write_text(json.dumps(document, indent=1) + "\n")

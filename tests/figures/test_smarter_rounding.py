@@ -11,6 +11,7 @@ import quantlib as ql
 from quantlib.figures.layer import layer_at_work, matrices
 from quantlib.figures.smarter_rounding import channels, contest, pictures, steering, toy, words
 from quantlib.figures.smarter_rounding import replay as replays
+from quantlib.figures.smarter_rounding import searched as searching
 from quantlib.formats import get
 from quantlib.formats.integers import IntegerFormat
 from quantlib.lm import Summary, Tokenizer, load
@@ -19,6 +20,7 @@ from quantlib.methods.awq import awq
 from quantlib.methods.gptq import Settings, gptq
 from quantlib.methods.grids import IntegerGrids
 from quantlib.methods.hessian import Gram, output_error
+from quantlib.methods.mixed import Inputs, fitted_blocks
 from quantlib.metrics import compare
 
 NAME = "blk.3.attn_q.weight"
@@ -222,6 +224,43 @@ def test_errors_move_to_channels_with_small_inputs(layer):
     assert list(found.inputs) == sorted(found.inputs)
     assert found.weighed[-1] < found.without[-1]
     assert len(pictures.by_channel_figure(found, "dark").data) == 2
+
+
+# --- blocks of a GGUF file on a layer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Q4_K", "Q4_0"])
+def test_the_search_on_a_layer_is_the_compiled_one_and_goes_down(layer, unseen, name):
+    found, form = searching.searched(layer.weight, *unseen, name, rows=2), get(name)
+    inputs = Inputs.of(unseen[0])
+    assert np.array_equal(found.descent.data, fitted_blocks(layer.weight[:1], inputs, form)[0])
+    stored = form.dequantize(fitted_blocks(layer.weight[:2], inputs, form))
+    assert found.steps[-1].unseen == pytest.approx(relative_miss(layer.weight[:2], stored, unseen[1]))
+    errors = found.descent.errors
+    assert (np.diff(errors[1:]) <= 1e-4 * errors[0]).all(), "after GPTQ's codes no step goes up"
+    for step in found.descent.steps:
+        gains = [gain for _, gain in step.tried]
+        assert step.taken is None or gains[step.taken] == max(gains) > 0
+    seen = [step.seen for step in found.steps]
+    assert seen[-1] <= seen[-2] < seen[2] < seen[0]
+
+
+def relative_miss(weight, stored, gram) -> float:
+    return float(np.sqrt(output_error(weight - stored, gram.hessian) / output_error(weight, gram.hessian)))
+
+
+def test_the_search_is_told_from_its_figures(layer, unseen):
+    found = searching.searched(layer.weight, *unseen, "Q4_0", rows=1)
+    said = words.searched(found)
+    for step in (found.steps[0], found.steps[-2], found.steps[-1]):
+        assert words.percent(step.unseen) in said
+    worse = replace(found, steps=(*found.steps[:-1], replace(found.steps[-1], unseen=2 * found.steps[-2].unseen)))
+    assert "rises to" in words.searched(worse)
+    told = words.descent(found.descent)
+    assert str(sum(len(step.tried) for step in found.descent.steps)) in told
+    assert f"{found.descent.errors[-1] / found.descent.errors[0]:.0%}" in told
+    assert pictures.searched_html(found).count("<tr><th scope") == len(found.steps)
+    assert 'role="img"' in pictures.descent_svg(found.descent)
 
 
 # --- the whole model ----------------------------------------------------------------------------------------------

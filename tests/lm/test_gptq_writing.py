@@ -17,7 +17,7 @@ from quantlib.lm.windows import Windows, cut
 from quantlib.methods.catalogue import gptq_block
 from quantlib.methods.grid_descent import GRIDS
 from quantlib.methods.hessian import output_error
-from quantlib.methods.mixed import LEFT
+from quantlib.methods.shares import LEFT
 from quantlib.methods.storing import STORED_BY_WEIGHT
 
 

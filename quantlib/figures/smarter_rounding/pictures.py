@@ -11,9 +11,11 @@ from quantlib.figures.smarter_rounding import words
 from quantlib.figures.smarter_rounding.channels import AlphaSearch, Kept
 from quantlib.figures.smarter_rounding.contest import Filled
 from quantlib.figures.smarter_rounding.replay import Replay
+from quantlib.figures.smarter_rounding.searched import Searched
 from quantlib.figures.smarter_rounding.steering import ByChannel, Steered
 from quantlib.figures.smarter_rounding.toy import INPUTS, Puzzle, Toy
 from quantlib.figures.weights import fp32_bits
+from quantlib.methods.descent_trace import Descent
 
 
 def toy_message(found: Toy, token: str, start: int) -> dict:
@@ -197,4 +199,47 @@ def filled_html(found: Sequence[Filled]) -> str:
     return (
         '<table class="measured"><thead><tr><th>format</th><th>codes chosen</th><th class="bar">relative error of the '
         f"outputs</th><th></th><th>KL, nats</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def searched_html(found: Searched) -> str:
+    """The ways to fill the blocks of some rows, with a bar for the output's error on a text that they have not seen."""
+    most = max(step.unseen for step in found.steps) or 1.0
+    rows = "".join(
+        f"<tr><th scope='row'>{step.words}</th>{bar_cell(step.unseen / most)}"
+        f"<td>{words.percent(step.unseen)}</td><td>{words.percent(step.seen)}</td></tr>"
+        for step in found.steps
+    )
+    return (
+        '<table class="measured"><thead><tr><th>codes</th><th class="bar">relative error of the output on another '
+        f"text</th><th></th><th>on the text that was read</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+TALL = 150
+
+
+def descent_svg(found: Descent) -> str:
+    """What is left of a row's squared output error after each step of the search; 100% with the format's own blocks."""
+    left = 100 * found.errors / (found.errors[0] or 1.0)
+    wide, high = (WIDTH - 60) / max(1, len(left) - 1), TALL - 46
+    low = float(left.min()) * 0.9
+
+    def y(value: float) -> float:
+        return 20 + high * (100 - value) / max(1e-9, 100 - low)
+
+    path = "".join(f"{'L' if i else 'M'}{50 + i * wide:.1f} {y(value):.1f}" for i, value in enumerate(left))
+    ends = "".join(
+        f'<text x="{50 + i * wide:.1f}" y="{y(left[i]) - 6:.1f}" text-anchor="{anchor}">{left[i]:.0f}%</text>'
+        for i, anchor in ((0, "start"), (1, "start"), (len(left) - 1, "end"))
+    )
+    title = (
+        f"Squared error of one row's output: {left[0]:.0f}% with the format's own blocks, {left[1]:.0f}% with codes by "
+        f"GPTQ, {left[-1]:.0f}% when the search has ended"
+    )
+    return (
+        f'<svg class="channels" viewBox="0 0 {WIDTH} {TALL}" role="img" aria-label="{title}">'
+        f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="2"/>{ends}'
+        f'<text x="50" y="{TALL - 6}">llama.cpp\'s blocks, codes by GPTQ, then group by group: {len(left)} steps</text>'
+        "</svg>"
     )
