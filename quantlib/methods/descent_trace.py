@@ -12,7 +12,7 @@ import numpy as np
 from quantlib.formats.blocks.block import BlockFormat
 from quantlib.methods.descent import REACH, REFERENCE, SWEEPS, Numbers, Row, eliminated
 from quantlib.methods.mixed import Inputs
-from quantlib.methods.storing import Stored, storing
+from quantlib.methods.storing import Stored, Storing, storing
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def watched(row: np.ndarray, inputs: Inputs, form: BlockFormat, sweeps: int = SW
     return Descent(tuple(steps), found, kind.write(found)[0])
 
 
-def _row(w: np.ndarray, stored: Stored, hessian: np.ndarray, kind) -> Row:
+def _row(w: np.ndarray, stored: Stored, hessian: np.ndarray, kind: Storing) -> Row:
     """The row as the search moves it: views of `stored`."""
     lacking = (w - kind.decode(stored)) @ hessian
     d, dmin, i, j, k = (part[0] for part in stored.parts)
