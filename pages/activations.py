@@ -8,7 +8,7 @@ import streamlit as st
 from pages.ui import captions, component, drawing, menu, puzzle, running, terms
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
-from pages.ui.guess import answer, guess
+from pages.ui.guess import answer, guess, spoiler
 from quantlib.figures import channels, outliers, skyline
 from quantlib.figures.layer import Layer, layer_at_work
 from quantlib.lm import activations as watch
@@ -176,9 +176,11 @@ def show_way(shown: Shown, way: Way) -> None:
 @st.fragment
 def show_ways(shown: Shown) -> None:
     terms.say("The same layer, rounded in each of these ways: how far is its output off?")
-    said = guess("Will the same way win at 4 bits as at 8?", skyline.AGREE, key="wins")
-    drawing.draw(skyline.ways_svg(shown.spiky), key="ways")
+    drawing.draw(skyline.ways_svg(shown.spiky, (8,)), key="ways")
+    said = guess("Will the same way win at 4 bits?", skyline.AGREE, key="wins")
     answer(said, skyline.agrees(shown.spiky), skyline.ways_in_words(shown.spiky))
+    with spoiler("four-bits") if said is None else st.container():
+        drawing.draw(skyline.ways_svg(shown.spiky, (4,)), key="ways-four")
     captions.receipt(
         shown.source,
         f"{shown.receipt}. The relative error of the output of `{shown.spiky.name}`, both sides rounded, SmoothQuant "

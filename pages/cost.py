@@ -7,7 +7,7 @@ from pages.ui import captions, drawing, menu, reading, real, running, stored, te
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.chrome import theme
-from pages.ui.guess import answer, guess, spoiler
+from pages.ui.guess import answer, covering, guess
 from pages.ui.pointing import pointing
 from quantlib import tables
 from quantlib.figures import asked, costs, edge
@@ -140,13 +140,7 @@ def show_tail(found: running.Running, recipe: str, whole: Comparison, by_text: d
     chart("tail", costs.tail_figure, whole, about=(found.identity, recipe))
     terms.say(costs.tail_words(whole))
     said = guess(f"Of a hundred places, at how many does {recipe} make another token the likeliest?", CHANGED)
-    if said is None:
-        with st.container(key="noprint-covered"):
-            show_metrics(summary, covered=True)
-        with spoiler("metrics"):
-            show_metrics(summary)
-    else:
-        show_metrics(summary)
+    covering(said, "metrics", lambda covered: show_metrics(summary, covered))
     right = costs.nearest_share(summary.changed_top, CHANGED)
     answer(said, right, f"It is **{summary.changed_top:.1%}** of {summary.tokens:,} places.")
     captions.receipt(

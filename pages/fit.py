@@ -59,9 +59,11 @@ def show_answer(page: Chapter, before: int) -> None:
         if answer is None:
             return
         show_headline(answer)
+        st.html(fitting.title_html(answer) + fitting.memory_html(answer, fitting.steps(answer)))
+    with page.step("Why this one", printed=True):
         st.html(fitting.machine_html(answer))
         show_reasons(answer)
-    with page.step("Every recipe on this machine", printed=True):
+    with page.step("Every recipe on this machine"):
         show_recipes(answer)
     with page.step("How fast"):
         show_speed(answer)
@@ -85,43 +87,57 @@ def puzzles() -> list[Question]:
 
 
 def choose() -> fit.Answer | None:
-    """Model, machine, context and the cache's format; the address holds them all."""
-    left, right = st.columns(2)
+    """The machine, and folded beside it model, context and the cache's format; the address holds them all."""
+    left, right = st.columns([3, 2], gap="medium", vertical_alignment="center")
     with left:
-        models = [*fit.KNOWN, SIZE, *[HUB] * LIMITS.hub, OPEN]
-        source = st.selectbox("Model", models, index=models.index(NEWER), key="model", bind="query-params")
-        size = st.text_area("A size such as 14B or 30B-A3B, or the text of a config.json", "14B", key="size", height=68,
-                            bind="query-params") if source == SIZE else ""  # fmt: skip
-        if source == HUB:
-            size = st.text_input("Name on the hub", "bartowski/Qwen_Qwen3-14B-GGUF", key="repository", max_chars=200,
-                                 bind="query-params")  # fmt: skip
+        terms.say(
+            "A model runs fast if its file, its cache and some room to work fit in the machine's fast memory. The "
+            "smaller the file, the worse the answers. So take the largest that fits. **Choose your machine.**"
+        )
     with right:
         name = st.selectbox(
             "Machine", [*MACHINES, OWN], index=1, key="machine", bind="query-params", help=f"{MACHINES_SOURCE}."
         )
         machine = MACHINES[name] if name != OWN else own_machine()
-    left, middle, right = st.columns([2, 1, 1])
-    with left:
-        context = st.select_slider("Context, tokens", CONTEXTS, 8192, key="context", bind="query-params")
-    with middle:
-        cache_format = st.segmented_control(
-            "Cache in", CACHE_FORMATS, default="FP16", key="cache", bind="query-params", required=True
-        )
-    with right:
-        if machine.kind == "card":
-            ram = st.select_slider("The computer's own memory, GB", BESIDE, 32, key="ram", bind="query-params")
-            machine = machine.with_memory(ram)
-        elif machine.kind == "mac":
-            limit = st.number_input(
-                "The GPU's own limit, MB", 0, 2_000_000, 0, 1024, key="wired", bind="query-params",
-                help="What “sysctl iogpu.wired_limit_mb” says on this Mac; 0 where macOS decides.",
-            )  # fmt: skip
-            machine = limited(machine, limit)
+        with st.popover("Another model, context or cache", icon="🎛️", width="stretch"):
+            source, size = choose_model()
+            context = st.select_slider("Context, tokens", CONTEXTS, 8192, key="context", bind="query-params")
+            cache_format = st.segmented_control(
+                "Cache in", CACHE_FORMATS, default="FP16", key="cache", bind="query-params", required=True
+            )
+            machine = with_more(machine)
     try:
         return fit.ask(the_model(source, size), machine, context, cache_format)
     except ql.QuantlibError as error:
         st.error(str(error), icon="⚠️")
         return None
+
+
+def choose_model() -> tuple[str, str]:
+    """Where the model comes from, and what was written of it where it is none of the list."""
+    models = [*fit.KNOWN, SIZE, *[HUB] * LIMITS.hub, OPEN]
+    source = st.selectbox("Model", models, index=models.index(NEWER), key="model", bind="query-params")
+    if source == SIZE:
+        return source, st.text_area("A size such as 14B or 30B-A3B, or the text of a config.json", "14B", key="size",
+                                    height=68, bind="query-params")  # fmt: skip
+    if source == HUB:
+        return source, st.text_input("Name on the hub", "bartowski/Qwen_Qwen3-14B-GGUF", key="repository",
+                                     max_chars=200, bind="query-params")  # fmt: skip
+    return source, ""
+
+
+def with_more(machine: fit.Machine) -> fit.Machine:
+    """The machine with what only its owner knows: memory beside a card, a Mac's own limit."""
+    if machine.kind == "card":
+        ram = st.select_slider("The computer's own memory, GB", BESIDE, 32, key="ram", bind="query-params")
+        return machine.with_memory(ram)
+    if machine.kind == "mac":
+        limit = st.number_input(
+            "The GPU's own limit, MB", 0, 2_000_000, 0, 1024, key="wired", bind="query-params",
+            help="What “sysctl iogpu.wired_limit_mb” says on this Mac; 0 where macOS decides.",
+        )  # fmt: skip
+        return limited(machine, limit)
+    return machine
 
 
 def own_machine() -> fit.Machine:

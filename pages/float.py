@@ -7,6 +7,7 @@ from pages.ui.chapter import chapter
 from pages.ui.guess import answer, guess
 from quantlib import Tensor
 from quantlib.figures import floats, weights
+from quantlib.figures.plane import readable
 from quantlib.formats import FORMATS
 
 FIRST = ("FP32", "BF16", "FP16", "FP8_E4M3")
@@ -38,8 +39,7 @@ def main() -> None:
         _, kept, _, _ = measure(*spot.about, spot.tensor)
         page.in_short(
             *floats.conclusions(kept, [FORMATS[name] for name in FIRST]),
-            question="Weights of one tensor differ little in size. What is lost if they get no exponent at all, only "
-            "whole numbers?",
+            question="Can weights do without an exponent? What is lost if all of them become whole numbers?",
         )
 
 
@@ -200,7 +200,7 @@ def show_puzzle() -> None:
     formats, points, spent, least = [FORMATS[name] for name in OFFERED], 0, 0, 0
     for at, value in enumerate(PUZZLE):
         said = st.segmented_control(
-            f"{value:,g}", OFFERED, default="FP32", key=f"narrow-{at}", bind="query-params", required=True,
+            readable(value, 6), OFFERED, default="FP32", key=f"narrow-{at}", bind="query-params", required=True,
             format_func=lambda name: f"{name.split('_')[0]}, {FORMATS[name].bits} bits",
         )  # fmt: skip
         best = floats.narrowest(value, formats)

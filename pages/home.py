@@ -6,7 +6,7 @@ import quantlib as ql
 from pages.ui import captions, component, drawing, menu, model, puzzle, real
 from pages.ui.chapter import chapter
 from pages.ui.guess import answer, guess
-from quantlib.figures import edge, few_bits, levels
+from quantlib.figures import asked, edge, few_bits, levels
 from quantlib.lm import Model, Tokenizer
 from quantlib.lm.answering import CALCULATOR, RECIPES, STORED, Answers, answering, variant
 from quantlib.lm.sums import answers, parse
@@ -32,6 +32,7 @@ def main() -> None:
             show_puzzle()
         page.in_short(
             *few_bits.lessons(measured(), few_bits.Large.read()),
+            asked.lesson(real.measured()),
             question="What is one of these numbers made of, and which of its bits can go?",
         )
         with page.step("The chapters"):
@@ -58,7 +59,8 @@ def stops() -> str:
 def show_descent() -> None:
     st.markdown(
         "A model is a long list of numbers, its **weights**. **Quantization** stores each of them with fewer bits, and "
-        "the model needs less memory. Pull the slider to the right and watch what it costs."
+        "the model needs less memory. **Pull the slider to the right** and watch what it costs. The names under it are "
+        "those of such files; a later chapter takes them apart."
     )
     component.few_bits(key="descent", ladder=ladder(), on_change=lambda: None)
     captions.receipt(

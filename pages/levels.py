@@ -29,7 +29,7 @@ def main() -> None:
             show_picture(spot)
         with page.step("Who shares a scale"):
             show_sharing(spot)
-        with page.step("Where the error lies"):
+        with page.step("Where the error is"):
             show_tile(spot)
         with page.step("Symmetric or asymmetric?"):
             show_contest(spot)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import captions, drawing, menu, model, puzzle, running, terms
 from pages.ui.chapter import chapter
-from pages.ui.guess import answer, guess
+from pages.ui.guess import answer, covering, guess, said_of
 from quantlib import tables
 from quantlib.checkpoints import gguf_view
 from quantlib.errors import QuantlibError
@@ -49,9 +49,8 @@ def main() -> None:
 @st.fragment
 def show_speeds() -> None:
     terms.say(
-        "Are quantized weights computed with as they are, or expanded first? Why do fewer bits make a model faster, "
-        "and when do they "
-        "stop? Switch between writing and reading."
+        "Fewer bits make a model faster, because fewer bytes come from memory. But at some point they stop helping. "
+        "A model **writes** one token at a time, and **reads** your prompt 512 tokens at once. Switch between the two."
     )
     at_once = st.segmented_control(
         "The machine works on", [machine.WRITING, machine.READING], default=machine.WRITING, key="at-once",
@@ -157,7 +156,11 @@ def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
     except QuantlibError as error:
         st.info(str(error), icon="📏")
         return ()
-    drawing.draw(machine.cache_svg(costs), key="cache-costs")
+    covering(
+        said_of("side", machine.SIDES),
+        "cache",
+        lambda covered: drawing.draw(machine.cache_svg(costs, covered), key=f"cache-costs{'-covered' * covered}"),
+    )
     said = guess("Four bits for the keys alone or for the values alone: which costs more?", machine.SIDES, key="side")
     answer(said, machine.minds_more(costs), machine.cache_in_words(costs))
     captions.receipt(

@@ -1,4 +1,4 @@
-"""Open: a checkpoint of the reader's own, which every page then looks at."""
+"""Open: a checkpoint of the reader's own, which pages then look at."""
 
 from collections.abc import Callable
 
@@ -20,8 +20,8 @@ UPLOAD, OWN, SERVER, HUB = "From your computer", "A path on this computer", "On 
 def main() -> None:
     st.title("Open a checkpoint")
     st.markdown(
-        "A file of safetensors, GGUF, PyTorch, NumPy or ONNX, or a whole model folder. Every page then looks at it "
-        "instead of the demo model: the chapters show its weights, and you can inspect it, quantize it and measure it."
+        "A file of safetensors, GGUF, PyTorch, NumPy or ONNX, or a whole model folder. The chapters then show its "
+        "weights instead of the small models', and you can inspect it, quantize it and measure it."
     )
     own = viewing.at_home(visits.current())
     places = [OWN] * own + [UPLOAD] + [SERVER] * bool(LIMITS.directories) + [HUB] * LIMITS.hub
@@ -136,7 +136,7 @@ def show_current() -> None:
     """What is looked at now."""
     opened = model.current()
     with st.container(border=True):
-        st.markdown("**Every page now looks at**")
+        st.markdown(f"**{looking.words(opened)}**")
         st.text(model.plain(opened.name))
         show_facts(opened)
         for column, entry in zip(st.columns(3), (menu.INSPECT, menu.QUANTIZE, menu.SUPER_BLOCK), strict=True):

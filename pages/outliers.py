@@ -193,9 +193,9 @@ def weight_map(identity: str, _found: running.Running) -> list[dict]:
 @st.fragment
 def show_super(found: running.Running) -> None:
     st.markdown(
-        "Some outliers are not damage to be contained but the point. In models of billions of weights a **single** "
-        "weight of an early down projection can carry so much that without it the model writes nonsense (Yu et al., "
-        "2024). Does this model have one? Take out the weights that contribute the largest products, one by one."
+        "Some outliers must not be lost. In a model of billions of weights a **single** weight can carry so much that "
+        "without it the model writes nonsense (Yu et al., 2024). It is in an early down projection, the matrix called "
+        "ffn_down. Does this model have one? Take out the weights with the largest products, one by one."
     )
     if not st.toggle("Take them out (some seconds)", key="super", bind="query-params"):
         return

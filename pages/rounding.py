@@ -5,7 +5,7 @@ import streamlit as st
 from pages.ui import address, captions, component, drawing, fair, menu, running, terms
 from pages.ui.chapter import Chapter, chapter
 from pages.ui.charts import chart
-from pages.ui.guess import answer, guess
+from pages.ui.guess import answer, covering, guess, said_of
 from quantlib.figures.layer import Layer, layer_at_work
 from quantlib.figures.smarter_rounding import channels, contest, pictures, steering, toy, words
 from quantlib.figures.smarter_rounding import replay as replays
@@ -276,7 +276,11 @@ def show_filled() -> list[contest.Filled]:
         "well: the scales are found first, then the columns are rounded and moved. The file is an ordinary GGUF of the "
         "same size, and every program that reads Q4_K reads it."
     )
-    st.html(pictures.filled_html(found))
+    covering(
+        said_of("gains-more", words.BEATS),
+        "gains-more",
+        lambda covered: st.html(pictures.filled_html(found, covered)),
+    )
     said = guess("Does GPTQ gain more than an importance matrix?", words.BEATS, key="gains-more")
     answer(said, words.beats(found), words.filled(found))
     captions.receipt(

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import address, captions, component, importance, menu, model, terms, weight
 from pages.ui.chapter import Chapter, chapter
-from pages.ui.guess import answer, guess
+from pages.ui.guess import answer, covering, guess, said_of
 from pages.ui.weight import Spot
 from quantlib import Tensor
 from quantlib.figures import block as blocks
@@ -141,7 +141,12 @@ def show_rivals(spot: Spot, index: int) -> None:
         "but stores them in 6 bits, so it is as small as Q4_0. The same 256 weights, stored three times:"
     )
     found = rivalry.rivals(weights.block_at(spot.tensor, SUPER, index))
-    st.html(pictures.rivals_html(found))
+    hidden = "Q4_1"
+    covering(
+        said_of("rivals", words.BETTER),
+        "rivals",
+        lambda covered: st.html(pictures.rivals_html(found, hidden if covered else "")),
+    )
     said = guess("Q4_1 has half a bit more than Q4_0. Is it the better of the two here?", words.BETTER, key="rivals")
     answer(said, words.better(found), words.rivalry(found))
     captions.receipt("measured", f"super-block {index}, in which our weight is, without an importance matrix")

@@ -94,7 +94,7 @@ class Columns {
     this.outX = (i) => ((i + 0.5) * W) / n;
     this.outs = wanted.map((_, i) => ({ way: s("path", { class: "way" }), now: s("circle", { class: "out", r: 7, cx: this.outX(i) }) }));
     this.outputs.replaceChildren(s("rect", { class: "panel", x: 0, y: 2, width: W, height: H - FOOT + 4, rx: 5 }), s("path", { class: "zero", d: `M0 ${y(0)}H${W}` }),
-      s("text", { x: 8, y: 17 }, "the output, for four inputs"), ...this.outs.map(({ way }) => way),
+      s("text", { x: 8, y: 17 }, "the output, for four inputs (x₁, x₂, x₃)"), ...this.outs.map(({ way }) => way),
       ...wanted.map((value, i) => s("circle", { class: "was", r: 8, cx: this.outX(i), cy: y(value) })), ...this.outs.map(({ now }) => now),
       ...this.inputs.map((row, i) => s("text", { x: this.outX(i), y: H - 8, "text-anchor": "middle" }, `(${row.map((v) => pretty(v)).join(", ")})`)));
   }

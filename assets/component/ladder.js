@@ -18,7 +18,8 @@ class Ladder {
     this.steps = h("div", { class: "rungs own-keys", role: "radiogroup", "aria-label": "How the scales are stored" });
     this.says = h("p", { class: "says", "aria-live": "polite" });
     root.replaceChildren(this.steps, this.says, this.plot,
-      h("p", { class: "keyline" }, h("span", {}, "dot: a weight"), h("span", { class: "red" }, "red: its error, from the weight to what is stored"), h("span", { class: "grid" }, "lines: the 16 levels of its block")));
+      h("p", { class: "keyline" }, h("span", {}, "dot: a weight"), h("span", { class: "red" }, "red: its error, from the weight to what is stored"), h("span", { class: "grid" }, "lines: the 16 levels of its block")),
+      this.bits = h("p", { class: "keyline bits" }));
     new ResizeObserver(() => { if (this.data && this.width !== this.widthNow()) this.build(); }).observe(root);
   }
 
@@ -85,6 +86,7 @@ class Ladder {
     const rung = this.rungs[this.at], { y } = this, groups = rung.scales.length;
     this.buttons.forEach((button, i) => set(button, { "aria-checked": String(i === this.at), tabindex: i === this.at ? 0 : -1 }));
     this.says.textContent = rung.says;
+    this.bits.replaceChildren(h("span", {}, "bits of 256 weights:"), ...rung.parts.map((part) => h("span", {}, h("i", { "data-role": part.role }), `${part.words} ${part.bits.toLocaleString("en")}`)));
     this.grids.replaceChildren(...Array.from({ length: this.x.length / BLOCK }, (_, b) => {
       const group = Math.floor((b * groups) / (this.x.length / BLOCK)), from = this.start(b), to = from + this.column(BLOCK);
       const levels = Array.from({ length: LEVELS }, (__, q) => rung.scales[group] * q - rung.minima[group]);

@@ -116,7 +116,7 @@ class Marks {
     set(this.red, { d: `M${x(-1)} ${floor}${Array.from(parts, (part, i) => `L${x(i / PARTS - 1).toFixed(1)} ${(floor + Math.min(1.3, part / this.top) * (LOSS - 14)).toFixed(1)}`).join("")}L${x(1)} ${floor}Z` });
     const entries = [...this.rivals, { name: "you", error: relative, mine: true }], most = Math.max(...entries.map(({ error }) => error)) || 1;
     const won = points(relative, this.rivals[0].error, this.rivals[1].error), rival = this.rivals[1].name;
-    this.tally.replaceChildren("Your score: ", h("b", {}, won), this.data.beatable ? (won > 100 ? ` You beat ${rival}.` : ` ${rival} has 100, and can be beaten.`) : won > 99 ? ` As good as ${rival}.` : ` ${rival} has 100.`);
+    this.tally.replaceChildren("Your score: ", h("b", {}, won), this.data.beatable ? (won > 100 ? ` You beat ${rival}.` : ` ${rival} has 100, and can be beaten.`) : won > 99 ? ` As good as ${rival}.` : ` 100 is ${rival}.`);
     this.board.replaceChildren(...entries.map(({ name, error, mine }) => h("div", { class: `racer${mine ? " you" : ""}` }, h("strong", {}, name), h("span", { class: "track" }, h("i", { style: `width:${(100 * error) / most}%` })),
       h("span", { class: "share" }, role("error", `${(100 * error).toFixed(2)}%`)))));
   }

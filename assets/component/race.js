@@ -85,7 +85,7 @@ class Race {
 
   build() {
     this.pills.replaceChildren("an error counts", ...this.measures.map(({ name }, i) => h("button", { class: "pill", type: "button", onclick: () => { this.measure = i; this.painted = null; this.draw(); this.send(); } }, name)));
-    this.shows.replaceChildren("stand on", ...this.racers.map((racer, i) => h("button", { class: "pill", type: "button", onclick: () => this.go(racer.scale, racer.minimum) }, `${MARKS[i]} ${racer.name}`)));
+    this.shows.replaceChildren("jump to", ...this.racers.map((racer, i) => h("button", { class: "pill", type: "button", onclick: () => this.go(racer.scale, racer.minimum) }, `${MARKS[i]} ${racer.name}`)));
     const reach = 1.08 * Math.max(...this.x.map(Math.abs)) || 1, step = (W - 40) / this.x.length;
     this.y = linear(-reach, reach, H - FOOT, TOP);
     this.column = (i) => 38 + (i + 0.5) * step;

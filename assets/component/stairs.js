@@ -26,7 +26,8 @@ class Stairs {
     this.curve = s("svg", { class: "errors" });
     this.tiles = h("div", { class: "tiles", "aria-live": "polite" });
     this.formula = h("div", { class: "formula" });
-    root.replaceChildren(this.controls, this.plot, this.tiles, this.formula, this.curve);
+    root.replaceChildren(this.controls, this.plot,
+      h("p", { class: "keyline" }, h("span", {}, "ring: a weight"), h("span", { class: "now" }, "dot: what is stored"), h("span", { class: "red" }, "red: its error")), this.tiles, this.formula, this.curve);
     dragged(this.curve, (share) => this.setShare(linear(LEFT, this.room.W - 8, SMALLEST, LARGEST)(share * this.room.W)));
     new ResizeObserver(() => { if (this.x && this.room !== this.roomNow()) { this.build(); this.draw(); } }).observe(root);
   }
@@ -103,6 +104,7 @@ class Stairs {
       s("path", { class: "rug", d: this.x.map((value) => `M${this.across(value).toFixed(1)} ${foot}v6`).join("") }),
       ...(SQUARE ? [s("text", { x: SQUARE, y: H - 4, "text-anchor": "end" }, "weight →"), s("text", { x: 4, y: TOP + 8 }, "stored ↑")] : []),
       ticks(-this.reach, this.reach, 4).map((at) => s("text", { x: SQUARE + GAP - 6, y: this.y(at) + 4, "text-anchor": "end" }, pretty(at, 3))),
+      s("text", { x: SQUARE + GAP - 6, y: H - CODES + 20, "text-anchor": "end" }, "code"),
       this.marks.flatMap(({ hit, way, was, now, on, code }) => [hit, way, was, now, on, code]), this.handles.map(({ node }) => node)].flat());
     this.errorPath = s("path", { class: "curve" });
     this.marker = s("g", { class: "marker" }, s("path", { d: `M0 14V${CURVE - 22}` }), this.dot = s("circle", { r: 5 }));

@@ -4,10 +4,12 @@
     said = guess("Which loses less?", ("NF4", "INT4"), key="fits")
     answer(said, found.winner, "NF4 loses 7.6 %, INT4 8.2 %.")
 
+Where the picture would give the answer away, `covering` covers that part of it until then.
+
 Whoever does not want to guess presses "Show me". The guess is in the address.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from zlib import crc32
 
@@ -27,6 +29,23 @@ def guess(question: str, choices: Sequence[str], key: str = "guess") -> str | No
         )
         room.take_part(key, said, choices)
     return said
+
+
+def said_of(key: str, choices: Sequence[str]) -> str | None:
+    """What the reader has said to the question of this key, for a picture that is drawn above it."""
+    said = st.session_state.get(key, st.query_params.get(key))
+    return said if said in (*choices, SHOW) else None
+
+
+def covering(said: str | None, key: str, draw: Callable[[bool], object]) -> None:
+    """Draw a picture that has the answer in it: `draw(True)` covers that part, on the screen until there is a guess."""
+    if said is not None:
+        draw(False)
+        return
+    with st.container(key=f"noprint-{key}"):
+        draw(True)
+    with spoiler(key):
+        draw(False)
 
 
 def answer(said: str | None, right: str, sentence: str) -> None:

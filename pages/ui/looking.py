@@ -59,11 +59,16 @@ def look_at(opened: Opened) -> None:
         st.query_params.pop(ADDRESS, None)
 
 
+def words(opened: Opened) -> str:
+    """What is said before the name of what this visit looks at."""
+    return "Every page looks at" if opened.token else "Chapters follow the calculator; other pages look at"
+
+
 def note() -> None:
     """The line in the sidebar. Names come from files, so they are shown as plain text."""
     found = model.current()
     with st.sidebar, st.container(key="looking"):
-        st.caption("Every page looks at" if found.token else "Chapters follow the calculator; other pages look at")
+        st.caption(words(found))
         st.text(model.plain(found.name))
         if st.session_state.get("opened_gone"):
             st.caption("What you had opened is no longer on the server.")

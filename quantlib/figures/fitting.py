@@ -67,6 +67,24 @@ def _bar(title: str, parts: Sequence[tuple[str, int]], whole: int) -> str:
     return f'<p class="title">{escape(title)}</p><p class="whole">{track}</p><p class="memory-key">{key}</p>'
 
 
+STEPS = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "IQ2_XXS", "IQ1_M")
+
+
+def steps(answer: Answer) -> list[Option]:
+    """One option for each step down in size, and the one that is advised."""
+    found = {option.recipe: option for option in reversed(answer.options) if option.recipe in STEPS}
+    found[answer.shown.recipe] = answer.shown
+    kept = {id(option) for option in found.values()}
+    beside = [answer.shown] if answer.shown is answer.file else []
+    return beside + [option for option in answer.options if id(option) in kept]
+
+
+def title_html(answer: Answer) -> str:
+    """What the picture of `memory_html` is about."""
+    model, machine = escape(answer.subject.name), escape(answer.machine.name)
+    return f'<p class="fit-title"><b>{model}</b>, {answer.context:,} tokens of context, on <b>{machine}</b></p>'
+
+
 def memory_html(answer: Answer, options: Sequence[Option]) -> str:
     """A stacked bar for each recipe as if in one memory: weights, cache and working memory, and where it ends."""
     memory = answer.machine.usable
@@ -92,7 +110,7 @@ def memory_html(answer: Answer, options: Sequence[Option]) -> str:
         f'<div class="row head"><span></span><span class="track"><b>{gb(memory)}</b></span><span></span></div>'
         f"{''.join(rows)}</div>"
         f'<p class="memory-key">{"".join(f"""<span><i class="{n}"></i>{w}</span>""" for n, w in KEY.items())}'
-        "<span>✓ fits · ◐ runs with a part in the computer's memory · ✗ does not run</span></p>"
+        "<span>▶ the advice · ✓ fits · ◐ runs with a part in the computer's memory · ✗ does not run</span></p>"
     )
 
 

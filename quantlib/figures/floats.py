@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quantlib.figures.plane import readable
+
 
 @dataclass(frozen=True, eq=False)
 class Exponents:
@@ -110,7 +112,7 @@ def kept_in_words(value: float, fmt) -> str:
     off = abs(back - value) / abs(value) if value else 0.0
     if not np.isfinite(back):
         return f"Too large for {name}: it becomes {back:g}."
-    return f"{name} stores {back:.9g}, {'exactly' if off == 0 else f'{100 * off:.2g} % off'}."
+    return f"{name} stores {readable(back, 9)}, {'exactly' if off == 0 else f'{readable(100 * off)} % off'}."
 
 
 def conclusions(found: Sequence[Kept], formats: Sequence) -> list[str]:
@@ -124,7 +126,7 @@ def conclusions(found: Sequence[Kept], formats: Sequence) -> list[str]:
         if np.isfinite(ratio)
         else f"{one.name} keeps these weights exactly; {other.name} errs by {other.relative:.2g} of a weight."
     )
-    ends = ", ".join(f"{fmt.name.replace('_', ' ')} at {float(fmt.max):,.5g}" for fmt in formats[1:])
+    ends = ", ".join(f"{fmt.name.replace('_', ' ')} at {readable(float(fmt.max), 5)}" for fmt in formats[1:])
     return [
         f"{wide.name} spends {wide.exponent_bits} bits on the exponent, which gives about {powers_of_ten(wide):.0f} "
         f"powers of ten, and {wide.fraction_bits} on the fraction, which gives about {digits(wide):.0f} digits.",

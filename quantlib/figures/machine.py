@@ -10,6 +10,7 @@ from time import thread_time
 import numpy as np
 
 from quantlib import formats
+from quantlib.figures.plane import readable
 from quantlib.figures.quiz import Question
 from quantlib.fit.published import LLAMA_3_8B_BPW, SPEEDS
 from quantlib.lm.caching import CacheCost
@@ -58,7 +59,8 @@ def speeds_svg(at_once: str) -> str:
             parts.append(f'<rect class="hoped" x="{NAMES}" y="{y - 18}" width="{BAR * hope / most:.1f}" height="44"/>')
         parts.append(
             f'<rect class="bar" x="{NAMES}" y="{y - 11}" width="{width:.1f}" height="30" rx="3"/>'
-            f'<text class="name" x="{NAMES + width + 10:.1f}" y="{y + 9}">{value:.0f} tokens a second</text>'
+            f'<text class="name" x="{NAMES + max(width, BAR * hope / most) + 10:.1f}" y="{y + 9}">{value:.0f} tokens '
+            "a second</text>"
         )
     title = f"Published speed of Llama-3.1-8B by recipe, {at_once}"
     return _svg("speeds", 62 * len(found) + 20, title, parts)
@@ -221,15 +223,17 @@ def _times(ratio: float) -> str:
 # The cache
 
 
-def cache_svg(found: Sequence[CacheCost]) -> str:
-    """The divergence of each pair of formats as bars."""
+def cache_svg(found: Sequence[CacheCost], covered: bool = False) -> str:
+    """The divergence of each pair of formats as bars. covered: without those whose two formats differ."""
     most, parts = max(one.cost.kl for one in found), []
     for i, one in enumerate(found):
-        y, width = 26 + 44 * i, max(2.0, BAR * one.cost.kl / most)
+        hidden = covered and one.keys != one.values
+        said = "?" if hidden else f"{readable(one.cost.kl)} nats"
+        y, width = 26 + 44 * i, 0.0 if hidden else max(2.0, BAR * one.cost.kl / most)
         parts.append(
             f'<text class="name" x="{NAMES + 40}" y="{y + 5}" text-anchor="end">keys {one.keys}, values {one.values}'
             f'</text><rect class="error" x="{NAMES + 54}" y="{y - 12}" width="{width:.1f}" height="24" rx="3"/>'
-            f'<text class="name" x="{NAMES + 64 + width:.1f}" y="{y + 5}">{one.cost.kl:.2g} nats</text>'
+            f'<text class="name" x="{NAMES + 64 + width:.1f}" y="{y + 5}">{said}</text>'
         )
     return _svg("cache", 44 * len(found) + 12, "KL divergence by the formats of keys and values", parts)
 

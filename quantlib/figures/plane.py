@@ -121,6 +121,12 @@ def plain(value: float) -> str:
     """A tick as people write it: 0.01, and 10⁻⁵ where zeros would fill the margin."""
     if value >= 1e-4:
         return f"{value:g}"
-    digits, power = f"{value:.0e}".split("e")
-    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
+    return readable(value, 1).removeprefix("1·")
+
+
+def readable(value: float, digits: int = 2) -> str:
+    """A number with so many digits as people write it: 0.0037, 65,504, and 1.5·10⁻⁵ for 1.5e-05."""
+    mantissa, _, power = f"{value:,.{digits}g}".partition("e")
+    if not power:
+        return mantissa
+    return f"{mantissa}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

@@ -122,11 +122,12 @@ def clipped(row: np.ndarray) -> tuple[float, float, float]:
     """Where one scale's grid for a row (n,) ends best, as a share of the largest weight, and the relative errors there
     and where it reaches the largest."""
     x = np.ascontiguousarray(row, np.float32)[None]
-    full = round_to_nearest(x, FORM, PerChannel())
+    form = IntegerFormat(4)  # with a scale in FP16, as `repair` has it
+    full = round_to_nearest(x, form, PerChannel())
     errors = {}
     for share in np.arange(1, 101) / 100:
-        scale = np.float32(share) * full.scales.reshape(-1, 1)
-        errors[float(share)] = compare(x, FORM.value(FORM.encode(x, scale), scale)).relative
+        scale = (np.float32(share) * full.scales.reshape(-1, 1)).astype(np.float16).astype(np.float32)
+        errors[float(share)] = compare(x, form.value(form.encode(x, scale), scale)).relative
     best = min(errors, key=errors.__getitem__)
     return best, errors[best], errors[1.0]
 

@@ -80,9 +80,14 @@ def skyline(
 def reading(spiky: Study, even: Study) -> dict:
     """One token after the other: what `spiky` reads, its weights, and what `even` reads, in units of their own."""
     panels = [
-        Panel(f"What {kind(spiky)} reads", "exponent", _sizes(spiky), [[spiky.largest_channel]] * len(spiky.words)),
+        Panel(
+            f"What the matrix {kind(spiky)} reads (1× is the typical value)",
+            "exponent",
+            _sizes(spiky),
+            [[spiky.largest_channel]] * len(spiky.words),
+        ),
         Panel(f"The weights of {kind(spiky)}", "code", (spiky.weight_reach / spiky.typical_weight)[None]),
-        Panel(f"What {kind(even)} reads", "exponent", _sizes(even)),
+        Panel(f"What the matrix {kind(even)} reads", "exponent", _sizes(even)),
     ]
     return skyline(
         f"{spiky.model}/{spiky.name}/{even.name}", "Token", spiky.words, panels, start=8, words=spiky.words,
@@ -240,10 +245,10 @@ def _which(one: Study, bits: int) -> Question:
     )
 
 
-def ways_svg(one: Study) -> str:
-    """The output's error by each way, at 8 and at 4 bits, as bars."""
+def ways_svg(one: Study, widths: Sequence[int] = BITS) -> str:
+    """The output's error by each way, as bars. widths: the bits of activations and weights."""
     parts, y = [], 0
-    for bits in BITS:
+    for bits in widths:
         ways = one.best(bits)
         most, y = max(ways.values()), y + 26
         parts.append(f'<text class="head" x="0" y="{y}">{bits} bits for activations and weights</text>')
@@ -257,7 +262,7 @@ def ways_svg(one: Study) -> str:
                 f'<text x="{NAMES + width + 10:.1f}" y="{y + 5}">{percent(error)}</text>'
             )
         y += 18
-    title = f"The error of the output of {one.name} by four ways"
+    title = f"The error of the output of {one.name} in {' and '.join(map(str, widths))} bits, by each way"
     return (
         f'<svg class="ways" viewBox="0 0 {NAMES + BAR + 90} {y}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg>"
@@ -271,8 +276,8 @@ def layers_in_words(layers: Sequence[Reaches]) -> str:
     wins = int(np.sum(high > low))
     return (
         f"In {wins} of {len(high)} layers the largest channel of {first.kind}'s input is further above its layer's "
-        f"typical value than that of {second.kind}'s: {np.median(high):.0f} times against {np.median(low):.0f} times "
-        "in the middle layer."
+        f"typical value than that of {second.kind}'s. The median over the layers is {np.median(high):.0f} times, "
+        f"against {np.median(low):.0f}."
     )
 
 

@@ -62,8 +62,12 @@ CASES = {  # page, buttons that are pressed in turn, and what changes by it
         ".st-key-race-story",
     ),
     "codebooks, grid": ("codebooks", ["IQ2_S", "IQ2_XXS"], ".st-key-signs"),
-    "first page, text": ("", ["a ship", "a road", "a tale"], ".writings"),
-    "which one, cache": ("which-one-should-i-run", ["Q8_0", "FP16"], ".memory"),
+    "what it does, text": ("what-it-costs", ["a letter", "a road", "a tale"], "[class*=st-key-step-5]"),
+    "what the machine does": (
+        "what-the-machine-does",
+        ["512 tokens at once", "one token at a time"],
+        ".st-key-step-1-printed",
+    ),
 }
 
 DRAGS = {  # page, and what is pulled at

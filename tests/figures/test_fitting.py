@@ -1,6 +1,7 @@
 """Pictures of what fits: bars to scale, a bar for each layer, marks where the costs put them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -62,3 +63,10 @@ def test_the_speed_is_spelled_out(answer):
 def test_every_loader_names_its_source():
     assert len(fitting.loaders()) == len(LOADERS)
     assert all(row["source"] and row["takes"] for row in fitting.loaders())
+
+
+def test_the_first_picture_has_one_bar_a_step_and_the_advice(answer):
+    shown = fitting.steps(answer)
+    assert answer.shown in shown and len({option.recipe for option in shown}) == len(shown) <= len(fitting.STEPS) + 1
+    assert [answer.options.index(option) for option in shown] == sorted(map(answer.options.index, shown))
+    assert "&lt;b&gt;" in fitting.title_html(replace(answer, subject=replace(answer.subject, name="<b>x")))

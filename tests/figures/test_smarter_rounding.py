@@ -290,6 +290,7 @@ def test_k_quants_are_compared_where_all_three_ways_were_measured():
     tied = [replace(found[0], output=(0.05, 0.03, 0.036))]
     assert "as well at some sizes" in words.filled(tied)
     assert pictures.filled_html(found).count("class='bar'") == 3
+    assert "3.6%" in pictures.filled_html(found) and "3.6%" not in pictures.filled_html(found, covered=True)
 
 
 def test_where_perplexity_and_kl_disagree_the_noise_is_said():

@@ -92,6 +92,8 @@ def test_rivals_are_what_quantize_writes():
         assert r.relative == compare(BLOCK, FORMATS[r.name].dequantize(FORMATS[r.name].quantize(BLOCK))).relative
     assert found[0].step == pytest.approx(np.abs(BLOCK.reshape(-1, 32)).max(-1).mean() / 8, rel=1e-3)
     assert pictures.rivals_html(found).count("class='bar'><span") == 3
+    covered = pictures.rivals_html(found, "Q4_1")
+    assert f"{found[1].relative:.2%}" not in covered and f"{found[0].relative:.2%}" in covered
 
 
 @pytest.mark.parametrize(

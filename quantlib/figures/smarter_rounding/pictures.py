@@ -185,14 +185,17 @@ def steered_html(found: Sequence[Steered]) -> str:
     )
 
 
-def filled_html(found: Sequence[Filled]) -> str:
-    """Three k-quants, each filled in three ways, with a bar for each."""
+def filled_html(found: Sequence[Filled], covered: bool = False) -> str:
+    """Three k-quants, each filled in three ways, with a bar for each. covered: without GPTQ's figures."""
     most = max(max(one.output) for one in found)
     ways = ("as llama.cpp does", "with an importance matrix", "with GPTQ")
     rows = "".join(
         f"<tr><th scope='row'>{one.name if i == 0 else ''}</th><td class='way'>{way}</td>"
-        f"{bar_cell(one.output[i] / most)}"
-        f"<td>{words.percent(one.output[i])}</td><td>{one.kl[i]:.2g}</td></tr>"
+        + (
+            f"{bar_cell(0)}<td>?</td><td>?</td></tr>"
+            if covered and way == ways[-1]
+            else f"{bar_cell(one.output[i] / most)}<td>{words.percent(one.output[i])}</td><td>{one.kl[i]:.2g}</td></tr>"
+        )
         for one in found
         for i, way in enumerate(ways)
     )

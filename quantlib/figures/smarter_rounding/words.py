@@ -80,9 +80,18 @@ def kept(found: Kept) -> str:
     channels = "one channel" if found.count == 1 else f"{found.count} channels"
     return (
         f"This layer has {len(found.magnitudes)} input channels. Leave the weights of {channels} in 16 bits and round "
-        f"the rest: with those that have the largest **weights**, the relative error of the output goes from "
-        f"{percent(found.none)} to {percent(found.by_weight)}. With those that meet the largest **inputs**, it goes to "
-        f"**{percent(found.by_input)}**."
+        f"the rest. With those that have the largest **weights**, {_from_to(found.none, found.by_weight)}. With those "
+        f"that meet the largest **inputs**, {_from_to(found.none, found.by_input)}."
+    )
+
+
+def _from_to(before: float, now: float) -> str:
+    """How a relative error of the output changes, as it reads with its digits."""
+    first, last = percent(before), percent(now)
+    return (
+        f"the error of the output stays at {last}"
+        if first == last
+        else f"the error of the output goes from {first} to **{last}**"
     )
 
 

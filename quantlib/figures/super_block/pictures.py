@@ -45,12 +45,13 @@ def ladder_csv(x: np.ndarray, found: Sequence[Rung]) -> str:
     return out.getvalue()
 
 
-def rivals_html(found: Sequence[Rival]) -> str:
-    """A table with a bar for each error."""
+def rivals_html(found: Sequence[Rival], covered: str = "") -> str:
+    """A table with a bar for each error. covered: the format whose error a guess is about."""
     most = max(r.relative for r in found) or 1.0
     rows = "".join(
         f"<tr><th scope='row'>{r.name}</th><td>{r.nbytes}</td><td>{r.bpw:g}</td><td>{r.step:.3g}</td>"
-        f"{bar_cell(r.relative / most)}<td>{r.relative:.2%}</td></tr>"
+        f"{bar_cell(0 if r.name == covered else r.relative / most)}"
+        f"<td>{'?' if r.name == covered else f'{r.relative:.2%}'}</td></tr>"
         for r in found
     )
     return (
