@@ -9,24 +9,27 @@ import quantlib as ql
 from pages.server import visits
 from pages.server.jobs import Job
 from pages.server.opened import Opened, shelf
-from pages.ui import captions, jobview, measuring, model
+from pages.ui import captions, embeddings, jobview, measuring, model
 from pages.ui.measuring import Evaluation
 from quantlib import lm, tables
 from quantlib.checkpoints.image_models import image_family
+from quantlib.lm.embedding import is_encoder
 from quantlib.recipes import RECIPES
 
 JOB = "evaluation"
 RECIPE, OTHER = "a recipe of it", "another opened checkpoint"
 CONTEXTS = (128, 256, 512)
+INTRODUCTION = (
+    "Both models read the same text. Perplexity says how surprised each is; **KL divergence** and **changed top "
+    "tokens** say how often and how far the second differs from the first, which an average can hide."
+)
 
 
 def main() -> None:
     opened = model.current()
     st.title("Evaluate", anchor=False)
-    st.markdown(
-        "Both models read the same text. Perplexity says how surprised each is; **KL divergence** and **changed top "
-        "tokens** say how often and how far the second differs from the first, which an average can hide."
-    )
+    encodes = is_encoder(opened.checkpoint)
+    st.markdown(embeddings.INTRODUCTION if encodes else INTRODUCTION)
     st.text(f"Original: {model.plain(opened.name)}")
     if image_family(opened.checkpoint) is not None:
         st.info(
@@ -36,6 +39,9 @@ def main() -> None:
         )
         return
     other, about = choose_other(opened)
+    if encodes:
+        embeddings.evaluate(opened, other, about)
+        return
     texts = measuring.text_choice("evaluation", shipped(), "Text")
     left, right = st.columns([1, 3])
     context = left.selectbox("Tokens a window", CONTEXTS, index=1, key="window", bind="query-params")

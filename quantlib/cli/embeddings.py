@@ -38,14 +38,8 @@ def _compare(options, sentences: list[str]) -> int:
 
     with ql.open_checkpoint(options.baseline) as original, ql.open_checkpoint(options.model) as checkpoint:
         found = compare_embeddings(original, checkpoint, sentences, options.pooling)
-    document = {
-        "sentences": len(sentences),
-        "cosine": float(found.cosine.mean()),
-        "cosine_lowest": float(found.cosine.min()),
-        "same_nearest": found.nearest,
-        "rank_change": float(found.ranks.mean()),
-    }
-    order = found.cosine.argsort()[:SHOWN]
+    document = found.figures()
+    order = found.furthest(SHOWN)
     worst = [{"cosine": float(found.cosine[i]), "moved": float(found.ranks[i]), "text": sentences[i]} for i in order]
     if options.json:
         return print_json(document | {"worst": worst})

@@ -6,7 +6,7 @@ one's. Two models agree where the directions do, and where each text has the sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,10 +40,15 @@ class Embedder:
     model: Hidden
     pooling: str
 
-    def __call__(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
-        """Vectors of length 1 of texts that are given as tokens: float32 (texts, width)."""
+    def __call__(self, texts: Sequence[Sequence[int]], progress: Callable[[float], None] | None = None) -> np.ndarray:
+        """Vectors of length 1 of texts that are given as tokens: float32 (texts, width). progress: told the share."""
+        rows = []
         with single_threaded_blas():  # sentences are short: its threads would wait for one another
-            found = np.stack([pooled(self.model.hidden(np.asarray(tokens)), self.pooling) for tokens in texts])
+            for done, tokens in enumerate(texts, 1):
+                rows.append(pooled(self.model.hidden(np.asarray(tokens)), self.pooling))
+                if progress is not None:
+                    progress(done / len(texts))
+        found = np.stack(rows)
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
@@ -59,6 +64,15 @@ def pooled(hidden: np.ndarray, pooling: str) -> np.ndarray:
     raise CheckpointError(f"A pooling is {', '.join(POOLINGS)}, not {pooling[:40]!r}.")
 
 
+def is_encoder(checkpoint: Checkpoint) -> bool:
+    """Whether a model makes vectors of texts and nothing else; False also for what has no architecture here."""
+    try:
+        known = by_name(gguf_view(checkpoint).architecture)
+    except CheckpointError:
+        return False
+    return known is not None and known.encodes is not None
+
+
 def load_embedder(checkpoint: Checkpoint, pooling: str | None = None) -> Embedder:
     """A model that makes embeddings: an encoder, or a language model, of which the last token's vector is taken.
 
@@ -66,12 +80,11 @@ def load_embedder(checkpoint: Checkpoint, pooling: str | None = None) -> Embedde
     Raises CheckpointError for a model that does not run.
     """
     view = gguf_view(checkpoint)
-    known = by_name(view.architecture)
-    is_encoder = known is not None and known.encodes is not None
+    encodes = is_encoder(checkpoint)
     stated = view.value(f"{view.architecture}.pooling_type")
     says = POOLINGS[stated - 1] if isinstance(stated, int) and 1 <= stated <= len(POOLINGS) else None
-    model: Hidden = load_encoder(checkpoint) if is_encoder else load(checkpoint)
-    return Embedder(model, pooling or says or ("mean" if is_encoder else "last"))
+    model: Hidden = load_encoder(checkpoint) if encodes else load(checkpoint)
+    return Embedder(model, pooling or says or ("mean" if encodes else "last"))
 
 
 def tokens_of(checkpoint: Checkpoint, sentences: Sequence[str]) -> list[list[int]]:
@@ -82,8 +95,7 @@ def tokens_of(checkpoint: Checkpoint, sentences: Sequence[str]) -> list[list[int
         value = view.value(f"tokenizer.ggml.{key}")
         return [value] if isinstance(value, int) else []
 
-    known = by_name(view.architecture)
-    if known is not None and known.encodes is not None:
+    if is_encoder(checkpoint):
         first, last = number("cls_token_id") or number("bos_token_id"), number("seperator_token_id")
         last = last or number("eos_token_id")
         plain = Tokenizer(tokenizer.runner, None, tokenizer.eos)
@@ -94,9 +106,14 @@ def tokens_of(checkpoint: Checkpoint, sentences: Sequence[str]) -> list[list[int
 
 def read_sentences(path: str | Path = SENTENCES) -> list[str]:
     """The lines of a text, empty ones left out. Raises CheckpointError where there are fewer than 3 or too many."""
-    found = [line.strip() for line in read_text(Path(path)).split("\n") if line.strip()]
+    return sentences_in(read_text(Path(path)), str(path))
+
+
+def sentences_in(text: str, source: str) -> list[str]:
+    """The lines of a text, as `read_sentences` has them. source: what messages call it."""
+    found = [line.strip() for line in text.split("\n") if line.strip()]
     if not 3 <= len(found) <= MOST:
-        raise CheckpointError(f"{path} has {len(found):,} sentences (lines); 3 to {MOST:,} can be compared.")
+        raise CheckpointError(f"{source} has {len(found):,} sentences (lines); 3 to {MOST:,} can be compared.")
     return found
 
 
@@ -112,10 +129,19 @@ class Agreement:
     nearest: float
     ranks: np.ndarray
 
-    @property
-    def worst(self) -> int:
-        """The text whose vector turned furthest."""
-        return int(self.cosine.argmin())
+    def furthest(self, count: int) -> list[int]:
+        """The texts whose vectors turned furthest, the worst first."""
+        return [int(i) for i in self.cosine.argsort()[:count]]
+
+    def figures(self) -> dict[str, float]:
+        """The numbers that sum it up, by name."""
+        return {
+            "sentences": len(self.cosine),
+            "cosine": float(self.cosine.mean()),
+            "cosine_lowest": float(self.cosine.min()),
+            "same_nearest": self.nearest,
+            "rank_change": float(self.ranks.mean()),
+        }
 
 
 def agreement(original: np.ndarray, other: np.ndarray) -> Agreement:
@@ -138,9 +164,18 @@ def _orders(vectors: np.ndarray) -> np.ndarray:
 
 
 def compare_embeddings(
-    original: Checkpoint, other: Checkpoint, sentences: Sequence[str], pooling: str | None = None
+    original: Checkpoint,
+    other: Checkpoint,
+    sentences: Sequence[str],
+    pooling: str | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Agreement:
     """How well another model's embeddings of sentences agree with the original's, which cuts them into tokens."""
     tokens = tokens_of(original, sentences)
+
+    def half(start: float) -> Callable[[float], None] | None:
+        return None if progress is None else lambda share: progress(start + share / 2)
+
     mine = load_embedder(original, pooling)
-    return agreement(mine(tokens), load_embedder(other, mine.pooling)(tokens))
+    before = mine(tokens, half(0.0))
+    return agreement(before, load_embedder(other, mine.pooling)(tokens, half(0.5)))

@@ -89,14 +89,19 @@ def byte_level_vocabulary(path: Path, tokenizer: dict[str, object], config: dict
     return Vocabulary("gpt2", pre or "default", tokens, types, None, warnings)
 
 
+UNCASED = 30_522  # tokens of the vocabulary of lower-case English words
+
+
 def wordpiece_vocabulary(path: Path, tokenizer: dict[str, object], config: dict[str, object], size: int) -> Vocabulary:
     """BERT's vocabulary, padded to `size`: what starts a word gets ▁, what continues one loses its ##.
 
-    The name of the pre-tokenizer changes nothing in llama.cpp, which has one for all WordPiece models.
+    The name of the pre-tokenizer changes nothing in llama.cpp, which has one for all WordPiece models; its converter
+    knows the uncased vocabulary that most are trained with by the name of another that shares it.
     """
     tokens, types = _padded(path, tokenizer, config, size)
     spelled = [_word_part(text, kind) for text, kind in zip(tokens, types, strict=True)]
-    return Vocabulary("bert", "bert-bge", spelled, types)
+    published = len(tokens) >= UNCASED and tokens[101:104] == ["[CLS]", "[SEP]", "[MASK]"]
+    return Vocabulary("bert", "jina-v2-en" if published else "bert-bge", spelled, types)
 
 
 def _word_part(text: str, kind: int) -> str:
