@@ -170,7 +170,7 @@ def the_model(source: str, size: str) -> fit.Subject:
 
 
 def show_headline(answer: fit.Answer) -> None:
-    if answer.option is None:
+    if answer.option is None or answer.choice.how == "last":
         st.warning(f"**{answer.headline}**", icon="🧱")
     elif answer.choice.how == "whole":
         st.success(f"**{answer.headline}**", icon="🎯")

@@ -28,11 +28,11 @@ def frontier_svg(answer: Answer, measured: Mapping[str, float], theme: str = "li
     points = [(option, option.cost.kl) for option in answer.options if option.cost.kl > 0]
     lossy = [(o, measured[o.recipe]) for o, _ in points if not o.imatrix and measured.get(o.recipe, 0) > 0]
     here = [point for point in lossy if point[0].weighed.bpw < MANY_BITS]
-    x = Axis([option.total / GB for option, _ in points], LEFT, WIDTH - RIGHT, even=True)
+    x = Axis([option.total / GB for option, _ in points], LEFT, WIDTH - RIGHT)
     y = Axis([kl for option, _ in points for kl in (option.cost.low, option.cost.high)], HEIGHT - BOTTOM - BEYOND, TOP)
     beyond = [(o, kl) for o, kl in lossy if o.weighed.bpw >= MANY_BITS and x.inside(o.total / GB)]
     ink, muted, panel = palette.INK[theme], palette.MUTED[theme], palette.PANEL[theme]
-    marks = frame(x, y, x.steps(), y.decades(), LABELS, theme)
+    marks = frame(x, y, x.sizes(), y.decades(), LABELS, theme)
     if x.inside(memory / GB):
         at = x(memory / GB)
         marks.append(

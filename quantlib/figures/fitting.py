@@ -174,7 +174,7 @@ def speed_lines(option: Option, machine: Machine) -> tuple[str, str, str]:
     """The estimate in three lines: symbols, the numbers, the result. For what fits whole."""
     bandwidth, cache = machine.bandwidth, option.placed.cache
     read, share, speed = option.weighed.read, share_of(option.recipe, bandwidth, machine.unpacking), option.speed
-    each = each_layer(machine)
+    each = each_layer(machine, any(option.weighed.parts.experts))
     overhead = each * len(option.weighed.parts.layers)
     return (
         f"seconds a token = (weights read ÷ share reached + half the cache) ÷ bandwidth + {1e6 * each:.0f} µs · layers",

@@ -34,6 +34,11 @@ class Axis:
         ticks = [t for p in powers for t in ((p, 3 * p) if self.high - self.low < 4 else (p,))]
         return [t for t in ticks if self.inside(t)]
 
+    def sizes(self) -> list[float]:
+        """1, 2, 3, 5 and 7 times the powers of ten within."""
+        ticks = (n * 10.0**power for power in range(floor(self.low), ceil(self.high) + 1) for n in (1, 2, 3, 5, 7))
+        return [t for t in ticks if self.inside(t)]
+
     def steps(self) -> list[float]:
         """Four to ten equal steps of 1, 2 or 5 times a power of ten, on an even axis."""
         rough = (self.high - self.low) / 9

@@ -65,7 +65,8 @@ class Option:
 @dataclass(frozen=True)
 class Choice:
     """What is advised. option: None where nothing runs. how: "whole", "beside" (some of it in the computer's memory),
-    "poor" (whole, at a high cost) or "nothing". other: a second way that is worth knowing."""
+    "poor" (whole, at a high cost), "last" (it runs, too slowly and at a high cost) or "nothing". other: a second way
+    that is worth knowing."""
 
     option: Option | None
     how: str
@@ -89,7 +90,9 @@ def choose(options: Sequence[Option]) -> Choice:
     if whole is not None:
         return Choice(whole, "poor", slowly_beside(options))
     slow = slowly_beside(options)
-    return Choice(slow, "beside" if slow else "nothing", None)
+    if slow is not None and slow.cost.kl > POOR and not bearable(slow):
+        return Choice(slow, "last")
+    return Choice(slow, "beside" if slow else "nothing")
 
 
 def _clearly_better(beside: Option, whole: Option) -> bool:

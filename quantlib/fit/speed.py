@@ -105,9 +105,9 @@ def _bytes(recipe: str) -> float:
     return LLAMA_3_1_8B * LLAMA_3_8B_BPW[recipe] / 8
 
 
-def each_layer(machine: Machine) -> float:
-    """Seconds of a layer that no bandwidth shortens."""
-    return EACH_LAYER_ON_CARD if machine.unpacking else EACH_LAYER
+def each_layer(machine: Machine, routed: bool = False) -> float:
+    """Seconds of a layer that no bandwidth shortens; routed: of a mixture of experts, which takes more kernels."""
+    return EACH_LAYER_ON_CARD if machine.unpacking and not routed else EACH_LAYER
 
 
 def tokens_per_second(bandwidth: float, read: int, cache: int) -> float:
@@ -140,5 +140,5 @@ def speed_of(weighed: Weighed, placed: Placement, machine: Machine) -> Speed | N
     kept = placed.cache / 2
     at_most = (fast - slow + kept) / at_fast + slow / at_slow
     about = ((fast - slow) / share + kept) / at_fast + slow / (share_of_slow * at_slow)
-    about += each_layer(machine) * len(parts.layers)
+    about += each_layer(machine, routed > 0) * len(parts.layers)
     return Speed(1 / max(at_most, 1e-9), 1 / max(about, 1e-9))

@@ -32,6 +32,8 @@ def headline(answer: Answer) -> str:
     if placed.whole:
         return f"{subject}: {gb(option.weighed.nbytes)}, {room} to spare{rate(option)}."
     where = f"with the experts of {some}" if placed.how == "experts" else f"with {some}"
+    if answer.choice.how == "last":
+        return f"Nothing runs well here: {option.name}, {where}, would be the least bad{rate(option)}."
     return f"{subject} {where}: {gb(option.weighed.nbytes)}{rate(option)}."
 
 
@@ -64,6 +66,8 @@ def _why(answer: Answer) -> str:
             return (
                 f"It is the best that fits whole, at a high cost; a smaller model is likely the better answer.{slower}"
             )
+        case "last":
+            return "It loses much, and is slower than one reads; a smaller model is the better answer."
         case "beside":
             small = f"; {other.recipe} would fit whole, at KL {digits(other.cost.kl)}" if other else ""
             slow = "" if bearable(option) else " It will be slower than one reads."
@@ -131,7 +135,7 @@ def command(answer: Answer) -> str:
 
 
 def download(answer: Answer) -> str:
-    """What to search for."""
+    """What to search for, or to make of what is open."""
     option = answer.option
     if option is None or option is answer.file:
         return ""
@@ -140,6 +144,10 @@ def download(answer: Answer) -> str:
         return _offered(answer, option)
     made = " that was made with an importance matrix (imatrix)" if option.imatrix else ""
     file = f"the {option.name} file{made}, about {gb(option.weighed.nbytes)}"
+    here = answer.subject.checkpoint.files and not answer.subject.origin.startswith(PREFIX)
+    if here and not answer.quantized and model is None:
+        recipe = f"{option.name}, with an importance matrix" if option.imatrix else option.name
+        return f"To make it: quantize this model to {recipe}, by “quantlib quantize” or on the page Quantize."
     if answer.subject.assumed or model is None:
         return f"To download: search the hub for the model's name and “GGUF”, and take {file}."
     return f"To download: search the hub for “{model.searched} GGUF”, and take {file}."

@@ -302,3 +302,11 @@ def test_a_smaller_model_reads_as_much():
     said = ask("Qwen3-32B", own("computer", 8, 51e9), 32_768).text
     assert "SmolLM2" not in said
     assert "tokens of context Q4_K_M fits whole" not in ask("8B", own("computer", 10, 51e9), 131_072).text
+
+
+def test_what_runs_badly_is_not_advised():
+    """72B on 12 GB with 32 beside: only one bit runs, at a token a second."""
+    answer = ask("Qwen2.5-72B", "GeForce RTX 3060, 12 GB")
+    assert answer.choice.how == "last" and answer.option.speed.about < 2
+    assert answer.headline.startswith("Nothing runs well here: IQ1_S, with ")
+    assert "a smaller model is the better answer" in answer.text and "A smaller model: " in answer.text

@@ -65,6 +65,7 @@ def test_a_file_that_is_quantized_already(demo_model, tmp_path, capsys):
 
 def test_an_opened_checkpoint_is_weighed_to_the_byte(demo_model):
     answer = ask(str(demo_model), "Laptop, DDR4-3200, 8 GB", 512)
+    assert "To make it: quantize this model to Q8_0, by " in answer.text
     for option in answer.options[:6]:
         planned = ql.plan(ql.open_checkpoint(demo_model), option.recipe, important=option.imatrix)
         assert option.weighed.nbytes == planned.tensor_nbytes
