@@ -180,8 +180,14 @@ def speed_lines(option: Option, machine: Machine) -> tuple[str, str, str]:
         f"seconds a token = (weights read ÷ share reached + half the cache) ÷ bandwidth + {1e6 * each:.0f} µs · layers",
         f"= ({read / GB:.3g} GB ÷ {share:.2f} + {cache / 2 / GB:.2g} GB) ÷ {bandwidth / GB:,.4g} GB/s "
         f"+ {1000 * overhead:.2g} ms",
-        f"= {1000 / speed.about:.3g} ms, so {speed.about:.3g} tokens a second; by bandwidth alone {speed.at_most:.3g}",
+        f"= {1000 / speed.about:.3g} ms, so {_speed(speed.about)} tokens a second; by bandwidth alone "
+        f"{_speed(speed.at_most)}",
     )
+
+
+def _speed(value: float) -> str:
+    """Three digits, and all of them before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def loaders() -> list[dict]:

@@ -35,9 +35,11 @@ class Axis:
         return [t for t in ticks if self.inside(t)]
 
     def sizes(self) -> list[float]:
-        """1, 2, 3, 5 and 7 times the powers of ten within."""
+        """1, 2, 3, 5 and 7 times the powers of ten within, and equal steps where there are few of these."""
         ticks = (n * 10.0**power for power in range(floor(self.low), ceil(self.high) + 1) for n in (1, 2, 3, 5, 7))
-        return [t for t in ticks if self.inside(t)]
+        found = [t for t in ticks if self.inside(t)]
+        within = Axis([10**self.low, 10**self.high], self.start, self.stop, even=True)
+        return found if len(found) > 2 else [t for t in within.steps() if t > 0 and self.inside(t)]
 
     def steps(self) -> list[float]:
         """Four to ten equal steps of 1, 2 or 5 times a power of ten, on an even axis."""

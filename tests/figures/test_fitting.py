@@ -8,6 +8,7 @@ import pytest
 from quantlib import fit
 from quantlib.figures import fitting
 from quantlib.figures.fit_frontier import frontier_svg
+from quantlib.figures.plane import Axis
 from quantlib.fit.amounts import gb
 from quantlib.fit.published import LOADERS
 
@@ -51,6 +52,13 @@ def test_the_frontier_draws_both_kinds_and_their_range(answer):
     assert "made with an importance matrix, estimated" in svg and "made without, estimated" in svg
     assert svg.count('class="range"') == sum(o.cost.low < o.cost.high for o in answer.options)
     assert svg.count('r="11"') == 1  # the ring
+
+
+@pytest.mark.parametrize(("low", "high"), [(9, 52), (0.041, 0.047), (1, 1.2), (30, 800)])
+def test_memory_has_ticks_at_any_size(low, high):
+    axis = Axis([low, high], 0, 100)
+    ticks = axis.sizes()
+    assert 3 <= len(ticks) <= 12 and ticks == sorted(ticks) and all(axis.inside(t) for t in ticks)
 
 
 def test_the_speed_is_spelled_out(answer):
