@@ -20,6 +20,8 @@ USER app
 # Compile every kernel now, so that nobody waits for it later.
 RUN python -c "from quantlib import formats; formats.warm_up()"
 
+# It listens where PORT says, as hosts of containers ask for.
+ENV PORT=8501
 EXPOSE 8501
-HEALTHCHECK CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=10)"]
-CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address=0.0.0.0", "--server.headless=true"]
+HEALTHCHECK CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/_stcore/health', timeout=10)"]
+CMD ["sh", "-c", "exec python -m streamlit run app.py --server.address=0.0.0.0 --server.headless=true --server.port=${PORT:-8501} \"$@\"", "streamlit"]

@@ -13,6 +13,9 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
+
+st.secrets.load_if_toml_exists()  # as environment variables: settings on Streamlit's Community Cloud come so
+
 from starlette.middleware import Middleware  # noqa: E402
 
 from pages.server import files, first_paint, gate, routes, security, viewing, warmup  # noqa: E402

@@ -43,7 +43,7 @@ def said_key(claim: Claim) -> str:
 def show_claim(number: int, claim: Claim) -> None:
     """A claim and its picture; its verdict once the reader has said theirs."""
     with st.container(border=True, key=f"claim-{claim.key}"):
-        st.markdown(f"#### {number}. “{claim.text}”")
+        st.markdown(f"## {number}. “{claim.text}”")
         found = evidence(model.current().identity, claim.key, model.current_checkpoint())
         drawing.draw(found.picture, key=f"picture-{claim.key}")
         said = st.segmented_control(

@@ -109,13 +109,13 @@ def show_result(found: Evaluation) -> None:
         "Results (JSON)", lambda: tables.as_json(tables.answers(total, found.texts, found.worst)), "evaluation.json",
         "application/json", on_click="ignore", key="evaluate-results",
     )  # fmt: skip
-    st.subheader("The same sentence, twice", anchor=False)
+    st.header("The same sentence, twice", anchor=False)
     for column, title, text in zip(st.columns(2), ("Original", "Other"), found.written, strict=True):
         with column, st.container(border=True):
             st.markdown(f"**{title}**")
             st.text(found.prompt + text)
     captions.receipt("measured", f"drawn at temperature {lm.TEMPERATURE} with the same random numbers (seed {lm.SEED})")
-    st.subheader("Where the two part most", anchor=False)
+    st.header("Where the two part most", anchor=False)
     st.dataframe(
         [
             {"before": w.before, "text goes on": w.right, "original expects": w.baseline_top, "other expects": w.top,

@@ -39,8 +39,9 @@ def main() -> None:
         "safetensors that **transformers** and **vLLM** load. (For llama.cpp and Ollama, quantize to GGUF.)"
     )
     opened = model.current()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.text(f"From: {model.plain(opened.name)}")
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.text(f"From: {model.plain(opened.name)}")
+    with right:
         menu.OPEN.link()
     try:
         matrices = linears_of(opened.checkpoint)
@@ -167,7 +168,7 @@ def show_job(opened: Opened, wanted: Wanted, fits: bool) -> None:
 def show_outcome(job: Job) -> None:
     """The folder in one file, and what each matrix lost."""
     result: Exported = job.result
-    st.subheader(job.file_name, anchor=False)
+    st.header(job.file_name, anchor=False)
     st.success(
         f"{tables.size(result.nbytes)}, {result.bpw:.2f} bits per weight of the layers' matrices, "
         f"written in {result.seconds:.1f} s.",

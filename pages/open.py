@@ -29,6 +29,11 @@ def main() -> None:
         "Where it is", places, default=places[0], key="where", bind="query-params", required=True
     )
     ways = {UPLOAD: from_upload, OWN: from_path, SERVER: from_server, HUB: from_hub}
+    if not LIMITS.hub and not own:
+        st.caption(
+            f"This server opens nothing from the hub and takes files of at most {tables.size(LIMITS.upload_bytes)}. On "
+            "a computer of your own the app has neither limit."
+        )
     found = attempt(ways[where])
     chosen = attempt(from_names)
     if found or chosen:
@@ -149,7 +154,7 @@ def show_others() -> None:
     here = shelf().of(visits.current())
     if not here:
         return
-    st.subheader("Opened in this visit", anchor=False)
+    st.header("Opened in this visit", anchor=False)
     for opened in [model.demo(), *here]:
         left, middle, right = st.columns([4, 1.2, 1.2], vertical_alignment="center")
         left.text(model.plain(opened.name))

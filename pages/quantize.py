@@ -35,8 +35,9 @@ def main() -> None:
     family = image_family(opened.checkpoint)
     loaders = "ComfyUI loads (with the nodes of ComfyUI-GGUF)" if family else "llama.cpp and Ollama load"
     st.markdown(f"Choose a recipe. You get a GGUF file that {loaders}, and you see what each tensor lost.")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.text(f"From: {model.plain(opened.name)}")
+    left, right = st.columns([5, 1], vertical_alignment="center")  # in one row by their width, not once it is measured
+    left.text(f"From: {model.plain(opened.name)}")
+    with right:
         menu.OPEN.link()
     names = IMAGE_RECIPES if family else tuple(RECIPES)
     how = st.segmented_control(
@@ -175,12 +176,13 @@ def calibration() -> dict[str, str]:
 
 def show_plan(plan: ql.Plan, plans: list[ql.Plan]) -> None:
     """Sizes of all recipes to scale, then the chosen plan tensor by tensor."""
-    st.subheader("The plan")
+    st.header("The plan")
     for warning in plan.warnings:
         st.warning(warning, icon="⚠️")
     if said := stand_in_words(plan):
         st.warning(model.plain(said), icon="📏")
-    st.html(runs.size_bars(plans, plan.recipe.name))
+    with st.container(key="plan-sizes"):
+        st.html(runs.size_bars(plans, plan.recipe.name))
     captions.receipt("exact", "sizes follow from the plan: every header byte and every block is counted")
     st.markdown(f"Which matrix gets which format in **{plan.recipe.name}**. Point at one to read why.")
     drawing.draw(runs.format_map(plan), key="format-map")
@@ -236,7 +238,7 @@ def quantize(job: Job, plan: ql.Plan, command: str) -> Made:
 
 def show_outcome(job: Job) -> None:
     """The file, and what each tensor lost; or why there is none."""
-    st.subheader(job.file_name, anchor=False)
+    st.header(job.file_name, anchor=False)
     if job.error:
         jobview.show_failure(job)
         return

@@ -199,7 +199,7 @@ class Brush {
   }
 
   addresses(parts) {
-    return h("table", { class: "codes" }, parts.map(({ field, element }) => h("tr", {},
+    return h("table", { class: "codes", "aria-label": "The codes that the weight is made from" }, parts.map(({ field, element }) => h("tr", {},
       h("th", { scope: "row" }, role(field.role, field.name)),
       h("td", { class: "binary", "data-role": field.role }, binary(field.bits[element], this.data.bytes)),
       h("td", { class: "where" }, where(field.bits[element])))));

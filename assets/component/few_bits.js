@@ -55,7 +55,7 @@ class FewBits {
     this.tally = h("b", {});
     this.said = h("p", { class: "said", "aria-live": "polite" });
     return h("section", { class: "wall", "aria-label": "A hundred sums that the model answers" },
-      h("h3", {}, "A small model answers 100 sums: ", this.tally), rows, this.said);
+      h("h2", {}, "A small model answers 100 sums: ", this.tally), rows, this.said);
   }
 
   point(i) { this.at = i; this.say(); }
@@ -86,7 +86,7 @@ class FewBits {
     this.fill = h("i", {});
     this.gigabytes = h("b", {});
     this.fits = marks.map((mark) => h("li", {}, mark.name));
-    return h("section", { class: "memory-bar" }, h("h3", {}, `A model of ${this.data.billions} billion weights needs `, this.gigabytes),
+    return h("section", { class: "memory-bar" }, h("h2", {}, `A model of ${this.data.billions} billion weights needs `, this.gigabytes),
       h("div", { class: "track" }, this.fill, marks.map((mark) => h("s", { style: `left:${(100 * mark.bytes) / whole}%` }))),
       h("ul", { class: "fits", "aria-label": "What its weights fit into" }, this.fits));
   }
@@ -100,7 +100,7 @@ class FewBits {
     this.dots = first.map((weight, i) => s("g", {}, s("path", { class: "true", d: `M${(x(i) - 3).toFixed(1)} ${y(weight).toFixed(1)}h6` }), s("circle", { cx: x(i).toFixed(1), r: 4 })));
     this.left = h("b", {});
     this.plot = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" }, s("path", { class: "zero", d: `M0 ${y(0)}H${width}` }), this.lines, this.dots);
-    return h("section", { class: "weights" }, h("h3", {}, `${first.length} of its weights: `, this.left), this.plot,
+    return h("section", { class: "weights" }, h("h2", {}, `${first.length} of its weights: `, this.left), this.plot,
       h("p", { class: "keyline" }, h("span", {}, "dash: the weight as trained"), h("span", {}, "dot: what is stored"), h("span", {}, "line: a value that is left")));
   }
 

@@ -19,7 +19,8 @@ export default function ({ data: [{ theme }], setTriggerValue }) {
     .forEach((node) => node.getAttribute("role") !== "none" && node.setAttribute("role", "none"));
   const tell = () => {
     document.querySelectorAll("[data-testid=stPlotlyChart] .js-plotly-plot:not([aria-label])").forEach((plot) => plot.layout && name(plot, plotted(plot), "img"));
-    document.querySelectorAll("[data-testid=stDataFrame] [role=grid]:not([aria-label]), [data-testid=stDataFrame] canvas:not([aria-label])").forEach((table) => name(table, `Table: ${headingOf(table)}`));
+    document.querySelectorAll("[data-testid=stDataFrame] [role=grid]:not([aria-label]), [data-testid=stDataFrame] canvas:not([aria-label])").forEach((table) => name(table, tabled(table)));
+    document.querySelectorAll("[data-testid=stMain] table:not([aria-label], [role], :has(caption))").forEach((table) => name(table, tabled(table)));
   };
   const offer = () => document.querySelectorAll("[data-testid=stPlotlyChart]:not(:has(> .image))")
     .forEach((chart) => chart.querySelector("svg.main-svg") && chart.append(imageButtons(chart)));
@@ -57,15 +58,22 @@ function name(node, words, role) {
 const headingOf = (node) => [...document.querySelectorAll("[data-testid=stMain] :is(h1, h2, h3)")]
   .findLast((heading) => heading.compareDocumentPosition(node) & Node.DOCUMENT_POSITION_FOLLOWING)?.textContent.trim() ?? "";
 
+// What a table holds, in words: what it stands under, how many rows, and its columns.
+function tabled(table) {
+  const grid = table.matches("table") ? table : table.querySelector("table") ?? table, heads = [...grid.querySelectorAll("thead th, [role=columnheader]")];
+  const rows = Number(grid.getAttribute("aria-rowcount")) || grid.querySelectorAll("tr").length, columns = heads.map((head) => head.textContent.trim()).filter(Boolean);
+  return [`Table: ${headingOf(table)}`, `${Math.max(0, rows - 1)} rows`, columns.join(", ")].filter(Boolean).join(". ");
+}
+
 // What a chart shows, in words: what is drawn over what, and from where to where each of its lines or bars goes.
 function plotted(plot) {
   const axis = (one) => (one?.title?.text ?? "").replace(/<[^>]*>/g, " ").trim(), { xaxis, yaxis } = plot.layout;
   const named = [axis(yaxis), axis(xaxis)].filter(Boolean).join(" over ");
   const lines = (plot._fullData ?? plot.data).filter((trace) => trace.visible !== false).map((trace) => {
-    const values = Array.from((trace.orientation === "h" ? trace.x : trace.y) ?? []).map(Number).filter(Number.isFinite);
+    const values = Array.from((trace.z ?? []).length ? Array.from(trace.z).flatMap((row) => Array.from(row)) : (trace.orientation === "h" ? trace.x : trace.y) ?? []).map(Number).filter(Number.isFinite);
     if (!values.length) return "";
     const said = (value) => Number(value.toPrecision(3)).toLocaleString("en"), least = values.reduce((a, b) => Math.min(a, b)), most = values.reduce((a, b) => Math.max(a, b));
-    return `${trace.name ?? ""} ${values.length} values from ${said(least)} to ${said(most)}, the last ${said(values.at(-1))}`.trim();
+    return `${/^trace \d+$/.test(trace.name ?? "trace 0") ? "" : trace.name} ${values.length} values from ${said(least)} to ${said(most)}, the last ${said(values.at(-1))}`.trim();
   });
   return [`Chart: ${headingOf(plot)}`, named, ...lines.filter(Boolean).slice(0, 12)].filter(Boolean).join(". ");
 }

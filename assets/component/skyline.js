@@ -54,7 +54,7 @@ class Skyline {
       ticks(0, top, 3).map((at) => s("g", { class: "tick" }, s("path", { d: `M${LEFT} ${y(at)}H${WIDTH}` }),
         s("text", { x: LEFT - 6, y: y(at) + 4, "text-anchor": "end" }, `${at}×`))),
       s("text", { x: WIDTH, y: tall - 4, "text-anchor": "end" }, `${panel.channels.toLocaleString("en")} channels`), bars, kept, line, mark);
-    return { node: h("section", {}, h("h3", {}, panel.title), picture), bars, kept, line, mark, picture, x, y };
+    return { node: h("section", {}, h("h2", {}, panel.title), picture), bars, kept, line, mark, picture, x, y };
   }
 
   go(stop) {

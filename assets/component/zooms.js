@@ -23,7 +23,7 @@ class Zooms {
     this.pills = VIEWS.map((view) => h("button", { class: "pill", type: "button", onclick: () => { this.view = view; this.draw(); } }, view === "stored" ? "as stored" : view));
     this.panes = [new Pane("the whole tensor", (row, column) => this.moveTile(row, column)), new Pane("a tile", (row, column) => this.move("near", row, column)),
       new Pane("the error of the tile", (row, column) => this.move("near", row, column)), new Pane("a neighbourhood", (row, column) => this.move("few", row, column))];
-    this.table = h("table", { class: "cells" });
+    this.table = h("table", { class: "cells", "aria-label": "The weights of the innermost part, as numbers" });
     this.say = h("p", { class: "keyline", "aria-live": "polite" });
     root.replaceChildren(h("div", { class: "controls" }, h("div", { class: "group", role: "group", "aria-label": "Show" }, "show", this.pills), this.legend = h("span", { class: "legend" })),
       h("div", { class: "panes" }, this.panes.map((pane) => pane.node), h("figure", { class: "numbers" }, this.table, this.caption = h("figcaption", {}))), this.say);

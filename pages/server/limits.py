@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from pages.server import memory
+
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SITE = re.compile(r"https?://[A-Za-z0-9.*-]+(:\d{1,5})?")
 
 
 def setting(variable: str, default, says: str):
@@ -38,7 +41,14 @@ class Limits:
     rehearse: bool = setting(
         "QUANTLIB_REHEARSE", False, "whether the server tries every choice of every page at its start"
     )
-    run_bytes: int = setting("QUANTLIB_MODEL_MEMORY", 10**9, "largest model, as 32-bit floats, that is run on a page")
+    frames: tuple[str, ...] = setting(
+        "QUANTLIB_FRAMES", (), "sites that may show the app in a frame, such as https://huggingface.co"
+    )
+    run_bytes: int = setting(
+        "QUANTLIB_MODEL_MEMORY",
+        min(10**9, memory.found() // 4),
+        "largest model, as 32-bit floats, that is run on a page; at most a quarter of the memory that is found",
+    )
     jobs_at_once: int = setting("QUANTLIB_JOBS", 1, "jobs that run at once; the others wait in line")
     jobs_waiting: int = setting("QUANTLIB_JOBS_WAITING", 40, "jobs that wait in line, of everyone together")
     jobs_per_session: int = setting("QUANTLIB_JOBS_PER_SESSION", 2, "unfinished jobs of one session")
@@ -62,6 +72,12 @@ def _read(name: str, variable: str, default, text: str):
         return Path(text)
     if name == "directories":
         return tuple(Path(part).expanduser().resolve() for part in text.split(os.pathsep) if part)
+    if name == "frames":
+        if odd := [site for site in text.split() if not SITE.fullmatch(site)]:
+            raise ValueError(
+                f"{variable} holds {odd[0]!r}; write sites as https://huggingface.co, with spaces between."
+            )
+        return tuple(text.split())
     if isinstance(default, bool):
         if text.lower() not in ("on", "off"):
             raise ValueError(f"{variable} is {text!r}; write on or off.")
@@ -87,6 +103,8 @@ def _said(entry) -> str:
         return "on" if entry.default else "off"
     if entry.name == "threads":
         return "all but one"
+    if entry.name == "run_bytes":
+        return "1GB"
     if entry.name.endswith("_bytes"):
         return f"{entry.default // UNITS['GB']}GB"
     return str(entry.default) if isinstance(entry.default, int) else ""

@@ -1,19 +1,28 @@
 """Headers for every response, and errors as sentences instead of tracebacks."""
 
 import logging
+from collections.abc import Iterable
 
 import streamlit as st
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pages.server.limits import LIMITS
 from pages.server.streamlit_internals import WIDGET_UPLOADS
 from quantlib.errors import QuantlibError
 
 LOG = logging.getLogger("quantlib.app")
+
+
+def policy(frames: Iterable[str]) -> bytes:
+    """What a browser may do with the app's pages. frames: the other sites that may show them in a frame."""
+    return " ".join(("frame-ancestors 'self'", *frames)).encode() + b"; object-src 'none'; base-uri 'self'"
+
+
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
-    b"content-security-policy": b"frame-ancestors 'self'; object-src 'none'; base-uri 'self'",
+    b"content-security-policy": policy(LIMITS.frames),
 }
 
 

@@ -29,8 +29,12 @@ AWAY_SECONDS = 120  # that a session is kept for a browser whose connection was 
 
 
 def tell_server(prefix: str) -> str:
-    """JavaScript that tells Streamlit's page where its server is; without it, it tries every folder of its address."""
-    return f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {json.dumps(prefix + '/')} }};"
+    """JavaScript that tells Streamlit's page where its server is; without it, it tries every folder of its address.
+
+    Streamlit's Community Cloud shows an app below /~/+/ of its address, of which the app itself hears nothing.
+    """
+    shown_below = '(location.pathname.startsWith("/~/+/") ? "/~/+" : "")'
+    return f"window.__streamlit = {{ BACKEND_BASE_URL: location.origin + {shown_below} + {json.dumps(prefix + '/')} }};"
 
 
 def browser_of(cookies: Mapping[str, str]) -> str | None:

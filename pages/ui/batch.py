@@ -111,7 +111,7 @@ def compared(
 
 def show_outcome(job: Job, found: Batch) -> None:
     """One table, the archive, the card."""
-    st.subheader(job.file_name, anchor=False)
+    st.header(job.file_name, anchor=False)
     rows = tables.made(found.made, found.answers)
     st.dataframe(rows, hide_index=True, column_config=COLUMNS)
     captions.receipt(

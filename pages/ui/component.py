@@ -297,4 +297,5 @@ def presenter(*, key: str, title: str, address: str, steps: int, presenting: boo
 def mending(theme: str) -> None:
     """What Streamlit's own page needs to be read aloud well, and to be redrawn when its theme is no longer `theme`."""
     with st.container(key="mending"):
+        st.markdown('<i class="raw-is-there"></i>', unsafe_allow_html=True)  # for first.js
         _mending(key="mending-component", data={"theme": theme}, on_theme_change=lambda: None)

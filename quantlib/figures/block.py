@@ -124,7 +124,8 @@ def size_html(fmt: BlockFormat) -> str:
         ".bits-table td{padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--rule);vertical-align:top}"
         ".bits-table td:nth-child(n+3){text-align:right;white-space:nowrap;padding-right:0;padding-left:.75rem}"
         ".bits-table tr:last-child td{border:0;font-weight:600}</style>"
-        f'<table class="bits-table">{rows}<tr><td></td><td>{8 * fmt.nbytes} bits ÷ {fmt.values} weights = '
+        f'<table class="bits-table" aria-label="What the bits of a block are for">{rows}'
+        f"<tr><td></td><td>{8 * fmt.nbytes} bits ÷ {fmt.values} weights = "
         f"{fmt.bpw:g} bits per weight</td><td></td><td>{8 * fmt.nbytes}</td></tr></table>"
     )
 

@@ -228,4 +228,5 @@ def puzzle_html(found: Puzzle, picked: Collection[str]) -> str:
         for one, said, wrong in zip(found.sums, found.said, found.wrong, strict=True)
     )
     head = f"<tr><th>sum</th><th>answer from {escape(found.recipe)}</th><th></th><th>you</th></tr>"
-    return f'<table class="puzzle"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    name = "The sums, their answers and your choice"
+    return f'<table class="puzzle" aria-label="{name}"><thead>{head}</thead><tbody>{rows}</tbody></table>'

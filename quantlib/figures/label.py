@@ -18,7 +18,8 @@ def label_html(label: Label) -> str:
         f"{escape(part.meaning)}</td></tr>"
         for part in label.parts
     )
-    return f'<div class="label">{_name(label)}<table><tbody>{rows}</tbody></table>{_open(label)}</div>'
+    table = f'<table aria-label="The parts of the name"><tbody>{rows}</tbody></table>'
+    return f'<div class="label">{_name(label)}{table}{_open(label)}</div>'
 
 
 def _name(label: Label) -> str:
@@ -43,7 +44,7 @@ def _open(label: Label) -> str:
         )
     if label.unknown:
         items = "".join(f"<li>{escape(one.what)} <small>{escape(one.where)}</small></li>" for one in label.unknown)
-        words.append(f"<h4>What this name does not say</h4><ul>{items}</ul>")
+        words.append(f"<h3>What this name does not say</h3><ul>{items}</ul>")
     elif not label.stored:
         words.append("<p><b>Nothing in this name says how its numbers are stored.</b></p>")
     return "".join(words)

@@ -1,4 +1,7 @@
-"""Every page, in both themes: axe-core finds nothing serious, the console stays quiet, nothing scrolls sideways."""
+"""Every page, in both themes: axe-core finds nothing serious, the console stays quiet, nothing scrolls sideways.
+
+Headings go down by one; tables and charts have a name; Plotly comes only where there is a chart.
+"""
 
 import pytest
 from conftest import settle
@@ -15,6 +18,31 @@ ANSWERED = {  # so that what a guess hides is looked at too
     "256-levels-then-16": "?guess=symmetric",
 }
 SERIOUS = {"serious", "critical"}
+# What is shown, inside components too: the levels of headings with their words, and tables and charts without a name.
+OUTLINE = """() => {
+  const headings = [], nameless = [];
+  const look = (node) => {
+    for (const child of node.children) {
+      if (!child.getClientRects().length && !child.shadowRoot) { look(child); continue; }
+      if (/^H[1-6]$/.test(child.tagName)) headings.push([Number(child.tagName[1]), child.textContent.trim()]);
+      const held = child.closest("[data-testid=stDataFrame]");
+      const told = child.matches("table, .js-plotly-plot") && !(held && child.tagName === "TABLE");
+      const named = child.getAttribute("aria-label") || child.querySelector(":scope > caption");
+      if (told && !named) nameless.push(`${child.tagName} ${child.textContent.slice(0, 60)}`);
+      if (held && child.matches("canvas:not([aria-label])")) nameless.push("a grid");
+      if (child.shadowRoot) look(child.shadowRoot);
+      look(child);
+    }
+  };
+  look(document.querySelector("[data-testid=stMain]"));
+  return { headings, nameless };
+}"""
+
+
+def jumps(headings: list) -> list[str]:
+    """Headings that are more than one level below the one before them; the first is the page's title."""
+    before = [0, *(level for level, _ in headings)]
+    return [f"h{level} {words}" for (level, words), above in zip(headings, before, strict=False) if level > above + 1]
 
 
 def faults(page) -> list[str]:
@@ -30,8 +58,11 @@ def faults(page) -> list[str]:
 def test_every_page_can_be_read_by_everyone(server, page):
     said: list[str] = []
     page.on("console", lambda m: m.type == "error" and said.append(f"{page.url}: {m.text}"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     wrong = {}
     for entry in menu.ENTRIES:
+        asked.clear()
         page.goto(f"{server}/{entry.address}{ANSWERED.get(entry.address, '')}")
         settle(page)
         page.locator("[data-testid=stSidebarNavItems][role=none]").wait_for()
@@ -41,6 +72,11 @@ def test_every_page_can_be_read_by_everyone(server, page):
             settle(page)  # charts are drawn again
             if found := faults(page):
                 wrong[f"{entry.title}, {theme}"] = found
+        outline = page.evaluate(OUTLINE)
+        if found := jumps(outline["headings"]) + outline["nameless"]:
+            wrong[f"{entry.title}, outline"] = found
+        if any("PlotlyChart" in url for url in asked) and not page.locator("[data-testid=stPlotlyChart]").count():
+            wrong[f"{entry.title}, weight"] = ["loads Plotly without a chart"]
         page.set_viewport_size({"width": 390, "height": 844})
         page.wait_for_timeout(300)
         main = page.locator("[data-testid=stMain]")

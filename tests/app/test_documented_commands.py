@@ -27,10 +27,11 @@ def started(command: str, folder: Path):
     command = command.replace("/srv/models", str(folder / "models"))
     command = command.replace("QUANTLIB_REHEARSE=on", "QUANTLIB_REHEARSE=off")  # it takes minutes of both cores
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment = {**os.environ, "TMPDIR": str(folder), "PATH": path}
+    environment = {**os.environ, "TMPDIR": str(folder), "PATH": path, "PORT": str(port)}
+    option = "" if "PORT" in command else f"--server.port {port}"
     with open(folder / "server.log", "w") as log:
         process = subprocess.Popen(
-            ["sh", "-c", f"{command.rstrip()} --server.port {port} & echo $! > {folder}/pid; wait"],
+            ["sh", "-c", f"{command.rstrip()} {option} & echo $! > {folder}/pid; wait"],
             cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
@@ -112,6 +113,28 @@ def test_the_container_has_what_it_needs_and_no_more():
     assert image.partition(":")[2].count(".") == 2, "an exact version"
     for word in " ".join(instructions("COPY")).split():
         assert word == "./" or (ROOT / word).exists() or word == ".", word
+
+
+def test_a_space_s_header_names_the_port_that_the_container_listens_on(tmp_path):
+    (written,) = [line for line in commands() if line.startswith("printf")]
+    (tmp_path / "space").mkdir()
+    (tmp_path / "README.md").write_text("# The project\n")
+    subprocess.run(["sh", "-c", written], cwd=tmp_path, check=True)
+    header, _, rest = (tmp_path / "space" / "README.md").read_text().removeprefix("---\n").partition("---\n")
+    said = dict(line.split(": ") for line in header.splitlines())
+    assert (said["sdk"], rest) == ("docker", "\n# The project\n")
+    assert instructions("ENV")[-1] == f"PORT={said['app_port']}"
+
+
+def test_secrets_of_the_community_cloud_are_settings(tmp_path):
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "secrets.toml").write_text(SERVING.partition("```toml\n")[2].partition("```")[0])
+    asked = "import app; from pages.server.limits import LIMITS; print(LIMITS.hub, LIMITS.upload_bytes)"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("QUANTLIB_")} | {"HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "100000000"]
 
 
 def test_the_lock_file_holds_what_is_required():

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from pages.server import announced, files, limits, opened, uploads
+from pages.server import announced, files, limits, memory, opened, uploads
 from pages.server.descriptors import Budget
 from pages.server.jobs import Job, Registry
 from pages.server.limits import Limits
+from pages.server.security import policy
 from pages.server.visits import VISITS, Visits
 from quantlib.checkpoints.hub import Address
 from quantlib.destinations import portable
@@ -67,9 +68,25 @@ def test_limits_come_from_the_environment():
     found = Limits.of(said)
     assert (found.upload_bytes, found.hub, found.jobs_at_once) == (1_500_000_000, False, 3)
     assert found.keep_seconds == Limits().keep_seconds
-    for name, text in (("QUANTLIB_UPLOAD", "-1"), ("QUANTLIB_UPLOAD", "5 apples"), ("QUANTLIB_HUB", "perhaps")):
+    odd = [("QUANTLIB_UPLOAD", "-1"), ("QUANTLIB_UPLOAD", "5 apples"), ("QUANTLIB_HUB", "perhaps")]
+    for name, text in [*odd, ("QUANTLIB_FRAMES", "https://a.org; script-src *"), ("QUANTLIB_FRAMES", "a.org")]:
         with pytest.raises(ValueError, match=name):
             Limits.of({name: text})
+
+
+def test_sites_that_are_named_may_frame_the_app():
+    assert policy(()).startswith(b"frame-ancestors 'self';")
+    sites = Limits.of({"QUANTLIB_FRAMES": "https://huggingface.co https://*.example.org:8443"}).frames
+    assert policy(sites).startswith(b"frame-ancestors 'self' https://huggingface.co https://*.example.org:8443;")
+
+
+def test_a_container_s_memory_is_what_counts(monkeypatch, tmp_path):
+    whole = memory.found()
+    said = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "CGROUP", (said,))
+    for text, found in (("max\n", None), ("1000000000\n", 10**9)):
+        said.write_text(text)
+        assert memory.found() == found if found else memory.found() >= whole
 
 
 def test_files_are_private_and_debris_of_dead_servers_goes():

@@ -33,7 +33,7 @@ def test_fewer_bits_turn_sums_wrong(server, page):
     slider = page.locator(".few_bits input[type=range]")
     slider.wait_for()
     wrong = page.locator('.few_bits .sum[data-ok="false"]')
-    needs = page.locator(".few_bits .memory-bar h3 b")
+    needs = page.locator(".few_bits .memory-bar h2 b")
     playwright.expect(needs).to_have_text("282 GB")
     assert wrong.count() <= 3
     seen = [wrong.count()]

@@ -3,6 +3,7 @@
 Cold start: from the first request of a fresh server (kernels compiled before) to a page whose script has run.
 Redraw: from a settled interaction (a click whose answer Python gives) to the change on the page.
 Drag: the time from frame to frame while the pointer pulls at a component for a second and a half.
+Weight: what a browser that knows nothing yet receives for a chapter, in bytes as they come, with the largest part.
 Wanted on two cores: cold start under 3 s; redraws 150 ms in the median, 300 ms at the 95th percentile; frames 17 ms.
 """
 
@@ -14,12 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "app")]
 
 from conftest import QUIET, SETTLED, start_server  # noqa: E402
+
+from pages.ui import menu  # noqa: E402
 
 PORT = 8799
 
@@ -112,6 +115,32 @@ def drags(page: Page) -> None:
         print(f"drag, {name}: {len(taken)} frames, median {statistics.median(taken):.1f} ms, {late:.0%} late")
 
 
+def weights(browser: Browser) -> None:
+    """Prints what each chapter sends to a browser that has nothing of it yet: files, and messages of the socket."""
+    for entry in menu.SECTIONS["Learn"]:
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        page, urls, files, messages = context.new_page(), {}, {}, []
+        session = context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.on("Network.responseReceived", lambda m, to=urls: to.update({m["requestId"]: m["response"]["url"]}))
+        session.on("Network.loadingFinished", lambda m, to=files: to.update({m["requestId"]: m["encodedDataLength"]}))
+        session.on("Network.webSocketFrameReceived", lambda m, to=messages: to.append(frame_bytes(m["response"])))
+        page.goto(f"http://127.0.0.1:{PORT}/{entry.address}")
+        page.locator(SETTLED).wait_for(timeout=120_000)
+        page.wait_for_load_state("networkidle")
+        largest = max(files, key=lambda one: files[one])
+        sent, spoken = sum(files.values()) / 1e6, sum(messages) / 1e6
+        part = f"{urls.get(largest, '').rpartition('/')[2].partition('.')[0]} {files[largest] / 1e6:.2f}"
+        print(f"weight, {entry.title}: files {sent:.2f} MB ({part}), messages {spoken:.2f} MB")
+        context.close()
+
+
+def frame_bytes(frame: dict) -> int:
+    """The bytes of a message of the socket: binary ones (opcode 2) come as base64."""
+    length = len(frame["payloadData"])
+    return 3 * length // 4 if frame["opcode"] == 2 else length
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=15)
@@ -144,6 +173,7 @@ def main() -> None:
             cut = statistics.quantiles(everything, n=20)
             print(f"all: median {statistics.median(everything):.0f} ms, 95th percentile {cut[-1]:.0f} ms")
             drags(page)
+            weights(browser)
             browser.close()
         finally:
             server.terminate()
