@@ -1,5 +1,7 @@
 """What it does to the model: its sums by difficulty, one recipe measured live, and every recipe from a stored sweep."""
 
+from functools import partial
+
 import streamlit as st
 
 import quantlib as ql
@@ -13,6 +15,7 @@ from quantlib import tables
 from quantlib.figures import asked, costs, edge
 from quantlib.figures.frontier import frontier_svg
 from quantlib.figures.ladder import by_a_bit_words, ladder
+from quantlib.figures.plane import for_screens
 from quantlib.lm import SEED, TEMPERATURE, Comparison, Summary, compare, together, worst_tokens
 from quantlib.lm.answering import STORED, Answers
 from quantlib.recipes import RECIPES
@@ -279,7 +282,7 @@ def show_sweep(recipe: str) -> None:
     loss = st.segmented_control(
         "Cost", list(LOSSES), default="KL divergence", key="loss", bind="query-params", required=True
     )
-    drawing.draw(frontier_svg(sweep, LOSSES[loss], recipe, theme()), key="frontier")
+    drawing.draw(for_screens(partial(frontier_svg, sweep, LOSSES[loss], recipe, theme())), key="frontier")
     found = ladder(sweep)
     st.dataframe(found.rows, column_config=LADDER_COLUMNS, hide_index=True)
     captions.receipt(

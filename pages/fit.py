@@ -1,5 +1,7 @@
 """Which one should I run: a machine and a model in; the answer in one line, and what it was chosen from, out."""
 
+from functools import partial
+
 import streamlit as st
 
 import quantlib as ql
@@ -14,6 +16,7 @@ from quantlib import fit
 from quantlib.checkpoints.hub import Terms
 from quantlib.figures import fitting
 from quantlib.figures.fit_frontier import frontier_svg
+from quantlib.figures.plane import for_screens
 from quantlib.figures.quiz import Question
 from quantlib.fit import words
 from quantlib.fit.alternatives import alternatives
@@ -229,7 +232,7 @@ def show_frontier(answer: fit.Answer) -> None:
         "the ringed one is the advice; a pale bar is the range to expect where this family was not measured."
     )
     measured = fitting.divergences(stored.sweep())
-    drawing.draw(frontier_svg(answer, measured, theme()), key="fit_frontier")
+    drawing.draw(for_screens(partial(frontier_svg, answer, measured, theme())), key="fit_frontier")
     captions.receipt("published", f"{answer.shown.cost.source}. Diamonds, where they are shown: the demo model, "
                      "from a stored sweep of this project; so small a model predicts vaguely, and vague predictions "
                      "move less.")  # fmt: skip

@@ -1,10 +1,13 @@
 """A real language model beside the small ones: what was measured of it once, asked and shown on chapters."""
 
+from functools import partial
+
 import streamlit as st
 
 from pages.ui import captions, component, drawing, stored, terms
 from pages.ui.chrome import theme
 from quantlib.figures import asked
+from quantlib.figures.plane import for_screens
 from quantlib.lm.surveying import STORED, Survey, survey
 
 INSIDE, FILES = "All matrices in one format", "Files, as recipes make them"
@@ -83,7 +86,7 @@ def show_beside() -> None:
     found, sweep = measured(), stored.sweep()
     terms.say(asked.beside_words(found, sweep))
     st.markdown(asked.registers_words(found))  # "code" is a text here, and no term
-    drawing.draw(asked.beside_svg(found, True, sweep, theme()), key="beside")
+    drawing.draw(for_screens(partial(asked.beside_svg, found, True, sweep, theme())), key="beside")
     captions.receipt(
         "stored",
         f"{asked.MODEL} with all matrices in one format, {asked.places(found)} tokens of a story, of a program and of "

@@ -9,7 +9,7 @@ from math import hypot
 
 from quantlib.figures import palette
 from quantlib.figures.edge import joined, plain
-from quantlib.figures.plane import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, names, whole
+from quantlib.figures.plane import WIDE, Plane, frame, names, whole
 from quantlib.fit.published import LLAMA_3_8B, LLAMA_3_8B_BPW
 from quantlib.lm import Sweep
 from quantlib.lm.asking import QUESTIONS
@@ -159,16 +159,16 @@ def beside_words(found: Survey, sweep: Sweep | None) -> str:
     return f"{words} The demo model moves least: its predictions are vague, and vague predictions change little."
 
 
-def beside_svg(found: Survey, alone: bool, sweep: Sweep | None, theme: str = "light") -> str:
+def beside_svg(found: Survey, alone: bool, sweep: Sweep | None, theme: str = "light", plane: Plane = WIDE) -> str:
     """Bits against KL divergence, both by doubling: the real model in each register, the demo model, and Llama-3-8B."""
     below = [one for one in found.ladder(alone)[1:] if one.bpw < LEFT_OUT]
     lines = {name: [(one.bpw, one.registers[name].kl, one.name) for one in below] for name in REGISTERS}
     others = {"Llama-3-8B, published": _published(), "demo model": _demo(sweep)}
     everything = [place for line in (*lines.values(), *others.values()) for place in line]
-    x = Axis([bits for bits, _, _ in everything], LEFT, WIDTH - RIGHT)
-    y = Axis([kl for _, kl, _ in everything], HEIGHT - BOTTOM, TOP)
+    x = plane.across([bits for bits, _, _ in everything])
+    y = plane.up([kl for _, kl, _ in everything])
     ticks = [t for t in (1.5, 2, 3, 4, 6, 8) if x.inside(t)]
-    marks = frame(x, y, ticks, y.decades(), ("bits per weight", "mean KL divergence, nats"), theme)
+    marks = frame(plane, x, y, ticks, y.decades(), ("bits per weight", "mean KL divergence, nats"), theme)
     colours = {name: palette.ROLES[HUES[name]].colour(theme) for name in REGISTERS}
     ends = []
     for name, line in {**lines, **others}.items():
@@ -180,8 +180,10 @@ def beside_svg(found: Survey, alone: bool, sweep: Sweep | None, theme: str = "li
             _dot(x(bits), y(kl), colour, f"{name}, {one}: {kl:.3g} nats, {plain(bits)} bits") for bits, kl, one in line
         ]
         ends.append((x(line[-1][0]), y(line[-1][1]), name if dashed else f"SmolLM2, {name}"))
-    marks += names(ends, palette.INK[theme], palette.PANEL[theme])
-    return whole(marks, "Bits per weight against KL divergence: a real model, the demo model and Llama-3-8B", theme)
+    marks += names(plane, ends, palette.INK[theme], palette.PANEL[theme])
+    return whole(
+        plane, marks, "Bits per weight against KL divergence: a real model, the demo model and Llama-3-8B", theme
+    )
 
 
 def _line(points: Sequence[tuple[float, float]], colour: str, dashed: bool) -> str:

@@ -6,7 +6,7 @@ from html import escape
 from quantlib.figures import palette
 from quantlib.figures.fitting import GB
 from quantlib.figures.frontier import BEYOND, MANY_BITS
-from quantlib.figures.plane import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, names, plain, whole
+from quantlib.figures.plane import LETTER, WIDE, Axis, Plane, frame, names, plain, whole
 from quantlib.fit import Answer
 from quantlib.fit.advice import Option
 from quantlib.fit.amounts import gb
@@ -18,7 +18,7 @@ MADE = {True: ("circle", "made with an importance matrix"), False: ("square", "m
 HERE = "the demo model, measured"
 
 
-def frontier_svg(answer: Answer, measured: Mapping[str, float], theme: str = "light") -> str:
+def frontier_svg(answer: Answer, measured: Mapping[str, float], theme: str = "light", plane: Plane = WIDE) -> str:
     """Memory that each recipe needs against its KL divergence: published, estimated with its range, and measured here.
 
     measured: KL by recipe of the demo model; may be empty. What fits is filled, the advice has a ring, and a dashed
@@ -28,23 +28,24 @@ def frontier_svg(answer: Answer, measured: Mapping[str, float], theme: str = "li
     points = [(option, option.cost.kl) for option in answer.options if option.cost.kl > 0]
     lossy = [(o, measured[o.recipe]) for o, _ in points if not o.imatrix and measured.get(o.recipe, 0) > 0]
     here = [point for point in lossy if point[0].weighed.bpw < MANY_BITS]
-    x = Axis([option.total / GB for option, _ in points], LEFT, WIDTH - RIGHT)
-    y = Axis([kl for option, _ in points for kl in (option.cost.low, option.cost.high)], HEIGHT - BOTTOM - BEYOND, TOP)
+    x = plane.across([option.total / GB for option, _ in points])
+    y = plane.up([kl for option, _ in points for kl in (option.cost.low, option.cost.high)], BEYOND)
     beyond = [(o, kl) for o, kl in lossy if o.weighed.bpw >= MANY_BITS and x.inside(o.total / GB)]
     ink, muted, panel = palette.INK[theme], palette.MUTED[theme], palette.PANEL[theme]
-    marks = frame(x, y, x.sizes(), y.decades(), LABELS, theme)
+    foot = plane.height - plane.bottom
+    marks = frame(plane, x, y, x.sizes(), y.decades(), LABELS, theme)
     if x.inside(memory / GB):
         at = x(memory / GB)
         marks.append(
-            f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>'
-            f'<text x="{at:.1f}" y="{TOP - 6}" text-anchor="middle" fill="{ink}">{gb(memory)}</text>'
+            f'<path d="M{at:.1f} {plane.top}V{foot}" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>'
+            f'<text x="{at:.1f}" y="{plane.top - 6}" text-anchor="middle" fill="{ink}">{gb(memory)}</text>'
         )
     in_turn = sorted(points, key=lambda point: (point[0] is not answer.option, point[0].recipe not in NAMED))
     named: dict[str, Point] = {}
     for option, kl in in_turn:
         named.setdefault(option.recipe, (option, kl))
     places = [(x(option.total / GB), y(kl), recipe) for recipe, (option, kl) in named.items()]
-    marks += names(places, ink, panel, [(x(option.total / GB), y(kl)) for option, kl in [*points, *here]])
+    marks += names(plane, places, ink, panel, [(x(option.total / GB), y(kl)) for option, kl in [*points, *here]])
     blue, brown = (palette.ROLES[role].colour(theme) for role in ("super-scale", "code"))
     marks += [_range(option, x, y, brown) for option, _ in points if option.cost.low < option.cost.high]
     marks += [_mark(point, x, y, "diamond", blue, panel, HERE) for point in here if y.inside(point[1])]
@@ -54,16 +55,16 @@ def frontier_svg(answer: Answer, measured: Mapping[str, float], theme: str = "li
         for option, kl in points
         if option is answer.option
     ]
-    marks += [
-        f'<text x="{x(option.total / GB):.1f}" y="{HEIGHT - BOTTOM - 8}" text-anchor="middle" fill="{muted}">'
-        f"{escape(option.recipe)}, the demo model: {plain(kl)} ↓</text>"
-        for option, kl in beyond
-    ]
+    for option, kl in beyond:
+        words = f"{option.recipe}, the demo model: {plain(kl)} ↓"
+        half = LETTER * len(words) / 2
+        at = min(max(x(option.total / GB), plane.left + half), plane.width - plane.right - half)
+        marks.append(f'<text x="{at:.1f}" y="{foot - 8}" text-anchor="middle" fill="{muted}">{escape(words)}</text>')
     for row, made in enumerate(MADE.values()):
-        marks += _legend(LEFT + 24, HEIGHT - BOTTOM - 88 + 22 * row, _shape(made[0], brown, brown), made[1])
+        marks += _legend(plane.left + 24, foot - 88 + 22 * row, _shape(made[0], brown, brown), made[1])
     if here:
-        marks += _legend(LEFT + 24, HEIGHT - BOTTOM - 44, _shape("diamond", blue, blue), HERE)
-    return whole(marks, f"{len(points)} recipes: {LABELS[0]}, and {LABELS[1]}", theme)
+        marks += _legend(plane.left + 24, foot - 44, _shape("diamond", blue, blue), HERE)
+    return whole(plane, marks, f"{len(points)} recipes: {LABELS[0]}, and {LABELS[1]}", theme)
 
 
 def _of(option: Option, colour: str) -> tuple[str, str]:

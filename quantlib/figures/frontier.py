@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from quantlib.figures import palette
-from quantlib.figures.plane import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, names, plain, whole
+from quantlib.figures.plane import WIDE, Plane, frame, names, plain, whole
 from quantlib.lm import Measured, Sweep
 
 BEYOND = 26  # room for each of what lies beyond the scale
@@ -28,7 +28,7 @@ LOSSES = {
 }
 
 
-def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = "light") -> str:
+def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = "light", plane: Plane = WIDE) -> str:
     """Recipes as points, bits per weight to the right and loss upward, both by doubling, as SVG that stands alone.
 
     Points on the frontier are filled and joined. chosen: a recipe whose point is ringed. What lost nothing has no
@@ -40,20 +40,20 @@ def frontier_svg(sweep: Sweep, loss: str = "kl", chosen: str = "", theme: str = 
     shown = [m for m in lossy if m.bpw < MANY_BITS] or lossy
     beyond = [m for m in lossy if m not in shown]
     ink, panel = palette.INK[theme], palette.PANEL[theme]
-    x = Axis([m.bpw for m in shown], LEFT, WIDTH - RIGHT)
-    y = Axis([measure.of(m) for m in shown], HEIGHT - BOTTOM - BEYOND * len(beyond), TOP)
+    x = plane.across([m.bpw for m in shown])
+    y = plane.up([measure.of(m) for m in shown], BEYOND * len(beyond))
     best = [m for m in sweep.frontier() if m in shown]
     ticks = [t for t in (1.5, 2, 3, 4, 6, 8, 16) if x.inside(t)]
-    marks = frame(x, y, ticks, y.decades(), ("bits per weight", measure.label), theme)
+    marks = frame(plane, x, y, ticks, y.decades(), ("bits per weight", measure.label), theme)
     points = " ".join(f"{x(m.bpw):.1f},{y(measure.of(m)):.1f}" for m in best)
     marks.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5" stroke-dasharray="5 4"/>')
     places = [(x(m.bpw), y(measure.of(m)), m.name) for m in best]
     dots = [(x(m.bpw), y(measure.of(m))) for m in shown]
-    marks += names(places, ink, panel, dots)
+    marks += names(plane, places, ink, panel, dots)
     for m in sorted(shown, key=lambda m: m in best):  # what is best lies on top
         marks.append(_point(m, x(m.bpw), y(measure.of(m)), measure, m in best, m.recipe == chosen, ink, panel))
-    marks += [_beyond(i, m, measure, ink) for i, m in enumerate(beyond)]
-    return whole(marks, f"{len(shown)} recipes of {sweep.source}: bits per weight and {measure.label}", theme)
+    marks += [_beyond(plane, i, m, measure, ink) for i, m in enumerate(beyond)]
+    return whole(plane, marks, f"{len(shown)} recipes of {sweep.source}: bits per weight and {measure.label}", theme)
 
 
 def _point(m: Measured, x: float, y: float, measure: Loss, best: bool, chosen: bool, ink: str, panel: str) -> str:
@@ -70,9 +70,9 @@ def _point(m: Measured, x: float, y: float, measure: Loss, best: bool, chosen: b
     return f"<g><title>{escape(words)}</title>{ring}{shape}</g>"
 
 
-def _beyond(place: int, m: Measured, measure: Loss, ink: str) -> str:
+def _beyond(plane: Plane, place: int, m: Measured, measure: Loss, ink: str) -> str:
     """A recipe beyond the corner of the scale: an arrow into it, its name and its numbers."""
-    x, y = WIDTH - RIGHT - 8, HEIGHT - BOTTOM - 8 - BEYOND * place
+    x, y = plane.width - plane.right - 8, plane.height - plane.bottom - 8 - BEYOND * place
     return (
         f'<path d="M{x - 8} {y - 8}L{x} {y}M{x - 7} {y}H{x}V{y - 7}" fill="none" stroke="{ink}" stroke-width="1.5"/>'
         f'<text x="{x - 14}" y="{y}" text-anchor="end" fill="{ink}">{escape(m.name)}, {m.bpw:.0f} bits: '

@@ -1,13 +1,40 @@
 """Points in a plane as SVG that stands alone: axes, their ticks, and names beside points."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
 from quantlib.figures import palette
 
-WIDTH, HEIGHT = 860, 480
-LEFT, RIGHT, TOP, BOTTOM = 76, 24, 34, 56
+
+@dataclass(frozen=True)
+class Plane:
+    """How large a picture is, and the margins around its points, in pixels."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int = 34
+    bottom: int = 56
+
+    def across(self, values: Sequence[float], even: bool = False) -> "Axis":
+        """The axis from left to right."""
+        return Axis(values, self.left, self.width - self.right, even)
+
+    def up(self, values: Sequence[float], spare: float = 0) -> "Axis":
+        """The axis from the bottom up, which leaves `spare` pixels below its lowest value."""
+        return Axis(values, self.height - self.bottom - spare, self.top)
+
+
+WIDE = Plane(860, 480, 76, 24)
+NARROW = Plane(400, 540, 62, 12)  # what a phone shows whole, in letters as large as the page's
+
+
+def for_screens(draw: Callable[[Plane], str]) -> str:
+    """A picture for wide windows and one for narrow ones; a style sheet shows one of the two."""
+    return f'<div class="wide">{draw(WIDE)}</div><div class="narrow">{draw(NARROW)}</div>'
 
 
 class Axis:
@@ -49,24 +76,27 @@ class Axis:
         return [n * step for n in range(ceil(self.low / step), floor(self.high / step) + 1)]
 
 
-def frame(x: Axis, y: Axis, across: Iterable[float], up: Iterable[float], labels: tuple[str, str], theme: str) -> list:
+def frame(
+    plane: Plane, x: Axis, y: Axis, across: Iterable[float], up: Iterable[float], labels: tuple[str, str], theme: str
+) -> list[str]:
     """The ground with a line at every tick, and what the axes are called."""
     rule, panel = palette.RULE[theme], palette.PANEL[theme]
-    marks = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{panel}"/>']
+    right, foot = plane.width - plane.right, plane.height - plane.bottom
+    marks = [f'<rect width="{plane.width}" height="{plane.height}" fill="{panel}"/>']
     marks += [
-        f'<path d="M{x(t):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{rule}"/>'
-        f'<text x="{x(t):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{t:g}</text>'
+        f'<path d="M{x(t):.1f} {plane.top}V{foot}" stroke="{rule}"/>'
+        f'<text x="{x(t):.1f}" y="{foot + 20}" text-anchor="middle">{t:g}</text>'
         for t in across
     ]
     marks += [
-        f'<path d="M{LEFT} {y(t):.1f}H{WIDTH - RIGHT}" stroke="{rule}"/>'
-        f'<text x="{LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{plain(t)}</text>'
+        f'<path d="M{plane.left} {y(t):.1f}H{right}" stroke="{rule}"/>'
+        f'<text x="{plane.left - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{plain(t)}</text>'
         for t in up
     ]
     return [
         *marks,
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(labels[0])}</text>',
-        f'<text transform="translate(18 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
+        f'<text x="{(plane.left + right) / 2}" y="{plane.height - 12}" text-anchor="middle">{escape(labels[0])}</text>',
+        f'<text transform="translate(18 {(plane.top + foot) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(labels[1])}</text>",
     ]
 
@@ -77,7 +107,7 @@ CLOSE = 18  # a name further from its point than this has a line to it
 TURNS = ((1, -0.5), (-1, 0.9), (-1, -0.5), (1, 0.9), (0.2, -1), (0.2, 1.2), (-0.2, -1), (-0.2, 1.2))
 
 
-def names(places: Sequence[Place], ink: str, halo: str, points: Sequence[tuple] = ()) -> list[str]:
+def names(plane: Plane, places: Sequence[Place], ink: str, halo: str, points: Sequence[tuple] = ()) -> list[str]:
     """A name beside each point: nearest first, and where that is taken further away, with a line to its point.
 
     No name covers another, nor one of `points`, as long as the plane has room; then it stands where it covers least.
@@ -86,7 +116,7 @@ def names(places: Sequence[Place], ink: str, halo: str, points: Sequence[tuple] 
     marks = []
     for x, y, name in places:
         width = LETTER * len(name)
-        start, line = _room(x, y, width, written, points)
+        start, line = _room(plane, x, y, width, written, points)
         written.append((start, start + width, line))
         near = max(start, min(x, start + width))
         if abs(near - x) > CLOSE or abs(line - 4 - y) > CLOSE:
@@ -98,27 +128,30 @@ def names(places: Sequence[Place], ink: str, halo: str, points: Sequence[tuple] 
     return marks
 
 
-def _room(x: float, y: float, width: float, written: Sequence[tuple], points: Sequence[tuple]) -> tuple[float, float]:
+def _room(
+    plane: Plane, x: float, y: float, width: float, written: Sequence[tuple], points: Sequence[tuple]
+) -> tuple[float, float]:
     """Where a name of this width begins, and its line: the first place that is free, else the one that covers least."""
     found = []
+    right, foot = plane.width - plane.right, plane.height - plane.bottom
     for away in (10, 24, 40, 58, 78, 100):
         for across, up in TURNS:
             start = x + away * across if across > 0 else x + away * across - width
             line = y + 4 + away * up
-            if start < LEFT or start + width > WIDTH - RIGHT or not TOP + 10 < line < HEIGHT - BOTTOM - 4:
+            if start < plane.left or start + width > right or not plane.top + 10 < line < foot - 4:
                 continue
             covered = sum(abs(line - other) < 15 and start < b + 4 and a < start + width + 4 for a, b, other in written)
             covered += sum(start - 6 < a < start + width + 6 and line - 16 < b < line + 6 for a, b in points)
             if not covered:
                 return start, line
             found.append((covered, away, start, line))
-    return min(found)[2:] if found else (min(max(x + 10, LEFT), WIDTH - RIGHT - width), y - 6)
+    return min(found)[2:] if found else (min(max(x + 10, plane.left), right - width), y - 6)
 
 
-def whole(marks: Sequence[str], title: str, theme: str) -> str:
+def whole(plane: Plane, marks: Sequence[str], title: str, theme: str) -> str:
     """The picture, which is called `title`."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {plane.width} {plane.height}" role="img" '
         f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13" '
         f'fill="{palette.MUTED[theme]}">{"".join(marks)}</svg>'
     )
