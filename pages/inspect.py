@@ -7,7 +7,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.server.opened import Opened
-from pages.ui import captions, drawing, model, tensorview, unusual
+from pages.ui import captions, drawing, hashes, model, tensorview, unusual
 from quantlib import inspection, tables
 from quantlib.checkpoints import gguf_view
 from quantlib.checkpoints.image_models import image_family
@@ -39,6 +39,7 @@ def main() -> None:
     if view in (UNUSUAL, TENSORS, LAYERS):
         show_tensor(opened)
     show_strip(opened)
+    hashes.show(opened)
     command = f"python -m quantlib inspect {shlex.quote(opened.source)}"
     captions.show_python(
         "import quantlib as ql\nfrom quantlib import inspection, tables\n\n"

@@ -307,7 +307,7 @@ def show_chosen_on_text(job: Job, made: ways.OnText) -> None:
 
 
 def look_at_result(job: Job) -> None:
-    looking.look_at(shelf().result(visits.current(), job.token, job.path, job.file_name))
+    looking.look_at_result(shelf().result(visits.current(), job.token, job.path, job.file_name))
 
 
 main()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantlib.amounts import size
-from quantlib.checkpoints import MetadataValue
+from quantlib.checkpoints import MetadataValue, open_checkpoint
+from quantlib.checkpoints.digests import structure_digest
 from quantlib.jobs import Plan, RunResult
 
 CHUNK = 1 << 24  # bytes that are hashed at a time
@@ -18,17 +19,22 @@ LICENCES = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")  # what the hub takes for the
 
 @dataclass(frozen=True)
 class Made:
-    """One finished file: the plan it was made by, the result, its SHA-256, and the command that makes it again."""
+    """One finished file: the plan it was made by, the result, its SHA-256, the command that makes it again, and the
+    fingerprint of its structure.
+    """
 
     plan: Plan
     result: RunResult
     sha256: str
     command: str
+    structure: str = ""
 
     @classmethod
     def of(cls, plan: Plan, result: RunResult, command: str) -> "Made":
         """Reads the file once, for its hash."""
-        return cls(plan, result, sha256(result.path), command)
+        with open_checkpoint(result.path) as written:
+            structure = structure_digest(written)
+        return cls(plan, result, sha256(result.path), command, structure)
 
 
 def sha256(path: Path) -> str:

@@ -11,6 +11,7 @@ from pages.server import jobs, visits
 from pages.server.jobs import Job
 from pages.server.opened import Opened, check_fetchable, shelf
 from pages.ui import captions, charts, drawing, jobview, model
+from pages.ui.looking import COMPARE_AT_ONCE
 from quantlib import inspection, tables
 from quantlib.errors import Cancelled
 from quantlib.figures.report import html_report
@@ -80,7 +81,8 @@ def show_comparison(opened: Opened) -> None:
     job = jobview.job_of(COMPARISON)
     if job is not None and job.about != about:
         job = None
-    if (job is None or job.error) and st.button("Compare", type="primary"):
+    pressed = (job is None or job.error) and st.button("Compare", type="primary")
+    if pressed or (job is None and st.session_state.pop(COMPARE_AT_ONCE, False)):
         work = partial(compare_all, checkpoint=opened.checkpoint, other=other.checkpoint)
         title = f"{other.name} against {opened.name}"
         made = Job("comparison", title, work, visits.current(), line="short", about=about)

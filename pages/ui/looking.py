@@ -6,10 +6,12 @@ from pages.server import visits
 from pages.server.opened import Opened, shelf
 from pages.server.viewing import VIEWING
 from pages.ui import model
+from quantlib import tables
 from quantlib.errors import QuantlibError
 
-ADDRESS, KEY = "opened", "key"
+ADDRESS, KEY, BEFORE = "opened", "key", "opened_before"
 COMPARED = "compared"  # the control of Inspect that chooses what to compare with
+COMPARE_AT_ONCE = "compare-at-once"  # whether Inspect compares without being asked
 
 
 def arrive() -> None:
@@ -29,6 +31,7 @@ def arrive() -> None:
     look_at(found[0])
     if len(found) > 1:
         st.session_state[COMPARED] = found[1].token
+        st.session_state[COMPARE_AT_ONCE] = True
 
 
 def attach() -> None:
@@ -64,6 +67,12 @@ def words(opened: Opened) -> str:
     return "Every page looks at" if opened.token else "Chapters follow the calculator; other pages look at"
 
 
+def look_at_result(made: Opened) -> None:
+    """The same for what was made from what is looked at now, to which the sidebar then leads back."""
+    st.session_state[BEFORE] = model.current().token
+    look_at(made)
+
+
 def note() -> None:
     """The line in the sidebar. Names come from files, so they are shown as plain text."""
     found = model.current()
@@ -72,5 +81,15 @@ def note() -> None:
         st.text(model.plain(found.name))
         if st.session_state.get("opened_gone"):
             st.caption("What you had opened is no longer on the server.")
+        before = made_from(found)
+        if before is not None:
+            sizes = (tables.size(one.checkpoint.nbytes) for one in (before, found))
+            st.caption(f"Made from {model.plain(before.name)}: {' became '.join(sizes)}.")
+            st.button("Back to the original", on_click=look_at, args=(before,), width="stretch")
         if found.token:
             st.button("Back to the demo model", on_click=look_at, args=(model.demo(),), width="stretch")
+
+
+def made_from(found: Opened) -> Opened | None:
+    """What a result was made from in this visit, where that is still open; to the demo model another way leads."""
+    return shelf().get(st.session_state.get(BEFORE)) if found.origin == "result" else None

@@ -8,7 +8,10 @@ from math import ceil
 
 from quantlib.architectures.diffusion_parts import block_of
 from quantlib.cards import Made
+from quantlib.checkpoints.image_models import image_family
+from quantlib.figures.strip import component_of
 from quantlib.jobs import Plan, PlannedTensor, TensorResult
+from quantlib.jobs.coverage import weighable
 from quantlib.lm.gptq_writing import GptqFile
 from quantlib.recipes import layer_of, quantizable
 from quantlib.tables import size
@@ -30,18 +33,15 @@ def size_bars(plans: Sequence[Plan], chosen: str) -> str:
 
 
 def result_html(made: Made) -> str:
-    """A finished file in a few lines: its bytes, hash, error, formats, and the command that makes it again."""
-    counts: dict[str, list[int]] = {}
-    for tensor in made.result.tensors:
-        sums = counts.setdefault(tensor.target, [0, 0])
-        sums[0], sums[1] = sums[0] + 1, sums[1] + tensor.nbytes
-    by_size = sorted(counts.items(), key=lambda pair: -pair[1][1])
+    """A finished file in a few lines: bytes, hash, error, formats by role, importance, the command that makes it."""
     loss = made.result.loss
     facts = (
         ("Size", f"{made.result.nbytes:,} bytes, {made.plan.bpw:.2f} bits per weight"),
         ("SHA-256", made.sha256),
+        ("Structure", f"{made.structure} (names, shapes and formats)"),
         ("Error over all weights", f"{loss.relative:.3%} of their root mean square"),
-        ("Formats", ", ".join(f"{name} in {count:,} tensors ({size(nbytes)})" for name, (count, nbytes) in by_size)),
+        *((f"Formats, {role}", said) for role, said in formats_by_role(made).items()),
+        ("Importance matrix", weighed_words(made.plan)),
         ("The same from a shell", made.command),
     )
     return _facts_html(facts)
@@ -63,6 +63,29 @@ def chosen_html(plan: Plan, file: GptqFile, sha256: str, command: str) -> str:
 def _facts_html(facts: Sequence[tuple[str, str]]) -> str:
     rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(said)}</dd>" for what, said in facts)
     return f'<dl class="result">{rows}</dl>'
+
+
+def formats_by_role(made: Made) -> dict[str, str]:
+    """What tensors of each role are stored in, the format of most bytes first; the role of most bytes first."""
+    of_images = image_family(made.plan.checkpoint) is not None
+    sums: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
+    for tensor in made.result.tensors:
+        role = component_of(tensor.name, of_images)
+        sums.setdefault(role, Counter())[tensor.target] += tensor.nbytes
+        counts.setdefault(role, Counter())[tensor.target] += 1
+    return {
+        role: ", ".join(f"{name} in {counts[role][name]:,} ({size(n)})" for name, n in of_role.most_common())
+        for role, of_role in sorted(sums.items(), key=lambda pair: -pair[1].total())
+    }
+
+
+def weighed_words(plan: Plan) -> str:
+    """How many of the tensors that importance could weigh it does."""
+    could = weighable(plan.tensors, None)
+    by_name = {tensor.name: tensor for tensor in plan.tensors}
+    weighed = sum(by_name[name].importance is not None for name in could)
+    return f"{weighed:,} of {len(could):,} tensors are weighed by one" if weighed else "none was used"
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,7 @@ def test_wishes_and_a_result_with_its_hash(server, page, tmp_path):
     result = page.locator("dl.result")
     expect(result).to_contain_text(hashlib.sha256(data).hexdigest())
     expect(result).to_contain_text(f"{len(data):,} bytes")
+    expect(result).to_contain_text("Formats, attention")
     expect(result).to_contain_text("--tensor-format attn_q=Q8_0")
 
 
