@@ -3,6 +3,7 @@ files straight from disk."""
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from typing import TypeVar
@@ -30,13 +31,18 @@ MOST_BYTES_OF_A_FILE = 1 << 50
 async def download(request: Request) -> Response:
     """The file of a finished job; its token is the key."""
     job = registry().get(request.path_params["token"])
-    if job is None or job.path is None:
+    try:
+        if job is None or job.path is None:
+            raise FileNotFoundError
+        state = await anyio.to_thread.run_sync(os.stat, job.path)  # it may have been swept since the job was found
+    except FileNotFoundError:
         return PlainTextResponse("This file is no longer kept on the server; run the job again.", status_code=404)
     return FileResponse(
         job.path,
         media_type="application/octet-stream",
         filename=job.file_name,
         headers={"Cache-Control": "private, no-store", "Content-Encoding": "identity"},
+        stat_result=state,
     )
 
 

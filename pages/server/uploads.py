@@ -167,15 +167,20 @@ class Uploads:
         incoming = self._known(token)
         announced = incoming.kind.announced(said)
         with self._lock, incoming.busy:
+            self._known(token)  # its visit may have ended since; then nobody would delete a folder made now
             _empty(incoming)
             self._check_room(sum(f.size for f in announced), address)
-            incoming.folder, incoming.files = files.new_folder(), announced
-            incoming.written = [0] * len(announced)
+            try:
+                incoming.folder = files.new_folder()
+                for file in announced:
+                    path = incoming.folder / file.stored
+                    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    path.touch(0o600, exist_ok=False)
+            except OSError as error:
+                _empty(incoming)
+                raise JobError("The server could not keep these files: its disk is full or failing.") from error
+            incoming.files, incoming.written = announced, [0] * len(announced)
             self._senders[incoming.folder] = address
-            for file in announced:
-                path = incoming.folder / file.stored
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                path.touch(0o600, exist_ok=False)
         return incoming
 
     def begin(self, token: str, number: int, offset: int, stop: Callable[[], None] = lambda: None) -> Slice:

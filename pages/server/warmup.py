@@ -130,7 +130,10 @@ def compile_apart(code: str) -> None:
 
 def sweep_until(stopped: threading.Event) -> None:
     """Clear what a killed server left; then release what belongs to visits that have gone, and collect garbage."""
-    files.clear_debris()
+    try:
+        files.clear_debris()
+    except OSError:  # such as a folder that another user's server made: it stays, and the sweeping goes on
+        LOG.exception("not everything that earlier servers left could be removed")
     for rounds in itertools.count(1):
         if stopped.wait(SWEEP_SECONDS):
             return

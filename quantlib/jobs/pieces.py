@@ -152,8 +152,14 @@ def _refuse_not_finite(piece: Piece, x: np.ndarray) -> None:
     if finite.all():
         return
     row, column = np.argwhere(~finite)[0]
+    tensor, at = piece.source.tensors[piece.name], piece.start + int(row)
+    if tensor.format == "F64" and np.isfinite(held := tensor.raw(at, at + 1).view("<f8").reshape(-1)[column]):
+        raise JobError(
+            f"{piece.name} holds {held:.4g} at row {at}, column {column}, beyond the 32-bit floats (up to 3.4e38) in "
+            "which weights are computed; scale the weights down, or leave this tensor out."
+        )
     what = "NaN (not a number)" if np.isnan(x[row, column]) else "an infinity"
     raise JobError(
-        f"{piece.name} holds {what} at row {piece.start + row}, column {column}: this checkpoint is damaged, "
+        f"{piece.name} holds {what} at row {at}, column {column}: this checkpoint is damaged, "
         "and no format can store that usefully."
     )

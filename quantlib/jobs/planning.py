@@ -1,7 +1,7 @@
 """The plan of a run: every tensor's format before and after, with the reason, and the exact size of the file."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -22,6 +22,7 @@ from quantlib.checkpoints import (
     gguf_view,
     read_imatrix,
 )
+from quantlib.checkpoints.base import shown
 from quantlib.checkpoints.gguf_types import INTEGERS
 from quantlib.checkpoints.rewriting import edited
 from quantlib.errors import RecipeError
@@ -159,7 +160,7 @@ def plan(
     imatrix = coverage.matrix
     converts_only = checkpoint.kind != "gguf" and isinstance(recipe, Recipe) and not recipe.quantizes
     as_read = converts_only or view.architecture in IMAGE_MODELS
-    tensors = list(view.tensors.values()) if as_read else in_quantizer_order(view)
+    tensors, empty = _with_values(checkpoint, view.tensors.values() if as_read else in_quantizer_order(view))
     about = [
         (t.name, tuple(t.shape) or (1,), _present(t, checkpoint.kind == "gguf", view.architecture)) for t in tensors
     ]
@@ -183,12 +184,31 @@ def plan(
     size = gguf_size(metadata, [(t.name, t.shape, t.target) for t in planned])
     lacking = lacking_of(recipe, planned)
     notes = coverage.notes(weighable(planned, coverage.given), lacking, recipe)
-    warnings = view.warnings + _requantizing_warning(planned) + notes
+    warnings = view.warnings + empty + _requantizing_warning(planned) + notes
     warnings += idle_rules(overrides, [t.name for t in planned])
     warnings += _slow_in_comfyui(planned) if view.architecture in IMAGE_MODELS else ()
     refusal = coverage.refusal(lacking, recipe) if lacking else ""
     reads = (*checkpoint.paths, *given)
     return Plan(recipe, planned, metadata, size, warnings, lacking, checkpoint, effort, reads, refusal)
+
+
+def _with_values(checkpoint: Checkpoint, tensors: Iterable[Tensor]) -> tuple[list[Tensor], tuple[str, ...]]:
+    """The tensors that hold a value, and a note on the others: some loaders divide by the sizes of a tensor.
+
+    Raises RecipeError where none is left.
+    """
+    tensors = list(tensors)
+    kept = [tensor for tensor in tensors if tensor.size]
+    if not kept:
+        what = f"{len(tensors):,} tensors without a value" if tensors else "no tensor"
+        raise RecipeError(f"{Path(checkpoint.source).name} holds {what}, so there is nothing to quantize.")
+    if len(kept) == len(tensors):
+        return kept, ()
+    first = next(tensor for tensor in tensors if not tensor.size)
+    return kept, (
+        f"{len(tensors) - len(kept):,} tensors hold no value and are left out: {shown(first.name)} "
+        f"{list(first.shape)} is the first.",
+    )
 
 
 def with_metadata(planned: Plan, settings: Sequence[str]) -> Plan:

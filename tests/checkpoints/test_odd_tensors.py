@@ -53,12 +53,45 @@ def test_doubles_are_decoded(tmp_path):
     assert not made.warnings[1:]
 
 
+@pytest.mark.parametrize("recipe", ["F32", "Q8_0", "Q4_K_M"])
+def test_a_double_beyond_32_bits_is_no_damage(tmp_path, recipe):
+    wide = W.astype(np.float64)
+    wide[3, 5] = -1e300
+    with pytest.raises(ql.JobError, match=r"w\.weight holds -1e\+300 at row 3, column 5, beyond the 32-bit floats"):
+        quantized(tmp_path, {"w.weight": wide}, recipe)
+
+
 def test_more_than_four_dimensions_become_four_with_a_note(tmp_path):
     x = RNG.standard_normal((2, 3, 2, 4, 32)).astype(np.float32)
     made, file = quantized(tmp_path, {"patch.weight": x, "w.weight": W}, "F32")
     assert file.tensors["patch.weight"].shape == (6, 2, 4, 32)
     assert np.array_equal(file.tensors["patch.weight"].rows().ravel(), x.ravel())
     assert any("'patch.weight'" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize("shape", [(0,), (4, 0), (0, 256)])
+@pytest.mark.parametrize("suffix", ["safetensors", "gguf"])
+def test_tensors_without_a_value_are_left_out_and_named(tmp_path, shape, suffix):
+    """llama.cpp divides by the sizes that it reads."""
+    none, path = np.empty(shape, np.float32), tmp_path / f"in.{suffix}"
+    if suffix == "gguf":
+        with open(path, "wb") as file:
+            tensors = [(("none", shape, "FP32"), []), (("w.weight", W.shape, "FP32"), [W])]
+            write_gguf(file, {"general.architecture": MetadataValue("string", "llama")}, tensors)
+    else:
+        save_file({"none": none, "w.weight": W}, path)
+    made = ql.plan(open_checkpoint(path), "Q8_0")
+    assert any("hold no value and are left out: 'none'" in warning for warning in made.warnings)
+    ql.run(made, tmp_path / "out.gguf")
+    assert list(open_checkpoint(tmp_path / "out.gguf").tensors) == ["w.weight"]
+
+
+@pytest.mark.parametrize(("shapes", "said"), [((), "no tensor"), (((4, 0), (0,)), "2 tensors without a value")])
+def test_a_file_without_a_value_makes_no_file(tmp_path, shapes, said):
+    arrays = {f"t{i}": np.empty(shape, np.float32) for i, shape in enumerate(shapes)}
+    save_file(arrays, tmp_path / "m.safetensors", metadata={"key": "value"})
+    with pytest.raises(ql.RecipeError, match=f"m.safetensors holds {said}, so there is nothing to quantize"):
+        ql.plan(open_checkpoint(tmp_path / "m.safetensors"), "Q8_0")
 
 
 def test_long_names_stay(tmp_path):
