@@ -295,7 +295,8 @@ def show_searched(found: running.Running, layer: Layer) -> None:
     fits = [name for name in searching.FORMATS if layer.weight.shape[1] % channels_of(name) == 0]
     terms.say(
         "On one layer, step by step. First the format's own search finds scales, and GPTQ chooses codes on them. Then "
-        "the scales follow: group by group, each scale that can be stored next to the present one is tried."
+        "the scales follow: group by group, each scale that can be stored next to the present one is tried. The table "
+        "has the relative error of the output, on the text that codes are chosen on and on another."
     )
     name = st.segmented_control("Blocks of", fits, default=fits[0], key="searched", bind="query-params", required=True)
     one = searched(found.identity, layer.name, name, found, layer)

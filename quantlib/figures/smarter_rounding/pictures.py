@@ -214,8 +214,8 @@ def searched_html(found: Searched) -> str:
         for step in found.steps
     )
     return (
-        '<table class="measured"><thead><tr><th>codes</th><th class="bar">relative error of the output on another '
-        f"text</th><th></th><th>on the text that was read</th></tr></thead><tbody>{rows}</tbody></table>"
+        '<table class="measured"><thead><tr><th>error of the output</th><th class="bar"></th><th>another text</th>'
+        f"<th>same text</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
 

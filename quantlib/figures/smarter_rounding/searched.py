@@ -46,8 +46,8 @@ def searched(weight: np.ndarray, seen: Gram, unseen: Gram, name: str, rows: int 
         ("as llama.cpp does", form.quantize_reference(w)),
         ("better codes, same size", form.quantize_reference(w, None, "best")),
         ("with an importance matrix", form.quantize_reference(w, inputs.importance)),
-        ("chosen on the text: codes", _fitted(w, inputs, form, 0)),
-        ("chosen on the text: codes and scales", _fitted(w, inputs, form, Effort().sweeps)),
+        ("codes chosen on the text", _fitted(w, inputs, form, 0)),
+        ("codes and scales", _fitted(w, inputs, form, Effort().sweeps)),
     )
     steps = tuple(Step(words, *_relative(w, form.dequantize(data), (seen, unseen))) for words, data in made)
     return Searched(name, form.bpw, len(w), steps, watched(w[0], inputs, form))
