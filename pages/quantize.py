@@ -300,8 +300,8 @@ def show_chosen_on_text(job: Job, made: ways.OnText) -> None:
         st.text(model.plain(note))
     show_links(job)
     st.markdown(
-        "Its **weights** are farther from the originals than llama.cpp's codes would be, and the **outputs** of its "
-        "layers are closer. So what counts is how the model answers: the page Evaluate compares it with the original, "
+        "Its **weights** are usually farther from the originals than with llama.cpp's codes, and the **outputs** of "
+        "its layers closer. So what counts is how the model answers: the page Evaluate compares it with the original, "
         "on texts that it was not made on."
     )
 

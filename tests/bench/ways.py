@@ -4,8 +4,12 @@ For each block format the squared error of what four matrices of the demo model 
 calibrated on, as a share of that with ggml's plain codes: with an importance matrix, with best effort, with both, and
 chosen on a text. Then nanoseconds of one core for each weight: plain, best effort, chosen on a text. It prints the
 table of `quantlib.methods.shares`.
+
+With --limits: what is left in Q4_K of the same error with an importance matrix, matrix by matrix, on prose, on code and
+on sums, for several dampings of the Hessian.
 """
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -20,13 +24,14 @@ from quantlib.formats import FORMATS, BlockFormat  # noqa: E402
 from quantlib.lm import CALIBRATION, EVALUATION, GENERATED, Tokenizer, cut, load, read_texts  # noqa: E402
 from quantlib.methods.grid_descent import GRIDS  # noqa: E402
 from quantlib.methods.hessian import Gram, output_error  # noqa: E402
-from quantlib.methods.mixed import Inputs, fitted_blocks, usual  # noqa: E402
+from quantlib.methods.mixed import Effort, Inputs, fitted_blocks, usual  # noqa: E402
 from quantlib.methods.storing import STORED_BY_WEIGHT  # noqa: E402
 
 LAYER, KINDS, ROWS, CONTEXT = 5, ("attn_q", "attn_output", "ffn_up", "ffn_down"), 32, 512
+DAMPINGS = (0.01, 0.003, 0.3)
 
 
-def grams(model, tokenizer, texts) -> dict[str, Gram]:
+def grams(model, tokenizer, texts: dict[str, str]) -> dict[str, Gram]:
     """What the matrices read of some texts."""
     found: dict[str, Gram] = {}
 
@@ -35,7 +40,7 @@ def grams(model, tokenizer, texts) -> dict[str, Gram]:
             found.setdefault(name, Gram(x.shape[-1])).add(x)
 
     names = {f"blk.{LAYER}.{kind}.weight" for kind in KINDS}
-    for text in read_texts(texts).values():
+    for text in texts.values():
         windows = cut(model, tokenizer.encode(text), CONTEXT, tokenizer.bos)
         for some in windows.batches():
             model.hidden(windows.shown(some), observe=observe)
@@ -65,10 +70,36 @@ def measured(form: BlockFormat, matrices) -> list[float]:
     return [*np.mean(shares, axis=0), *(1e9 * np.sum(seconds, axis=0) / weights)]
 
 
+def limits(model, tokenizer) -> None:
+    """What hinders: inputs that hardly go together, texts of another kind; and whether damping does."""
+    from quality import registers
+
+    form, texts = FORMATS["Q4_K"], "\n\n".join(read_texts([CALIBRATION, GENERATED]).values())
+    seen = grams(model, tokenizer, {"calibration": texts})
+    others = {name: grams(model, tokenizer, {name: text[:12_000]}) for name, text in registers().items()}
+    for damping in DAMPINGS:
+        how = Effort(damping=damping)
+        for name, gram in seen.items():
+            w, inputs = model.weight(name)[:ROWS], Inputs.of(gram, how)
+            ends = form.quantize(w, gram.mean_squares), fitted_blocks(w, inputs, form, how)
+            misses = [w - form.dequantize(data) for data in ends]
+            left = {
+                kind: output_error(misses[1], unseen[name].hessian) / output_error(misses[0], unseen[name].hessian)
+                for kind, unseen in others.items()
+            }
+            print(damping, name, ", ".join(f"{kind} {share:.2f}" for kind, share in left.items()), flush=True)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limits", action="store_true", help="what hinders, instead of the table")
+    only_limits = parser.parse_args().limits
     checkpoint = ql.open_checkpoint(ROOT / "assets" / "demo_model")
     model, tokenizer = load(checkpoint), Tokenizer.of(checkpoint)
-    seen, unseen = grams(model, tokenizer, [CALIBRATION, GENERATED]), grams(model, tokenizer, EVALUATION)
+    if only_limits:
+        limits(model, tokenizer)
+        return
+    seen, unseen = (grams(model, tokenizer, read_texts(t)) for t in ([CALIBRATION, GENERATED], EVALUATION))
     efforts = {usual(FORMATS[name]) for name in ("Q4_0", "IQ3_S")}
     matrices = [
         (model.weight(n)[:ROWS], gram, {how: Inputs.of(gram, how) for how in efforts}, unseen[n])
