@@ -62,7 +62,8 @@ def show_answer(page: Chapter, before: int) -> None:
         if answer is None:
             return
         show_headline(answer)
-        st.html(fitting.title_html(answer) + fitting.memory_html(answer, fitting.steps(answer)))
+        with st.container(key="fits"):
+            st.html(fitting.title_html(answer) + fitting.memory_html(answer, fitting.steps(answer)))
     with page.step("Why this one", printed=True):
         st.html(fitting.machine_html(answer))
         show_reasons(answer)
