@@ -220,8 +220,8 @@ def show_speed(answer: fit.Answer) -> None:
     captions.receipt(
         "estimated",
         f"for {option.name}, one reader, the context half full. The share that the kernels of each recipe reach is "
-        "that of llama.cpp's published table for Llama-3.1-8B, and more on a card that is known to unpack faster; "
-        "published speeds of Apple machines and of three cards are within a quarter of this estimate "
+        "that of llama.cpp's published table for Llama-3.1-8B, and more on a card that is known to unpack faster. "
+        "Published speeds of Apple machines and of three cards are within a quarter of this estimate "
         f"({CARDS_SOURCE}). "
         "It leaves out reading the prompt, a busy machine, and decoding ahead.",
     )

@@ -5,9 +5,9 @@
             ...
         page.in_short("A float is a sign, an exponent and a fraction.")
 
-Steps are sections. With `?present=1` one of them is on the screen at a time and keys turn them; printing leaves those
-that are `printed`, and what to remember, on one sheet or two, without containers whose key begins with "noprint-" and
-with those whose key begins with "paper-" or "spoiler-", which the screen does not show.
+Steps are sections. With `?present=1` one of them is on the screen at a time, and keys turn them. Paper has the steps
+that are `printed`, and what to remember, on a sheet or two. Containers whose key begins with "noprint-" are left out
+there. Those whose key begins with "paper-" or "spoiler-" are printed, and the screen does not show them.
 """
 
 from collections.abc import Iterator
