@@ -112,7 +112,7 @@ def wished(matrices: Mapping[str, Linear], scheme: Kind) -> dict[str, object]:
     if "symmetric" in offers:
         chosen["symmetric"] = not left.toggle(
             "Zero points (asymmetric)", not now.symmetric, key="export-asymmetric",
-            help="Codes need not lie evenly around 0. Smaller errors where weights have one sign; fewer fast kernels.",
+            help="Codes need not be centred on 0. Smaller errors where weights have one sign; fewer fast kernels.",
         )  # fmt: skip
     if "act_order" in offers:
         chosen["act_order"] = right.toggle(
