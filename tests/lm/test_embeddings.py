@@ -182,6 +182,14 @@ def test_quantizing_turns_embeddings_a_little(folder, tmp_path, capsys):
     assert lowest[1] < lowest[0]
 
 
+def test_words_are_cut_alike_from_a_folder_and_from_its_file(folder, tmp_path):
+    texts = [*read_sentences(), "a b, c!", "ä É 漢字 unknownish"]
+    with ql.open_checkpoint(folder) as checkpoint:
+        ql.run(ql.plan(checkpoint, "F16"), tmp_path / "m.gguf")
+        with ql.open_checkpoint(tmp_path / "m.gguf") as file:
+            assert tokens_of(file, texts) == tokens_of(checkpoint, texts)
+
+
 def test_a_language_model_gives_its_last_tokens_vector(tmp_path):
     with ql.open_checkpoint(tiny_models.write("llama_bpe", tmp_path / "m")) as checkpoint:
         embedder = load_embedder(checkpoint)

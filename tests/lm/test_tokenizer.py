@@ -61,7 +61,7 @@ TOKENS = ["<unk>", "a", "b", "ab"]
     ("values", "says"),
     [
         ({}, "carries no tokenizer"),
-        ({"model": "bert", "tokens": TOKENS}, "'bert'"),
+        ({"model": "rwkv", "tokens": TOKENS}, "'rwkv'"),
         ({"model": "gpt2", "tokens": TOKENS, "pre": "unheard-of"}, "unheard-of"),
         ({"model": "gpt2", "tokens": TOKENS, "merges": ["x y"]}, "cannot be read"),
         ({"model": "gpt2", "tokens": TOKENS, "merges": ["xy"]}, "cannot be read"),

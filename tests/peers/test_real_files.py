@@ -13,7 +13,7 @@ from requiring import lacking
 import quantlib as ql
 from quantlib.checkpoints.packaged import packaged
 from quantlib.cli import main
-from quantlib.lm.embedding import compare_embeddings, read_sentences
+from quantlib.lm.embedding import compare_embeddings, read_sentences, tokens_of
 
 pytestmark = pytest.mark.peer
 
@@ -106,6 +106,7 @@ def test_what_a_real_sentence_model_loses(minilm, tmp_path):
         for recipe in ("Q8_0", "Q4_K_M"):
             ql.run(ql.plan(original, recipe), tmp_path / f"{recipe}.gguf")
             with ql.open_checkpoint(tmp_path / f"{recipe}.gguf") as other:
+                assert tokens_of(other, read_sentences()) == tokens_of(original, read_sentences())
                 found[recipe] = compare_embeddings(original, other, read_sentences())
     assert found["Q8_0"].cosine.min() > np.cos(np.radians(2)) and found["Q8_0"].nearest > 0.97
     assert 0.9 < found["Q4_K_M"].cosine.min() < found["Q8_0"].cosine.min()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from quantlib.architectures.pre_tokenizers import DIGITS, WORDS, steps_of
 from quantlib.checkpoints import Checkpoint
 from quantlib.checkpoints.base import shown
-from quantlib.checkpoints.convert.vocabulary import CONTROL, USER_DEFINED
+from quantlib.checkpoints.convert.vocabulary import CONTROL, NORMAL, USER_DEFINED
 from quantlib.errors import CheckpointError
 
 # Pre-tokenizers of models that take a word of the vocabulary as it is before they merge, or start texts with a token
@@ -27,7 +27,7 @@ MERGED_PER_CHARACTER, FREE_MERGED = 8, 2**20
 
 
 def tokenizer_of_metadata(view: Checkpoint) -> dict[str, object]:
-    """The tokenizer.json of a byte-level BPE, or of SentencePiece's BPE, from GGUF metadata.
+    """The tokenizer.json of a byte-level BPE, of SentencePiece's BPE, or of WordPiece, from GGUF metadata.
 
     Raises CheckpointError for other kinds, and where the lists contradict one another.
     """
@@ -37,7 +37,7 @@ def tokenizer_of_metadata(view: Checkpoint) -> dict[str, object]:
             f"{view.source} carries no tokenizer, so no text can be run through its model; "
             "use the original folder with its tokenizer.json."
         )
-    if kind not in ("gpt2", "llama"):
+    if kind not in MAKERS:
         raise CheckpointError(
             f"{view.source} has a tokenizer of the kind {(kind or 'unknown')[:40]!r}, which cannot be run from GGUF; "
             "use the original folder with its tokenizer.json."
@@ -48,7 +48,7 @@ def tokenizer_of_metadata(view: Checkpoint) -> dict[str, object]:
     if len(types) != len(tokens) or len(set(tokens)) != len(tokens):
         raise CheckpointError(f"{view.source} lists tokens twice, or has another number of them than of their types.")
     _bounded(view, tokens)
-    made = _byte_level(view, tokens) if kind == "gpt2" else _sentencepiece(view, tokens)
+    made = MAKERS[kind](view, tokens, types)
     return made | {"version": "1.0", "added_tokens": _added(tokens, types, spelled=kind == "gpt2")}
 
 
@@ -90,7 +90,38 @@ def _added(tokens: Sequence[str], types: Sequence[int], spelled: bool) -> list[d
     ]
 
 
-def _byte_level(view: Checkpoint, tokens: list[str]) -> dict[str, object]:
+def _wordpiece(view: Checkpoint, tokens: list[str], types: list[int]) -> dict[str, object]:
+    """BERT's: GGUF writes what starts a word with a mark, and what goes on with one without."""
+    vocabulary = {
+        token if kind == CONTROL else token[1:] if token.startswith(SPACE) else f"##{token}": number
+        for number, (token, kind) in enumerate(zip(tokens, types, strict=True))
+    }
+    unknown = view.value("tokenizer.ggml.unknown_token_id")
+    known = isinstance(unknown, int) and 0 <= unknown < len(tokens)
+    if not known and "[UNK]" not in vocabulary:
+        raise CheckpointError(f"{view.source} does not say which token stands for unknown words.")
+    cased = any(token != token.lower() for token, kind in zip(tokens, types, strict=True) if kind == NORMAL)
+    return {
+        "model": {
+            "type": "WordPiece",
+            "unk_token": tokens[unknown] if known else "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+            "vocab": vocabulary,
+        },
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": not cased,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+    }
+
+
+def _byte_level(view: Checkpoint, tokens: list[str], types: list[int]) -> dict[str, object]:
     name = view.text("tokenizer.ggml.pre") or "gpt-2"
     steps = steps_of("gpt-2" if name == "default" else name)
     if steps is None:
@@ -131,7 +162,7 @@ def pre_tokenizer(steps: tuple[str, ...]) -> dict[str, object]:
     return {"type": "Sequence", "pretokenizers": parts if WORDS in steps else [*parts, bytes_only]}
 
 
-def _sentencepiece(view: Checkpoint, tokens: list[str]) -> dict[str, object]:
+def _sentencepiece(view: Checkpoint, tokens: list[str], types: list[int]) -> dict[str, object]:
     """SentencePiece joins the two pieces whose union has the highest score; as a BPE, merges in the order of scores."""
     scores = view.value("tokenizer.ggml.scores")
     if not isinstance(scores, Sequence | np.ndarray) or isinstance(scores, str) or len(scores) != len(tokens):
@@ -187,3 +218,10 @@ def _too_many_ways(view: Checkpoint) -> CheckpointError:
         f"{view.source} has long tokens that can be put together from others in too many ways to be run; "
         "use the original folder with its tokenizer.json."
     )
+
+
+MAKERS: Mapping[str | None, Callable[[Checkpoint, list[str], list[int]], dict[str, object]]] = {
+    "gpt2": _byte_level,
+    "llama": _sentencepiece,
+    "bert": _wordpiece,
+}
