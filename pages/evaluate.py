@@ -13,6 +13,7 @@ from pages.ui import captions, embeddings, jobview, measuring, model
 from pages.ui.measuring import Evaluation
 from quantlib import lm, tables
 from quantlib.checkpoints.image_models import image_family
+from quantlib.lm import chat
 from quantlib.lm.embedding import is_encoder
 from quantlib.recipes import RECIPES
 
@@ -45,15 +46,19 @@ def main() -> None:
     texts = measuring.text_choice("evaluation", shipped(), "Text")
     left, right = st.columns([1, 3])
     context = left.selectbox("Tokens a window", CONTEXTS, index=1, key="window", bind="query-params")
-    prompt = right.text_input("Let both continue from", "Once upon a time there was an old king who", max_chars=300)
-    about = f"{opened.identity}/{about}/{lm.digest_of_texts(texts)}/{context}/{prompt}"
+    chats = chat_template(opened)
+    begin = "Why is the sky blue?" if chats else "Once upon a time there was an old king who"
+    prompt = right.text_input("Let both answer" if chats else "Let both continue from", begin, max_chars=300)
+    chats = chats and st.toggle("Put the model's chat template around it", value=True, key="evaluate-chat")
+    about = f"{opened.identity}/{about}/{lm.digest_of_texts(texts)}/{context}/{prompt}/{chats}"
     job = jobview.job_of(JOB)
     if job is not None and job.done and job.about != about:
         st.caption("Below is the last measurement; you have changed what to measure since.")
     if st.button("Measure", type="primary", disabled=other is None or not texts or (job is not None and not job.done)):
         work = partial(
-            measuring.evaluate, checkpoint=opened.checkpoint, other=other, texts=texts, context=context, prompt=prompt
-        )
+            measuring.evaluate, checkpoint=opened.checkpoint, other=other, texts=texts, context=context, prompt=prompt,
+            chats=chats,
+        )  # fmt: skip
         nbytes = other.nbytes if isinstance(other, ql.Plan) else 0  # a large model's plan is written to be read
         title = f"{opened.name} against {about}"
         jobview.launch(JOB, Job("evaluation", title, work, visits.current(), nbytes=nbytes, about=about))
@@ -61,6 +66,14 @@ def main() -> None:
     if found is not None:
         show_result(found)
     show_commands(opened, other, context)
+
+
+def chat_template(opened: Opened) -> bool:
+    """Whether the model has been taught to chat."""
+    try:
+        return chat.template_of(opened.checkpoint) is not None
+    except ql.QuantlibError:
+        return False
 
 
 @st.cache_data(max_entries=1, show_spinner=False)

@@ -162,7 +162,10 @@ def show_metadata(opened: Opened) -> None:
 
 
 def show_tokenizer(opened: Opened) -> None:
-    """The vocabulary, a thousand tokens at a time."""
+    """An example of a chat as the model reads it, tokens with a part to play, the vocabulary a thousand at a time."""
+    show_chat(opened)
+    from quantlib.lm import chat
+
     try:
         view = gguf_view(opened.checkpoint)
     except ql.QuantlibError as error:
@@ -180,8 +183,38 @@ def show_tokenizer(opened: Opened) -> None:
         f"{len(tokens):,} tokens, at most {MOST_TOKENS:,} shown. In byte-level vocabularies Ġ is a space and Ċ a new "
         "line."
     )
+    special = [
+        {"for": what, "token": number, "text": text} for what, (number, text) in chat.special_tokens(view).items()
+    ]
+    if special:
+        st.markdown("**Tokens with a part to play**, as the header names them")
+        st.dataframe(special, hide_index=True)
     rows = [row for row in tables.metadata(view) if row["key"].startswith("tokenizer.")]
     st.dataframe(rows, hide_index=True)
+
+
+def show_chat(opened: Opened) -> None:
+    """What the chat template makes of an example."""
+    text, why = chat_of(opened.identity, opened.checkpoint)
+    if text:
+        st.markdown("**A chat as this model reads it**: four messages in its template, up to where its answer begins")
+        st.code(text, language=None, wrap_lines=True)
+        captions.receipt("exact", "its own template, rendered in a sandbox")
+    elif why:
+        st.info(model.plain(why), icon="💬")
+
+
+@st.cache_data(max_entries=32, show_spinner="Rendering the chat template …")
+def chat_of(identity: str, _checkpoint: ql.Checkpoint) -> tuple[str, str]:
+    """The text, or why there is none."""
+    from quantlib.lm import chat
+
+    try:
+        if chat.template_of(_checkpoint) is None:
+            return "", ""
+        return chat.rendered_chat(_checkpoint), ""
+    except ql.QuantlibError as error:
+        return "", str(error)
 
 
 main()

@@ -41,7 +41,7 @@ OUTSIDE = {
     "recipes": set(),
     "checkpoints": {"numpy", "ml_dtypes", "gguf", "safetensors", "tokenizers", "huggingface_hub", "yaml"},
     "jobs": {"numpy", "distributed"},
-    "lm": {"numpy", "threadpoolctl", "tokenizers"},
+    "lm": {"numpy", "threadpoolctl", "tokenizers", "jinja2"},
     "inspection": {"numpy"},
     "exports": {"numpy", "safetensors"},
     "tables": {"numpy"},

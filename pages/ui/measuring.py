@@ -15,6 +15,7 @@ from quantlib import jobs as runs
 from quantlib import lm, tables
 from quantlib.checkpoints import ImportanceMatrix, write_imatrix
 from quantlib.errors import Cancelled, CheckpointError, JobError
+from quantlib.lm import chat
 
 NEW_TOKENS, NEW_TOKENS_STORED = 60, 20  # a model that is decoded at each use writes slowly
 BYTES_OF_A_WEIGHT = 4  # weights are run as 32-bit floats
@@ -142,8 +143,12 @@ def evaluate(
     texts: Mapping[str, str],
     context: int,
     prompt: str,
+    chats: bool = False,
 ) -> Evaluation:
-    """The work of a job: a model against another checkpoint of it, or against what a plan would make of it."""
+    """The work of a job: a model against another checkpoint of it, or against what a plan would make of it.
+
+    chats: the prompt is a question, around which the model's chat template is put.
+    """
     decoded = held_decoded(checkpoint, 2)
     job.show(0.0, "Loading both models")
     first, tokenizer = lm.load(checkpoint, decoded), lm.Tokenizer.of(checkpoint)
@@ -159,14 +164,18 @@ def evaluate(
         found[name] = lm.compare(second, base, step(job, at + share / 2, at + share, f"The other reads {name}"))
         at += share
     job.show(0.95, "Both continue the sentence")
-    ids, count = tokenizer.encode(prompt), NEW_TOKENS if decoded else min(NEW_TOKENS, NEW_TOKENS_STORED)
+    asked = [{"role": "user", "content": prompt}]
+    ids = chat.chat_tokens(checkpoint, tokenizer, asked) if chats else tokenizer.encode(prompt)
+    count = NEW_TOKENS if decoded else min(NEW_TOKENS, NEW_TOKENS_STORED)
     written = tuple(
         tokenizer.decode(list(lm.generate(used, ids, count, lm.TEMPERATURE, lm.SEED, tokenizer.eos)))
         for used in (first, second)
     )
     total = lm.together(list(found.values()))
     summaries = {name: comparison.summary() for name, comparison in found.items()}
-    return Evaluation(total.summary(), summaries, lm.worst_tokens(total, tokenizer), prompt, written)
+    return Evaluation(
+        total.summary(), summaries, lm.worst_tokens(total, tokenizer), f"{prompt}\n" if chats else prompt, written
+    )
 
 
 def shown_source(path: Path, root: Path) -> str:

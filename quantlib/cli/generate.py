@@ -21,15 +21,22 @@ def add(commands) -> None:
     write.add_argument("--tokens", type=positive, default=64, metavar="N", help="at most so many, default %(default)s")
     write.add_argument("--temperature", type=temperature, default=0.0, metavar="T", help="0 takes the likeliest token")
     write.add_argument("--seed", type=natural, default=0, metavar="N", help="repeats what was drawn")
+    write.add_argument(
+        "--chat", action="store_true", help="the prompt is a question: the model's chat template is put around it"
+    )
     as_stored(write)
 
 
 def run(options) -> int:
     from quantlib.lm import Tokenizer, generate, load
+    from quantlib.lm.chat import chat_tokens
 
     with ql.open_checkpoint(options.model) as checkpoint:
         tokenizer, model = Tokenizer.of(checkpoint), load(checkpoint, options.decoded)
-        ids = tokenizer.encode(options.prompt)
+        if options.chat:
+            ids = chat_tokens(checkpoint, tokenizer, [{"role": "user", "content": options.prompt}])
+        else:
+            ids = tokenizer.encode(options.prompt)
         if not ids and tokenizer.bos is not None:
             ids = [tokenizer.bos]  # an empty prompt begins where every text does
         if not ids:
@@ -38,5 +45,5 @@ def run(options) -> int:
     text = tokenizer.decode(new)
     if options.json:
         return print_json({"prompt": options.prompt, "text": text, "tokens": new})
-    print(printable(options.prompt + text, lines=True))
+    print(printable(text if options.chat else options.prompt + text, lines=True))
     return 0

@@ -17,13 +17,17 @@ def add(commands) -> None:
     sub = command(
         commands, "metadata", run, "print what a header says, or write a GGUF file that says something else",
         examples=(
-            "metadata model.gguf", "metadata model.gguf --key tokenizer.chat_template",
+            "metadata model.gguf", "metadata model.gguf --key tokenizer.chat_template", "metadata model.gguf --chat",
             "metadata model.gguf --set general.name=Mine --delete general.url -o renamed.gguf",
             "metadata model.gguf --set llama.context_length=uint32:8192 -o longer.gguf",
         ),
     )  # fmt: skip
     sub.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     sub.add_argument("--key", metavar="KEY", help="print this value alone, in full")
+    sub.add_argument(
+        "--chat", action="store_true",
+        help="print what the model reads of an example chat: its template, rendered in a sandbox",
+    )  # fmt: skip
     sub.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[],
         help="give a key a value of the type that it has; or KEY=TYPE:VALUE, with int, float, bool, str or a name of "
@@ -45,6 +49,8 @@ def run(options) -> int:
     with open_checkpoint(options.source) as checkpoint:
         if changes:
             return _write(checkpoint, options)
+        if options.chat:
+            return _chat(checkpoint, options)
         if options.key is not None:
             return _one(checkpoint, options)
         rows = tables.metadata(checkpoint, WHOLE if options.json else LONGEST)
@@ -62,6 +68,16 @@ def _one(checkpoint, options) -> int:
         return print_json(found)
     value = checkpoint.value(options.key)
     print(printable(value if isinstance(value, str) else found["value"], lines=True))
+    return 0
+
+
+def _chat(checkpoint, options) -> int:
+    from quantlib.lm.chat import EXAMPLE, rendered_chat
+
+    text = rendered_chat(checkpoint)
+    if options.json:
+        return print_json({"messages": list(EXAMPLE), "text": text})
+    print(printable(text, lines=True))
     return 0
 
 

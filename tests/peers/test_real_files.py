@@ -111,3 +111,16 @@ def test_what_a_real_sentence_model_loses(minilm, tmp_path):
     assert found["Q8_0"].cosine.min() > np.cos(np.radians(2)) and found["Q8_0"].nearest > 0.97
     assert 0.9 < found["Q4_K_M"].cosine.min() < found["Q8_0"].cosine.min()
     assert found["Q4_K_M"].ranks.mean() > found["Q8_0"].ranks.mean()
+
+
+def test_a_chat_is_rendered_as_transformers_renders_it(model, peer):
+    peer("transformers")
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    from quantlib.lm.chat import EXAMPLE, rendered_chat, template_of
+
+    with ql.open_checkpoint(model) as checkpoint:
+        found, _ = render_jinja_template(
+            [list(EXAMPLE)], chat_template=template_of(checkpoint), add_generation_prompt=True
+        )
+        assert rendered_chat(checkpoint) == found[0]
