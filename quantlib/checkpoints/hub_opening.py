@@ -17,11 +17,10 @@ from quantlib.checkpoints.huggingface import (
     Shards,
     checkpoint_of_shards,
     open_component,
-    plain_name,
     shards_of_index,
 )
 from quantlib.checkpoints.safetensors_file import header_length
-from quantlib.checkpoints.untrusted import read_json_if_there
+from quantlib.checkpoints.untrusted import plain_name, read_json_if_there
 from quantlib.errors import CheckpointError
 
 INDEX = WEIGHTS[0][1]
@@ -136,7 +135,7 @@ def _open_safetensors(repository: Repository) -> Checkpoint:
             repository.download(name)
     index = read_json_if_there(folder / INDEX)
     if index is None:
-        shards = Shards(sorted(name for name in sizes if _is_weights(name) and plain_name(name)))
+        shards = Shards(sorted(name for name in sizes if _is_weights(name) and plain_name(name, ".safetensors")))
     else:
         shards = shards_of_index(folder / INDEX, index, lambda name: name in sizes)
     if not shards.names:

@@ -15,7 +15,7 @@ from quantlib.checkpoints.prequantized import decoded, with_scales_beside
 from quantlib.checkpoints.recognizing import LOOKED_AT, TORCH, recognize, recognize_folder
 from quantlib.checkpoints.safetensors_file import MAX_TENSORS, read_header
 from quantlib.checkpoints.torch_file import read_torch
-from quantlib.checkpoints.untrusted import read_json, read_json_if_there
+from quantlib.checkpoints.untrusted import plain_name, read_json, read_json_if_there
 
 # How the files of a folder's weights end, the index that names them where they are several, and what they are called.
 WEIGHTS = (
@@ -228,7 +228,7 @@ def shards_of_index(
         raise fault(path, "has no 'weight_map' object that says which file holds which tensor.")
     names = set()
     for tensor, name in weight_map.items():
-        if type(name) is not str or not plain_name(name, ending):
+        if not plain_name(name, ending):
             raise fault(path, f"places {shown(tensor)} in {shown(name)}, which is no plain {ending} file name.")
         names.add(name)
         if len(names) > MAX_SHARDS:
@@ -237,12 +237,6 @@ def shards_of_index(
         if not is_there(name):
             raise fault(path, f"names the shard {shown(name)}, which is not in the folder.")
     return Shards(sorted(names), weight_map, path)
-
-
-def plain_name(name: str, ending: str = ".safetensors") -> bool:
-    """A file name that stays in its folder: no separators, no drive, no parent, nothing unprintable."""
-    forbidden = any(c in "/\\:" or not c.isprintable() for c in name)
-    return name.endswith(ending) and not forbidden and not name.startswith(".") and len(name) <= 255
 
 
 def _check_weight_map(path: Path, weight_map: dict[str, str], tensors: dict[str, Tensor]) -> None:

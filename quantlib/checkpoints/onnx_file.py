@@ -17,6 +17,7 @@ from quantlib.checkpoints.base import Checkpoint, MappedFile, StoredFile, Tensor
 from quantlib.checkpoints.codecs import codec
 from quantlib.checkpoints.safetensors_file import MAX_DIMS, MAX_TENSORS
 from quantlib.checkpoints.spans import MORE_BITS, stored_span, tensor_of
+from quantlib.checkpoints.untrusted import plain_name
 
 MAX_FIELDS = 1 << 22  # of the model and its graph; the largest graphs have some 100,000 nodes
 MAX_FILES = 4096
@@ -198,7 +199,7 @@ class _Model:
         """A tensor whose bytes lie in a file beside the model."""
         place = found.external.get("location", "")
         name = place.removeprefix("./")
-        if not name or name in (".", "..") or any(c in "/\\:\0" for c in name) or not name.isprintable():
+        if not plain_name(name):
             raise fault(
                 self.path, f"keeps {shown(found.name)} in {shown(place)}, which is no plain name of a file beside it."
             )

@@ -17,6 +17,16 @@ MAX_CONTAINERS = 2**21  # a list for each of half a million merges is the most i
 MAX_ELEMENTS = 2**23
 
 
+def plain_name(name: object, ending: str = "") -> bool:
+    """Whether a name that a file's content gives stays in that file's folder: the one door for all such names.
+
+    No separators, no drive, no parent, nothing hidden, nothing unprintable; a link there is for the server to judge.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= 255 or name.startswith(".") or not name.endswith(ending):
+        return False
+    return name == name.strip() and not any(c in "/\\:" or not c.isprintable() for c in name)
+
+
 def decode_text(path: Path, data: bytes, what: str) -> str:
     """UTF-8 text without lone surrogates, or a CheckpointError that names `what`."""
     try:

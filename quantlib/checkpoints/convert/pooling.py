@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantlib.checkpoints.base import fault, shown
-from quantlib.checkpoints.untrusted import Fields, parse_json, read_bytes_if_there, read_json
+from quantlib.checkpoints.untrusted import Fields, parse_json, plain_name, read_bytes_if_there, read_json
 
 # What the pooling's own config.json may set or say -> llama.cpp's number.
 FLAGS = {"pooling_mode_mean_tokens": 1, "pooling_mode_cls_token": 2, "pooling_mode_lasttoken": 3}
@@ -27,7 +27,7 @@ def read_pooling(folder: Path) -> int | None:
         if not fields.string("type", "", limit=256).endswith("Pooling"):
             continue
         name = fields.string("path", "", limit=255)
-        if not name or not name.isascii() or not name.replace("_", "").isalnum():
+        if not plain_name(name):
             raise fault(path, f"places its pooling in {shown(name)}, which is no plain folder name.")
         return _pooling(folder / name / "config.json")
     return None
