@@ -1,6 +1,6 @@
 # The app on port 8501. Build: docker build -t quantlib .   Run: see SERVING.md.
-# An exact version; whoever wants the very same bytes appends the digest that `docker buildx imagetools inspect` shows.
-FROM python:3.11.13-slim-bookworm
+# One image for all machines, by its digest as Docker's list of official images has it; SERVING.md tells how to renew it.
+FROM python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
 
 RUN useradd --create-home --uid 1000 app
 WORKDIR /app
