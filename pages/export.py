@@ -104,7 +104,7 @@ def wished(matrices: Mapping[str, Linear], scheme: Kind) -> dict[str, object]:
         )
     if "group" in offers:
         groups = list(offers["group"])
-        chosen["group"] = right.selectbox(
+        chosen["group"] = (right if "bits" in offers else left).selectbox(
             "Weights that share a scale", groups, groups.index(now.group), key=f"export-group-{scheme.name}",
             format_func=lambda group: ("a whole row" if group is None else str(group))
             + ("" if not misfit(matrices, adjusted(scheme, group=group)) else " (does not divide the rows)"),
