@@ -45,6 +45,7 @@ class Way:
     receipt: str
     panels: Callable[[channels.Study], dict]
     trace: Callable
+    errors: str  # what a study calls its errors
 
 
 WAYS = (
@@ -57,6 +58,7 @@ WAYS = (
         "The dashed line is the threshold. 6 is the paper's, found on models with larger outliers",
         skyline.keeping,
         outlier_trace,
+        "int8",
     ),
     Way(
         "moving",
@@ -67,6 +69,7 @@ WAYS = (
         "A scale for each token and each output, on both sides",
         skyline.moving,
         smooth_trace,
+        "smooth",
     ),
     Way(
         "turning",
@@ -77,6 +80,7 @@ WAYS = (
         "Signs are drawn at random once, as both papers do",
         skyline.turning,
         rotation_trace,
+        "rotation",
     ),
 )
 
@@ -170,7 +174,7 @@ def show_way(shown: Shown, way: Way) -> None:
     terms.say(way.words)
     component.skyline(key=f"way-{way.key}", channels=way.panels(shown.spiky), on_change=lambda: None)
     captions.receipt(shown.source, f"{shown.receipt}. {way.receipt}")
-    captions.show_python(traced(shown, way.trace), way.trace)
+    captions.show_python(snippet_of(shown, way), way.trace)
 
 
 @st.fragment
@@ -235,15 +239,24 @@ def snippet(shown: Shown) -> str:
     return traced(shown, outlier_trace)
 
 
+def snippet_of(shown: Shown, way: Way) -> str:
+    """The errors that a way's picture shows: measured once of the stored model, whose weights are not here."""
+    if shown.layer is not None:
+        return traced(shown, way.trace)
+    return (
+        "from quantlib.figures import channels\n\n"
+        f'study = channels.Studies.read().of("{shown.spiky.name}")\n'
+        f'print("rounded as they are:", study.plain.tolist(), "{way.errors}:", study.{way.errors}.tolist())'
+    )
+
+
 def traced(shown: Shown, trace: Callable) -> str:
-    """Runs a method's trace on the model that the page can run: the open one, or the demo model."""
-    found = shown.found or running.running()
-    layer = shown.layer or running.layer_like(found, ATTENTION)
+    """Runs a method's trace on the model that the page runs."""
     return (
         "import quantlib as ql\nfrom quantlib.figures.layer import layer_at_work\n"
         "from quantlib.lm import CALIBRATION, Tokenizer, load, read_texts\n"
         f"from {trace.__module__} import {trace.__name__}\n\n"
-        + running.python_of(found, layer)
+        + running.python_of(shown.found, shown.layer)
         + f"print({trace.__name__}(layer.x[:{channels.TOKENS}], layer.weight).errors)"
     )
 

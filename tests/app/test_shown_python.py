@@ -24,8 +24,12 @@ from pages.server.opened import Opened, identity
 from pages.ui import captions, guess, model
 
 ROOT = Path(__file__).parents[2]
-COMPARED = ("float", "inspect", "cost")  # whose numbers are made on the server, and are on the page
-OPENING = ("levels", "names", "outliers")  # whose numbers the browser makes; what it makes has tests of its own
+# Pages with numbers that the server makes, each with the snippets whose numbers the browser makes.
+COMPARED = {
+    "float": (), "inspect": (), "cost": (), "super_block": (), "levels": (3,), "codebooks": (0,), "activations": (),
+    "fit": (),
+}  # fmt: skip
+OPENING = ("names", "outliers")  # whose numbers the browser makes; what it makes has tests of its own
 OURS = (model.demo().source, model.calculator().source)  # chapters follow the calculator where nothing else is open
 LEAST, MOST = 3, 6  # digits of numbers that are compared
 FEW = 4096  # values of an array that are compared
@@ -97,6 +101,7 @@ def read_element(element: object, numbers: Numbers) -> None:
         numbers.read(element.value.to_csv())
         return
     text = str(getattr(element, "proto", "")).replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\")
+    text = re.sub(r"\\u[0-9a-f]{4}", " ", text)  # in JSON a minus sign is one, and would hide its number
     numbers.read(re.sub(r"<[^<>]*>", " ", text))
     numbers.read(" ".join(re.findall(r'(?:data-words|title|aria-label)=\\?"([^"]*)', text)))
     for packed in re.findall(r'"([A-Za-z0-9+/]{16,}={0,2})"', text):
@@ -168,12 +173,14 @@ def test_snippets_come_to_the_numbers_of_the_model_that_is_shown(page, draw, mod
         for number, snippet in enumerate(drawn[which].snippets):
             (printed, numbers), (printed_other, _) = said[which][number], said[other][number]
             assert printed.strip(), snippet
+            own = numbers.shared(drawn[which].numbers)
+            assert own or number in COMPARED[page], f"{snippet}\n\n{printed}"
             if printed == printed_other:
                 continue  # about no model
             (source,) = re.findall(r"open_checkpoint\('(.*?)'\)", snippet)
             assert source in ((shown.source,) if which else OURS), snippet
-            own = numbers.shared(drawn[which].numbers)
-            assert own - numbers.shared(drawn[other].numbers), f"{snippet}\n\n{printed}"
+            if number not in COMPARED[page]:
+                assert own - numbers.shared(drawn[other].numbers), f"{snippet}\n\n{printed}"
 
 
 @pytest.mark.parametrize("page", OPENING)
