@@ -1,5 +1,7 @@
 """What the machine does with them: expand or multiply integers, why fewer bits are faster until they are not."""
 
+from functools import partial
+
 import streamlit as st
 
 from pages.ui import captions, drawing, menu, model, puzzle, running, terms
@@ -9,6 +11,7 @@ from quantlib import tables
 from quantlib.checkpoints import gguf_view
 from quantlib.errors import QuantlibError
 from quantlib.figures import dot, machine
+from quantlib.figures.plane import for_screens
 from quantlib.fit.cache import cache_bytes, cache_of
 from quantlib.fit.catalogue import KNOWN
 from quantlib.lm import EVALUATION, bench, caching, read_texts
@@ -56,7 +59,7 @@ def show_speeds() -> None:
         "The machine works on", [machine.WRITING, machine.READING], default=machine.WRITING, key="at-once",
         bind="query-params", required=True,
     )  # fmt: skip
-    drawing.draw(machine.speeds_svg(at_once), key="speeds")
+    drawing.draw(for_screens(partial(machine.speeds_svg, at_once)), key="speeds")
     st.markdown(machine.speeds_in_words(at_once))
     captions.receipt(
         "published",

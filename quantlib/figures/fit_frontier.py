@@ -60,10 +60,12 @@ def frontier_svg(answer: Answer, measured: Mapping[str, float], theme: str = "li
         half = LETTER * len(words) / 2
         at = min(max(x(option.total / GB), plane.left + half), plane.width - plane.right - half)
         marks.append(f'<text x="{at:.1f}" y="{foot - 8}" text-anchor="middle" fill="{muted}">{escape(words)}</text>')
+    # where no point is: below on a wide picture, above on a narrow one, in which points reach the lower left
+    start, line = (plane.left + 24, foot - 88) if plane is WIDE else (plane.width - plane.right - 215, plane.top + 16)
     for row, made in enumerate(MADE.values()):
-        marks += _legend(plane.left + 24, foot - 88 + 22 * row, _shape(made[0], brown, brown), made[1])
+        marks += _legend(start, line + 22 * row, _shape(made[0], brown, brown), made[1])
     if here:
-        marks += _legend(plane.left + 24, foot - 44, _shape("diamond", blue, blue), HERE)
+        marks += _legend(start, line + 44, _shape("diamond", blue, blue), HERE)
     return whole(plane, marks, f"{len(points)} recipes: {LABELS[0]}, and {LABELS[1]}", theme)
 
 

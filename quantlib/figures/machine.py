@@ -10,7 +10,7 @@ from time import thread_time
 import numpy as np
 
 from quantlib import formats
-from quantlib.figures.plane import readable
+from quantlib.figures.plane import NARROW, WIDE, Plane, readable
 from quantlib.figures.quiz import Question
 from quantlib.fit.published import LLAMA_3_8B_BPW, SPEEDS
 from quantlib.lm.caching import CacheCost
@@ -19,6 +19,7 @@ from quantlib.methods.products import IN_INTEGERS, expanded, in_integers
 
 READING, WRITING = "512 tokens at once", "one token at a time"
 WIDTH, NAMES, BAR = 940, 190, 560
+SHAPES = {WIDE: (WIDTH, NAMES, BAR), NARROW: (400, 124, 128)}  # of the speeds: width, where bars begin, the longest
 ROWS = COLUMNS = 2048  # of the matrix that is measured
 TIMES = 3  # the fastest of so many counts
 MEASURED = ("Q8_0", "Q4_0", "Q4_K", "Q2_K")
@@ -42,28 +43,29 @@ def speeds() -> list[Speed]:
     return [Speed(name, 16.0 if name == "F16" else LLAMA_3_8B_BPW[name], *SPEEDS[name]) for name in SHOWN]
 
 
-def speeds_svg(at_once: str) -> str:
+def speeds_svg(at_once: str, plane: Plane = WIDE) -> str:
     """Tokens a second by recipe; behind each bar what the fewer bits alone would give, where one token is written."""
     found = speeds()
     values = [s.reading if at_once == READING else s.writing for s in found]
     hoped = [found[0].writing * found[0].bits / s.bits for s in found] if at_once == WRITING else [0.0] * len(found)
     most = max(*values, *hoped)
+    width, left, long = SHAPES[plane]
     parts = []
     for i, (s, value, hope) in enumerate(zip(found, values, hoped, strict=True)):
-        y, width = 34 + 62 * i, BAR * value / most
+        y, reach = 34 + 62 * i, long * value / most
         parts.append(
-            f'<text class="name" x="{NAMES - 14}" y="{y + 4}" text-anchor="end">{escape(s.recipe)}</text>'
-            f'<text class="small" x="{NAMES - 14}" y="{y + 21}" text-anchor="end">{s.bits:.1f} bits a weight</text>'
+            f'<text class="name" x="{left - 14}" y="{y + 4}" text-anchor="end">{escape(s.recipe)}</text>'
+            f'<text class="small" x="{left - 14}" y="{y + 21}" text-anchor="end">{s.bits:.1f} bits a weight</text>'
         )
         if hope:
-            parts.append(f'<rect class="hoped" x="{NAMES}" y="{y - 18}" width="{BAR * hope / most:.1f}" height="44"/>')
+            parts.append(f'<rect class="hoped" x="{left}" y="{y - 18}" width="{long * hope / most:.1f}" height="44"/>')
         parts.append(
-            f'<rect class="bar" x="{NAMES}" y="{y - 11}" width="{width:.1f}" height="30" rx="3"/>'
-            f'<text class="name" x="{NAMES + max(width, BAR * hope / most) + 10:.1f}" y="{y + 9}">{value:.0f} tokens '
+            f'<rect class="bar" x="{left}" y="{y - 11}" width="{reach:.1f}" height="30" rx="3"/>'
+            f'<text class="name" x="{left + max(reach, long * hope / most) + 10:.1f}" y="{y + 9}">{value:.0f} tokens '
             "a second</text>"
         )
     title = f"Published speed of Llama-3.1-8B by recipe, {at_once}"
-    return _svg("speeds", 62 * len(found) + 20, title, parts)
+    return _svg("speeds", 62 * len(found) + 20, title, parts, width)
 
 
 def speeds_in_words(at_once: str) -> str:
@@ -260,8 +262,8 @@ def cache_in_words(found: Sequence[CacheCost]) -> str:
     )
 
 
-def _svg(name: str, tall: float, title: str, parts: Sequence[str]) -> str:
+def _svg(name: str, tall: float, title: str, parts: Sequence[str], width: int = WIDTH) -> str:
     return (
-        f'<svg class="machine {name}" viewBox="0 0 {WIDTH} {tall:.0f}" role="img" aria-label="{escape(title)}">'
+        f'<svg class="machine {name}" viewBox="0 0 {width} {tall:.0f}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg>"
     )

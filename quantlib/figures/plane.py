@@ -29,7 +29,7 @@ class Plane:
 
 
 WIDE = Plane(860, 480, 76, 24)
-NARROW = Plane(400, 540, 62, 12)  # what a phone shows whole, in letters as large as the page's
+NARROW = Plane(400, 540, 76, 12)  # what a phone shows whole, in letters as large as the page's
 
 
 def for_screens(draw: Callable[[Plane], str]) -> str:

@@ -40,3 +40,16 @@ def test_imports_name_modules_that_are_there(path):
 def test_bundles_parse(path):
     bundle = component.bundle(path.name)  # where no two of its modules use one name at their top
     assert parsed(bundle) == "" and not re.search(r"^import ", bundle, re.MULTILINE)
+
+
+STILL = re.compile(r"@media \(prefers-reduced-motion: no-preference\)\s*\{(?:[^{}]|\{[^{}]*\})*\}")  # asked for no less
+
+
+@pytest.mark.parametrize("path", sorted(ASSETS.rglob("*.css")), ids=lambda path: path.stem)
+def test_nothing_moves_for_whoever_asked_for_less_motion(path):
+    """Whatever takes time to move does so only where nobody asked for less of it; a delay alone moves nothing."""
+    always = STILL.sub("", path.read_text("utf-8"))
+    for said in re.findall(r"(?:transition|animation)(?:-duration)?\s*:\s*([^;}]+)", always):
+        for one in said.split(","):
+            times = re.findall(r"(\d*\.?\d+)m?s\b", one)
+            assert not times or float(times[0]) == 0, f"{path.name}: {said}"
