@@ -18,7 +18,11 @@ class Presenter {
     this.root = root;
     this.keys = (event) => this.key(event);
     document.addEventListener("keydown", this.keys);
-    this.again = () => { clearTimeout(this.due); this.due = setTimeout(() => this.data?.presenting && this.show(), SETTLES); };
+    this.again = () => {
+      root.toggleAttribute("data-settling", Boolean(this.data?.presenting));
+      clearTimeout(this.due);
+      this.due = setTimeout(() => this.data?.presenting && this.show(), SETTLES);
+    };
     addEventListener("resize", this.again);
     this.changes = new MutationObserver((found) => found.some((one) => one.type === "childList") && this.again());
     this.sizes = new ResizeObserver(() => this.resized());
@@ -84,19 +88,26 @@ class Presenter {
     this.slides = new Slides(this.at);
     if (!this.slides.node) return this.again();
     this.part = this.slides.show(this.part);
-    this.height = this.slides.node.offsetHeight;
+    this.laid = this.extent;
     for (const watcher of [this.changes, this.sizes]) watcher.disconnect();
     this.changes.observe(this.slides.node, { childList: true, subtree: true });
-    this.sizes.observe(this.slides.node);
+    for (const node of [this.slides.node, document.querySelector(".stMainBlockContainer > [data-testid=stVerticalBlock]")]) if (node) this.sizes.observe(node);
+    this.root.toggleAttribute("data-settling", false);
     const { title, steps } = this.data, parts = this.slides.count > 1 ? `, slide ${this.part} of ${this.slides.count}` : "";
     this.place.textContent = `${title} · ${this.at} of ${steps}${parts}`;
     history.replaceState(history.state, "", this.there({ step: String(this.at), part: this.part > 1 ? String(this.part) : null }));
     this.tellNotes();
   }
 
-  // A slide that grew or shrank by itself, as when a chart arrives, is shared out again.
+  // Where the slide begins and how tall it is.
+  get extent() { return [this.slides.node.getBoundingClientRect().top, this.slides.node.offsetHeight]; }
+
+  // A slide that grew or shrank by itself, as when a chart arrives, is shared out again; so is one that what is above it
+  // moved: the strip comes last, and pushes the slide towards the bar.
   resized() {
-    if (Math.abs((this.slides?.node?.offsetHeight ?? 0) - this.height) > 4) this.again();
+    if (!this.slides?.node?.isConnected) return;
+    const [top, height] = this.extent;
+    if (Math.abs(top - this.laid[0]) > 1 || Math.abs(height - this.laid[1]) > 4) this.again();
   }
 
   turn(by) {

@@ -66,10 +66,12 @@ AT_REST = """() => new Promise((done) => {
     const { x, y, width, height } = node.getBoundingClientRect();
     return `${x} ${y} ${width} ${height}`;
   }).join();
-  let before = places(), same = 0, left = 20;
+  const hosts = [document, ...[...document.querySelectorAll('*')].map((node) => node.shadowRoot).filter(Boolean)];
+  const presenter = hosts.map((one) => one.querySelector('.presenter')).find(Boolean);
+  let before = places(), same = 0, left = 40;
   const look = () => {
     const now = places();
-    same = now === before ? same + 1 : 0;
+    same = now === before && !presenter.matches('[data-settling]') ? same + 1 : 0;
     before = now;
     left -= 1;
     if (same === 3 || left === 0) done(); else setTimeout(look, 50);
