@@ -3,10 +3,11 @@
 import streamlit as st
 
 from pages.ui import address, captions, component, menu, puzzle, terms, weight
-from pages.ui.brought import grey
+from pages.ui.brought import read_picture
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.guess import answer, guess
+from pages.ui.uploader import uploader
 from pages.ui.zooming import zoom
 from quantlib import Tensor
 from quantlib.errors import FormatError
@@ -18,7 +19,6 @@ from quantlib.methods.rtn import round_to_nearest
 SHOWN = 32  # weights of a row that are drawn
 TARGET = 0.05  # relative error that the puzzle asks for
 TILE_FORMATS = ("Q4_0", "Q2_K", "Q4_K", "Q6_K", "Q8_0")
-MOST_BYTES = 20 << 20  # of a picture that somebody brings
 
 
 def main() -> None:
@@ -102,22 +102,13 @@ def show_picture(spot: weight.Spot) -> None:
         "A picture shows at a glance what a table of errors cannot. Its pixels are stored here by the same quantizers "
         "as weights are. Above is what is read back, below its **error**, four times as strong."
     )
-    brought = None
-    with st.popover("Your own picture", icon="🖼️"):
-        given = st.file_uploader("PNG or JPEG", ["png", "jpg", "jpeg"], key="own-picture", max_upload_size=20)
-    if given is not None and given.size <= MOST_BYTES:
-        brought = given.getvalue()
-    try:
-        html, said = gallery(brought, *spot.about, spot.tensor)
-    except FormatError as error:
-        st.warning(str(error))
-        html, said = gallery(None, *spot.about, spot.tensor)
+    html, said = gallery(own_picture(), *spot.about, spot.tensor)
     st.html(html)
     st.markdown(said)
     captions.receipt(
         "measured",
         "16 levels in the first three; grey values are counted from the picture's mean. The picture was drawn for this "
-        "page. One you bring stays in this server's memory and goes with your visit",
+        "page. Of one you bring this server keeps the grey values that you see, until your visit ends",
     )
     captions.show_python(
         spot.opening + "from quantlib.figures import picture\n\n"
@@ -129,9 +120,24 @@ def show_picture(spot: weight.Spot) -> None:
     )
 
 
+def own_picture() -> bytes | None:
+    """The grey values of the picture that a visitor brought, or None; kept for the visit."""
+    with st.popover("Your own picture", icon="🖼️"):
+        token = uploader("own-picture", "picture", "Bring a picture", "PNG or JPEG, at most 20 MB")
+        if token:
+            try:
+                st.session_state["own-picture-grey"] = read_picture(token)
+            except FormatError as error:
+                st.warning(str(error))
+        held: bytes | None = st.session_state.get("own-picture-grey")
+        if held is not None and st.button("Back to the drawn picture", key="own-picture-back"):
+            held = st.session_state["own-picture-grey"] = None
+    return held
+
+
 @st.cache_data(max_entries=32, ttl=3600, show_spinner="Storing the picture in every format …")
 def gallery(brought: bytes | None, identity: str, name: str, _tensor: Tensor) -> tuple[str, str]:
-    pixels = picture.still_life() if brought is None else picture.of_bytes(grey(brought))
+    pixels = picture.still_life() if brought is None else picture.of_bytes(brought)
     return picture.gallery_html(pixels, picture.stored(pixels)), picture.conclusion(pixels, _tensor)
 
 

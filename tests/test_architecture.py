@@ -136,6 +136,16 @@ def test_the_server_knows_nothing_of_how_pages_look():
             assert head != "pages" or rest.split(".")[0] == "server", f"{path} imports {module}"
 
 
+def test_what_visitors_bring_comes_by_the_app_s_own_uploads():
+    """Streamlit's uploads are refused at the door: they would be held in memory (`pages/server/routes.py`)."""
+    asking = [
+        path
+        for path in (ROOT / "pages").rglob("*.py")
+        if re.search(r"\b(file_uploader|chat_input|camera_input|audio_input)\(", path.read_text("utf-8"))
+    ]
+    assert not asking
+
+
 def test_importing_quantlib_is_light():
     """Neither Streamlit nor Plotly nor torch comes in with the library, and nothing is compiled."""
     heavy = ("streamlit", "plotly", "torch", "pandas", "huggingface_hub")

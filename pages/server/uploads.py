@@ -56,6 +56,7 @@ KINDS = {
         Kind("checkpoint", LIMITS.upload_bytes),
         Kind("imatrix", min(LIMITS.upload_bytes, 10**9), one_file=True),
         Kind("text", min(LIMITS.upload_bytes, 4 * 10**6), one_file=True),
+        Kind("picture", min(LIMITS.upload_bytes, 20 * 10**6), one_file=True),
     )
 }
 

@@ -1,9 +1,10 @@
-"""A picture that a visitor brings, as grey values. It is read in memory and kept nowhere."""
+"""A picture that a visitor brings, as grey values. Its file goes as soon as they are read."""
 
 import io
 
 from PIL import Image, UnidentifiedImageError
 
+from pages.server import files, uploads
 from quantlib.errors import FormatError
 from quantlib.figures.picture import HIGH, WIDE
 
@@ -24,6 +25,15 @@ def grey(data: bytes) -> bytes:
             return _cut(image)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FormatError(f"This is no PNG or JPEG picture that can be read: {error}.") from None
+
+
+def read_picture(token: str) -> bytes:
+    """An uploaded picture as `grey` values; raises as it does."""
+    path, _, _ = uploads.registry().take(token)
+    try:
+        return grey(path.read_bytes())
+    finally:
+        files.remove(path.parent)
 
 
 def _cut(image: Image.Image) -> bytes:

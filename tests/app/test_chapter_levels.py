@@ -2,8 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 from conftest import drawn, settle_chapter
+
+from quantlib.figures.picture import png
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests are driven by playwright")
 pytestmark = pytest.mark.browser
@@ -91,3 +94,21 @@ def test_four_zooms_show_the_numbers_of_the_tensor(server, page):
     frame.press("Shift+ArrowRight")
     page.wait_for_url(re.compile("left=8"))
     playwright.expect(page.locator(".zooms .keyline")).to_contain_text("column 8")
+
+
+def test_a_picture_of_ones_own_takes_the_place_of_the_drawn_one(server, page):
+    page.goto(f"{server}/256-levels-then-16")
+    settle_chapter(page)
+    whole = page.get_by_role("img", name="The picture, 8 bits a pixel")
+    drawn_one = whole.get_attribute("src")
+    page.get_by_role("button", name="Your own picture").click()
+    page.locator(".uploader input[type=file]").set_input_files(
+        {"name": "no picture.png", "mimeType": "image/png", "buffer": b"text"}
+    )
+    page.get_by_role("alert").filter(has_text="This is no PNG or JPEG picture").wait_for()
+    page.locator(".uploader input[type=file]").set_input_files(
+        {"name": "p.png", "mimeType": "image/png", "buffer": png(np.eye(300, dtype=np.uint8) * 255)}
+    )
+    playwright.expect(whole).not_to_have_attribute("src", drawn_one)
+    page.get_by_role("button", name="Back to the drawn picture").click()
+    playwright.expect(whole).to_have_attribute("src", drawn_one)
