@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 import quantlib as ql
-from pages.ui import captions, drawing, menu, reading, real, running, stored, terms
+from pages.ui import captions, drawing, menu, model, reading, real, running, stored, terms
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
 from pages.ui.chrome import theme
@@ -229,7 +229,7 @@ def own_comparison(found: running.Running, recipe: str) -> Comparison | None:
         with st.spinner("Reading it twice …"):
             return reading.compared_on(found, recipe, text)
     except ql.QuantlibError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(model.told(error), icon="⚠️")
         return None
 
 

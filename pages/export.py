@@ -46,7 +46,7 @@ def main() -> None:
     try:
         matrices = linears_of(opened.checkpoint)
     except ql.QuantlibError as error:
-        st.info(str(error), icon="🚚")
+        st.info(model.told(error), icon="🚚")
         return
     scheme, ignore = choose_details(matrices, choose_scheme(matrices))
     kept = kept_of(matrices, ignore)
@@ -89,7 +89,7 @@ def choose_details(matrices: Mapping[str, Linear], scheme: Kind) -> tuple[Kind, 
             ignore = recipes.patterns_of(text)
             kept_of(matrices, ignore)
         except ql.QuantlibError as error:
-            st.error(model.plain(str(error)), icon="⚠️")
+            st.error(model.told(error), icon="⚠️")
             st.stop()
     return adjusted(scheme, **wishes), ignore
 

@@ -113,7 +113,7 @@ def choose() -> fit.Answer | None:
     try:
         return fit.ask(the_model(source, size), machine, context, cache_format)
     except ql.QuantlibError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(model.told(error), icon="⚠️")
         return None
 
 

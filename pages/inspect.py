@@ -169,7 +169,7 @@ def show_tokenizer(opened: Opened) -> None:
     try:
         view = gguf_view(opened.checkpoint)
     except ql.QuantlibError as error:
-        st.info(str(error), icon="🔤")
+        st.info(model.told(error), icon="🔤")
         return
     tokens = view.value("tokenizer.ggml.tokens")
     if tokens is None:
@@ -214,7 +214,7 @@ def chat_of(identity: str, _checkpoint: ql.Checkpoint) -> tuple[str, str]:
             return "", ""
         return chat.rendered_chat(_checkpoint), ""
     except ql.QuantlibError as error:
-        return "", str(error)
+        return "", model.told(error)
 
 
 main()

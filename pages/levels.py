@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import address, captions, component, menu, puzzle, terms, weight
+from pages.ui import address, captions, component, menu, model, puzzle, terms, weight
 from pages.ui.brought import read_picture
 from pages.ui.chapter import chapter
 from pages.ui.charts import chart
@@ -128,7 +128,7 @@ def own_picture() -> bytes | None:
             try:
                 st.session_state["own-picture-grey"] = read_picture(token)
             except FormatError as error:
-                st.warning(str(error))
+                st.warning(model.told(error))
         held: bytes | None = st.session_state.get("own-picture-grey")
         if held is not None and st.button("Back to the drawn picture", key="own-picture-back"):
             held = st.session_state["own-picture-grey"] = None

@@ -157,7 +157,7 @@ def show_cache(found: running.Running) -> tuple[caching.CacheCost, ...]:
     try:
         costs = cache_costs(found.identity, found)
     except QuantlibError as error:
-        st.info(str(error), icon="📏")
+        st.info(model.told(error), icon="📏")
         return ()
     covering(
         said_of("side", machine.SIDES),

@@ -48,7 +48,7 @@ def attempt(way: Callable[[], Opened | None]) -> Opened | None:
     try:
         return way()
     except ql.QuantlibError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(model.told(error), icon="⚠️")
         return None
 
 

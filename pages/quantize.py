@@ -102,7 +102,7 @@ def planned(opened: Opened, wanted: recipes.Wanted, imatrix: ImportanceMatrix | 
     try:
         return ql.plan(opened.checkpoint, wanted.recipe, imatrix, overrides=wanted.overrides, measured=job.result)
     except ql.RecipeError as error:  # a budget that is too small
-        st.info(model.plain(str(error)), icon="🪙")
+        st.info(model.told(error), icon="🪙")
         return None
 
 

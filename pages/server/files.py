@@ -4,6 +4,7 @@ The folder is locked while its server lives, so the next start knows which ones 
 """
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -105,6 +106,12 @@ def remove(folder: Path | None) -> None:
     """Remove a folder that new_folder made, with all that is in it."""
     if folder is not None and folder.parent == root():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def told(error: Exception) -> str:
+    """An error as visitors read it: files that lie here are named without the server's folders."""
+    own = re.escape(str(base())) + r"/server-\w+"  # and in it folders, each as mkdtemp names it
+    return re.sub(rf"{own}(/\w+)?", "this upload", re.sub(rf"{own}/\w+/(?=\S)", "", str(error)))
 
 
 def used() -> int:

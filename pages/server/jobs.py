@@ -152,9 +152,9 @@ class Registry:
                 raise Cancelled("The job was cancelled before it began.")
             job.result = job.work(job)
         except Cancelled as error:
-            job.error, job.cancelled = str(error), True
+            job.error, job.cancelled = files.told(error), True
         except QuantlibError as error:
-            job.error = str(error)
+            job.error = files.told(error)
         except MemoryError:
             job.error = "The server ran out of memory; nothing was written."
         except BaseException:  # the panic of a library of another language is no Exception

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from pages.server import sharing, uploads
+from pages.server.files import told
 from pages.server.gate import address_of, from_our_pages
 from pages.server.jobs import registry
 from quantlib.errors import QuantlibError
@@ -61,7 +62,7 @@ async def announce(request: Request) -> Response:
     try:
         await anyio.to_thread.run_sync(uploads.registry().announce, token, files, address)
     except QuantlibError as error:
-        return _refused(str(error), 409)
+        return _refused(told(error), 409)
     return _json({"slice": uploads.SLICE_BYTES})
 
 
@@ -97,7 +98,7 @@ async def _append(request: Request, registry: uploads.Uploads, token: str, numbe
         except uploads.Misplaced as misplaced:
             return _json({"offset": misplaced.offset}, 416)
         except QuantlibError as error:
-            return _refused(str(error), 409)
+            return _refused(told(error), 409)
         except (TimeoutError, ClientDisconnect):
             return _json({"offset": coming.end}, 408)
     if scope.cancelled_caught:

@@ -7,6 +7,7 @@ import streamlit as st
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pages.server import files
 from pages.server.limits import LIMITS
 from pages.server.streamlit_internals import WIDGET_UPLOADS
 from quantlib.errors import QuantlibError
@@ -67,7 +68,7 @@ def warn_operator() -> None:
 def show_sentence(error: Exception) -> bool:
     """Show an error as one sentence; the server's log keeps the traceback of those we did not foresee."""
     if isinstance(error, QuantlibError):
-        st.error(str(error), icon="⚠️")
+        st.error(files.told(error), icon="⚠️")
     else:
         LOG.error("a page failed", exc_info=error)
         st.error("This page met an error that it did not expect; reload it, or choose other settings.", icon="⚠️")

@@ -49,7 +49,7 @@ def evaluate(opened: Opened, other: ql.Checkpoint | ql.Plan | None, about: str) 
     try:
         sentences = sentences_in("\n".join(texts.values()), "This text") if texts else []
     except CheckpointError as error:
-        st.warning(str(error), icon="⚠️")
+        st.warning(model.told(error), icon="⚠️")
         sentences = []
     about = f"{opened.identity}/{about}/{lm.digest_of_texts(texts)}"
     job = jobview.job_of(JOB)

@@ -7,6 +7,7 @@ import streamlit as st
 import quantlib as ql
 from pages.server import visits
 from pages.server.jobs import Job, registry
+from pages.ui import model
 from quantlib import tables
 
 
@@ -26,7 +27,7 @@ def launch(key: str, job: Job) -> None:
     try:
         registry().submit(job)
     except ql.QuantlibError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(model.told(error), icon="⚠️")
         return
     st.session_state[key] = st.query_params[key] = job.token
     st.rerun()

@@ -26,7 +26,7 @@ def arrive() -> None:
     try:
         found = [shelf().own(visit, source) for source in VIEWING.sources]
     except QuantlibError as error:
-        st.error(str(error), icon="⚠️")
+        st.error(model.told(error), icon="⚠️")
         return
     look_at(found[0])
     if len(found) > 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 import quantlib as ql
+from pages.server import files
 from pages.server.opened import Opened, identity, shelf
 from quantlib.checkpoints import ImportanceMatrix
 from quantlib.recipes import RECIPES, Overrides
@@ -106,6 +107,11 @@ def kind_in_words(facts: dict) -> str:
 def plain(name: str) -> str:
     """An untrusted name for a label: one printable line that no label takes for markup."""
     return "".join(c if c.isprintable() else "�" for c in name)
+
+
+def told(error: Exception) -> str:
+    """An error for a page: a plain line that names nothing of the server."""
+    return plain(files.told(error))
 
 
 def plan_of(

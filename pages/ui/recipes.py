@@ -142,7 +142,7 @@ def choose_example(opened: Opened) -> Wanted | None:
     try:
         found = recipe_like(example.checkpoint)
     except ql.QuantlibError as error:
-        st.info(model.plain(str(error)), icon="🧩")
+        st.info(model.told(error), icon="🧩")
         return None
     st.caption(f"Its mixture: {RECIPES[found.base].name} with {len(found.overrides.rules)} rules, by matrix and layer.")
     st.download_button(
@@ -171,7 +171,7 @@ def choose_wishes(mixes: bool) -> tuple[Overrides, bool]:
         try:
             rules: tuple[TensorRule, ...] = rules_of(text)
         except ql.QuantlibError as error:
-            st.error(model.plain(str(error)), icon="⚠️")
+            st.error(model.told(error), icon="⚠️")
             st.stop()
     chosen = (None if name == OF_RECIPE else name for name in (output, embedding))
     return Overrides(*chosen, rules), pure

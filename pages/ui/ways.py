@@ -11,7 +11,7 @@ from pages.server.jobs import Job
 from pages.server.limits import LIMITS
 from pages.server.opened import Opened, check_fetchable
 from pages.server.warmup import compile_apart
-from pages.ui import captions, measuring
+from pages.ui import captions, measuring, model
 from pages.ui.recipes import Wanted
 from quantlib import lm, tables
 from quantlib.cards import sha256
@@ -113,7 +113,7 @@ def _unable(opened: Opened, found: Expected) -> str:
     try:
         measuring.check_run_on_pages(opened.checkpoint)
     except QuantlibError as error:
-        return found.unable or str(error).rstrip(".")
+        return found.unable or model.told(error).rstrip(".")
     return found.unable
 
 

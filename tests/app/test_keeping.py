@@ -102,6 +102,23 @@ def test_files_are_private_and_debris_of_dead_servers_goes():
     assert kept.exists()
 
 
+def test_errors_name_no_folder_of_the_server():
+    folder = files.new_folder()
+    (folder / "1_Pooling").mkdir()
+    said = (
+        f"{folder}/1_Pooling/x.json is damaged; {folder}/a b.gguf lacks a tensor; {folder} is no model: {files.root()}."
+    )
+    assert files.told(CheckpointError(said)) == (
+        "1_Pooling/x.json is damaged; a b.gguf lacks a tensor; this upload is no model: this upload."
+    )
+    assert files.told(JobError("/models/x.gguf was changed.")) == "/models/x.gguf was changed."
+
+
+def test_pages_tell_errors_without_folders_of_the_server():
+    raw = [p for p in (Path(__file__).parents[2] / "pages").rglob("*.py") if "str(error)" in p.read_text("utf-8")]
+    assert {path.name for path in raw} <= {"files.py", "sharing.py"}  # which makes it, and of an address alone
+
+
 def test_what_goes_while_it_is_counted_is_no_fault(tmp_path):
     """Visits end at any time: the server counts on while their folders go."""
     (tmp_path / "stays").write_bytes(b"1234567")
