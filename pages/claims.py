@@ -82,8 +82,7 @@ def show_account() -> None:
 
 def places(claim: Said) -> str:
     """Links to the chapters that answer a claim."""
-    found = [c for c in menu.SECTIONS["Learn"] if c.file.removesuffix(".py") in claim.chapters]
-    return ", ".join(f"[{c.title}](/{c.address})" for c in found)
+    return ", ".join(c.in_text() for c in menu.SECTIONS["Learn"] if c.file.removesuffix(".py") in claim.chapters)
 
 
 def snippet(claim: Claim) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.server.routes import prefix
+
 FOLDER = Path(__file__).parents[1]
 
 
@@ -28,16 +30,16 @@ class Entry:
     def path(self) -> str:
         return str(FOLDER / self.file)
 
-    @property
-    def written(self) -> bool:
-        return (FOLDER / self.file).exists()
-
     def page(self) -> st.Page:
         return st.Page(self.path, title=self.title, icon=self.icon, url_path=self.address, default=not self.address)
 
     def link(self, label: str | None = None) -> None:
         """A link to this page, by its title."""
         st.page_link(self.path, label=label or f"**{self.title}**", icon=self.icon)
+
+    def in_text(self) -> str:
+        """The same within Markdown, under the path where the app is served."""
+        return f"[{self.title}]({prefix()}/{self.address})"
 
 
 HOME = Entry(
@@ -128,7 +130,7 @@ CHAPTERS = (
     CLAIMS,
 )
 SECTIONS = {
-    "Learn": [chapter for chapter in CHAPTERS if chapter.written],
+    "Learn": list(CHAPTERS),
     "Use": [OPEN, INSPECT, QUANTIZE, EXPORT, EVALUATE],
     "Look up": [WORDS],
 }
@@ -142,6 +144,5 @@ def number(chapter: Entry) -> int:
 
 def around(chapter: Entry) -> tuple[Entry | None, Entry | None]:
     """The chapters before and after this one."""
-    written = SECTIONS["Learn"]
-    at = written.index(chapter)
-    return (written[at - 1] if at else None), (written[at + 1] if at + 1 < len(written) else None)
+    at = CHAPTERS.index(chapter)
+    return (CHAPTERS[at - 1] if at else None), (CHAPTERS[at + 1] if at + 1 < len(CHAPTERS) else None)

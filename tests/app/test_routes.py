@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 
 from pages.server import files, routes, uploads
 from pages.server.gate import Places, from_our_pages, network_of
+from pages.ui import menu
 
 
 @pytest.fixture
@@ -132,3 +133,9 @@ def test_which_pages_are_our_own(headers, ours, monkeypatch):
 )
 def test_what_counts_as_one_address(address, network):
     assert network_of(address) == network
+
+
+def test_links_in_text_stay_below_the_path_of_the_app(monkeypatch):
+    assert menu.HOME.in_text() == f"[{menu.HOME.title}](/)"
+    monkeypatch.setattr(routes.st, "get_option", {"server.baseUrlPath": "/quant/"}.get)
+    assert menu.LEVELS.in_text() == f"[{menu.LEVELS.title}](/quant/{menu.LEVELS.address})"
