@@ -183,9 +183,8 @@ def show_tokenizer(opened: Opened) -> None:
         f"{len(tokens):,} tokens, at most {MOST_TOKENS:,} shown. In byte-level vocabularies Ġ is a space and Ċ a new "
         "line."
     )
-    special = [
-        {"for": what, "token": number, "text": text} for what, (number, text) in chat.special_tokens(view).items()
-    ]
+    own = chat.special_tokens(opened.checkpoint)
+    special = [{"for": what, "token": number, "text": text} for what, (number, text) in own.items()]
     if special:
         st.markdown("**Tokens with a part to play**, as the header names them")
         st.dataframe(special, hide_index=True)

@@ -149,6 +149,19 @@ class Assumed:
     allowed: tuple[object, ...]
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A number of parts that config.json says and that the names of tensors tell.
+
+    pattern: finds a part's number in a name. stated: whether config.json's word is written down though no part is
+    there; else what is there counts. In Config the number of parts that are there is "stored_" and the name, and what
+    config.json says is "named_" and the name.
+    """
+
+    pattern: str
+    stated: bool = True
+
+
 @dataclass(frozen=True, eq=False)  # one value for each, told apart by identity
 class Architecture:
     """A model architecture of transformers that GGUF has too.
@@ -156,8 +169,7 @@ class Architecture:
     name: in GGUF. title: in messages. model_type, classes: as config.json says them. defaults: what transformers fills
     in where config.json is silent, by name of Config; a function of the values so far where it depends on those.
     settings: numbers of config.json that it has beside the common ones. sizes: of weights, beside the common ones.
-    counted: numbers that the names of tensors tell where config.json is silent, by the expression that finds their
-    parts; how many parts there are is in Config as "stored_" and the name.
+    counted: numbers that the names of tensors tell, too.
     theta: the base frequency of rotary positions where config.json is silent; None for models without.
     weights: in the converter's order where tensors share a source. keys: in the converter's order; early ones stand
     before general.type. extra: tensors that are computed of the config. checks: warnings of what will differ.
@@ -188,7 +200,7 @@ class Architecture:
     keys: tuple[Keys, ...]
     settings: Mapping[str, Setting] = field(default_factory=dict)
     sizes: Callable[[Config], Mapping[str, int]] | None = None
-    counted: Mapping[str, str] = field(default_factory=dict)
+    counted: Mapping[str, Counted] = field(default_factory=dict)
     theta: float | None = 10_000.0
     early: tuple[Keys, ...] = ()
     extra: Callable[[Config], Mapping[str, np.ndarray]] | None = None

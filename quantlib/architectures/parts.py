@@ -201,12 +201,14 @@ def window_ignored(config: Config) -> str | None:
 
 def lacking_prediction(config: Config) -> str | None:
     """A note where layers that predict further tokens are named, and not stored: transformers saves models so."""
-    if not config.mtp or config.stored_mtp:
+    if not config.named_mtp or config.stored_mtp:
         return None
-    return (
-        "config.json names a layer that predicts further tokens (MTP), and the checkpoint has none: it is written "
-        "down as llama.cpp's converter does, and llama.cpp runs the model without it."
+    done = (
+        "it is written down as llama.cpp's converter does, and llama.cpp runs the model without it"
+        if config.mtp
+        else "the file names none either, because llama.cpp refuses one that lacks the layer"
     )
+    return f"config.json names a layer that predicts further tokens (MTP), and the checkpoint has none: {done}."
 
 
 def on(layers: Layers, *weights: Weight) -> tuple[Weight, ...]:

@@ -173,17 +173,6 @@ def test_an_output_matrix_of_its_own_is_kept(tmp_path, name):
         assert gguf_view(checkpoint).tensors["output.weight"].shape == tuple(embedding)
 
 
-def test_layers_that_predict_further_are_counted_in_the_file(tmp_path):
-    """What transformers saves again has none of them, whatever config.json says."""
-    case = arch_models.cases()["glm4_moe"]
-    last = max(int(name.split(".")[2]) for name in case["weights"]["shapes"] if ".layers." in name)
-    shapes = {n: s for n, s in case["weights"]["shapes"].items() if f".layers.{last}." not in n}
-    weights = case["weights"] | {"shapes": shapes}
-    with open_checkpoint(arch_models.write("glm4_moe", tmp_path / "m", case | {"weights": weights})) as checkpoint:
-        view = gguf_view(checkpoint)
-        assert (view.value("glm4moe.block_count"), view.value("glm4moe.nextn_predict_layers")) == (last, 0)
-
-
 def test_a_language_half_is_the_same_within_a_model_that_sees(tmp_path):
     """Ministral 3 is published so: its numbers stand in text_config, under the model type of the whole."""
     case = arch_models.cases()["ministral3"]

@@ -23,17 +23,26 @@ def without_prediction(name: str, trunk: int, folder):
     return case["gguf"]
 
 
-@pytest.mark.parametrize(("name", "trunk"), [("qwen3_5", 4), ("qwen3_5_moe", 4), ("glm4_moe", 3)])
-def test_a_named_prediction_layer_that_is_absent_is_written_down_as_the_converter_does(tmp_path, name, trunk):
-    golden = without_prediction(name, trunk, tmp_path / name)
-    view = gguf_view(open_checkpoint(tmp_path / name))
-    stated = golden["metadata"]
-    arch = stated["general.architecture"]["value"]
-    for key in (f"{arch}.block_count", f"{arch}.nextn_predict_layers"):
+def test_a_named_prediction_layer_that_is_absent_is_written_down_as_the_converter_does(tmp_path):
+    """llama.cpp passes over that layer of GLM's, so it loads the converter's file."""
+    golden = without_prediction("glm4_moe", 3, tmp_path / "m")
+    view, stated = gguf_view(open_checkpoint(tmp_path / "m")), golden["metadata"]
+    for key in ("glm4moe.block_count", "glm4moe.nextn_predict_layers"):
         assert view.metadata[key].value == stated[key]["value"]
-    assert [k for k in view.metadata if k.startswith(arch)] == [k for k in stated if k.startswith(arch)]
-    assert list(view.tensors) == [t["name"] for t in golden["tensors"] if not t["name"].startswith(f"blk.{trunk}.")]
-    assert any("predicts further tokens" in warning for warning in view.warnings)
+    assert [k for k in view.metadata if k.startswith("glm4moe")] == [k for k in stated if k.startswith("glm4moe")]
+    assert list(view.tensors) == [t["name"] for t in golden["tensors"] if not t["name"].startswith("blk.3.")]
+    assert any("runs the model without it" in warning for warning in view.warnings)
+
+
+@pytest.mark.parametrize(("name", "arch"), [("qwen3_5", "qwen35"), ("qwen3_5_moe", "qwen35moe")])
+def test_a_named_prediction_layer_that_llama_cpp_would_look_for_is_not_written_down(tmp_path, name, arch):
+    golden = without_prediction(name, 4, tmp_path / "m")
+    view = gguf_view(open_checkpoint(tmp_path / "m"))
+    assert (view.value(f"{arch}.block_count"), view.value(f"{arch}.nextn_predict_layers")) == (4, None)
+    kept = [k for k in golden["metadata"] if k.startswith(arch) and not k.endswith("nextn_predict_layers")]
+    assert [k for k in view.metadata if k.startswith(arch)] == kept
+    assert list(view.tensors) == [t["name"] for t in golden["tensors"] if not t["name"].startswith("blk.4.")]
+    assert any("llama.cpp refuses" in warning for warning in view.warnings)
 
 
 def shared_out(folder, first: set[str]) -> None:

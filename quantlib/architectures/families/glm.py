@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from quantlib.architectures.computation import Computation, Routing
 from quantlib.architectures.config import Config, count, flag, number
-from quantlib.architectures.declaration import Architecture, Key, Tokenizer, Weight
+from quantlib.architectures.declaration import Architecture, Counted, Key, Tokenizer, Weight
 from quantlib.architectures.families.llama import SILU
 from quantlib.architectures.parts import (
     FEED_FORWARD,
@@ -142,7 +142,7 @@ GLM4_MOE = Architecture(
     ),
     settings=MIXTURE,
     sizes=shared_sizes,
-    counted={"mtp": r"layers\.(\d+)\.eh_proj\."},
+    counted={"mtp": Counted(r"layers\.(\d+)\.eh_proj\.")},
     weights=(
         *outer(),
         *on(

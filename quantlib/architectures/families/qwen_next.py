@@ -11,7 +11,7 @@ import numpy as np
 from quantlib.architectures.changes import PLUS_ONE, UNCHANGED, Change, Shape, minus_exp, row_count
 from quantlib.architectures.computation import Computation, Delta, Routing
 from quantlib.architectures.config import Config, count
-from quantlib.architectures.declaration import Architecture, Assumed, Key, Layers, Weight
+from quantlib.architectures.declaration import Architecture, Assumed, Counted, Key, Layers, Weight
 from quantlib.architectures.families.llama import SILU
 from quantlib.architectures.families.qwen import EXPERT_SIZES, ROUTED, SHARED
 from quantlib.architectures.families.qwen_vision import QWEN3_5_VISION
@@ -209,6 +209,7 @@ SETTINGS = {
     "full_every": count("full_attention_interval", low=1, high=1024),
     "mtp": count("mtp_num_hidden_layers", high=16),
 }
+PREDICTING = Counted(r"mtp\.layers\.(\d+)\.", stated=False)
 LINEAR_KEYS = (
     Key("nextn_predict_layers", "uint32", lambda config: config.mtp or None),
     Key("ssm.conv_kernel", "uint32", "kernel"),
@@ -234,7 +235,7 @@ QWEN3_NEXT = Architecture(
     ),
     settings=SETTINGS,
     sizes=sizes,
-    counted={"mtp": r"mtp\.layers\.(\d+)\."},
+    counted={"mtp": PREDICTING},
     weights=weights(NEXT_DELTA, MIXED),
     keys=(*STANDARD, *EXPERT_SIZES, *LINEAR_KEYS),
     assumed=(SILU, Assumed("norm_topk_prob", (True,)), Assumed("mlp_only_layers", ([],))),
@@ -263,7 +264,7 @@ QWEN3_5 = Architecture(
     defaults=usual(32, 4096, 16, 12_288, 248_320, 32_768, kv_heads=4, **DELTA_SIZES),
     settings=SETTINGS,
     sizes=sizes,
-    counted={"mtp": r"mtp\.layers\.(\d+)\."},
+    counted={"mtp": PREDICTING},
     weights=weights(DELTA, FEED_FORWARD),
     keys=(*STANDARD, *LINEAR_KEYS, sections),
     assumed=(SILU,),

@@ -33,10 +33,11 @@ def read_config(
         if found[name] is None:
             found[name] = default(found) if callable(default) else default
     _check_each_layer(path, settings, found)
-    for name, pattern in architecture.counted.items():
-        numbers = {match[1] for tensor in names or () if (match := re.search(pattern, tensor, re.ASCII))}
-        found[f"stored_{name}"] = (found[name] or 0) if names is None else len(numbers)
-        found[name] = found[name] or len(numbers)
+    for name, counted in architecture.counted.items():
+        numbers = {match[1] for tensor in names or () if (match := re.search(counted.pattern, tensor, re.ASCII))}
+        named, stored = found[name] or 0, len(numbers) if names is not None else found[name] or 0
+        found |= {f"named_{name}": named, f"stored_{name}": stored}
+        found[name] = (named or stored) if counted.stated else stored
     if not architecture.has_experts and (found["experts"] or 0) > 1:
         raise fault(path, f"describes a mixture of experts, which {architecture.title} models in GGUF are not.")
     _check_assumed(path, fields, architecture)
