@@ -48,7 +48,7 @@ def main() -> None:
     context = left.selectbox("Tokens a window", CONTEXTS, index=1, key="window", bind="query-params")
     chats = chat_template(opened)
     begin = "Why is the sky blue?" if chats else "Once upon a time there was an old king who"
-    prompt = right.text_input("Let both go on from", begin, max_chars=300)
+    prompt = right.text_input("Let both continue from", begin, max_chars=300)
     chats = chats and st.toggle("Put the model's chat template around it", value=True, key="evaluate-chat")
     about = f"{opened.identity}/{about}/{lm.digest_of_texts(texts)}/{context}/{prompt}/{chats}"
     job = jobview.job_of(JOB)
