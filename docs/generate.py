@@ -16,6 +16,11 @@ FILES = (
 )
 
 
+def listed(titles: str) -> str:
+    """Titles in one line, as a list."""
+    return "\n".join(f"- {title}" for title in titles.split(", "))
+
+
 def supported() -> str:
     """The page."""
     run, embed, converted = tables.architectures_in_words()
@@ -30,9 +35,12 @@ def supported() -> str:
         "## Files that open",
         tables.as_markdown([{"file": name, "what is read": what} for name, what in FILES]),
         "## Architectures",
-        f"Folders of these become GGUF, and the models run here: {run}.",
-        f"Folders of these encoders become GGUF, and their embeddings are compared here: {embed}.",
-        f"Folders of these become GGUF: {converted}.",
+        "Folders of these become GGUF, and the models run here:",
+        listed(run),
+        "Folders of these encoders become GGUF, and their embeddings are compared here:",
+        listed(embed),
+        "Folders of these become GGUF:",
+        listed(converted),
         "GGUF files of any architecture can be looked at and quantized.",
         "## Formats",
         tables.as_markdown(rows),

@@ -95,7 +95,7 @@ def choose_details(matrices: Mapping[str, Linear], scheme: Kind) -> tuple[Kind, 
 
 
 def wished(matrices: Mapping[str, Linear], scheme: Kind) -> dict[str, object]:
-    """What is chosen otherwise than the scheme has it, by name."""
+    """What is chosen differently from the scheme's own choices, by name."""
     offers, now, chosen = scheme.offers, scheme.choices, {}
     left, right = st.columns(2)
     if "bits" in offers:

@@ -247,7 +247,7 @@ def show_outcome(job: Job) -> None:
         return
     made: Made = job.result
     result = made.result
-    st.success(f"{tables.size(result.nbytes)}, written in {result.seconds:.1f} s, read back and verified.", icon="✅")
+    show_written(result.nbytes, result.seconds)
     st.html(runs.result_html(made))
     for found in result.outliers:
         st.warning(model.plain(found.words), icon="⚠️")
@@ -282,6 +282,10 @@ def show_outcome(job: Job) -> None:
     captions.folded("As a table", "table", table)
 
 
+def show_written(nbytes: int, seconds: float) -> None:
+    st.success(f"{tables.size(nbytes)}, written in {seconds:.1f} s, read back and verified.", icon="✅")
+
+
 def show_links(job: Job) -> tuple:
     """What can be done with a finished file, in two columns."""
     left, right = st.columns(2)
@@ -294,7 +298,7 @@ def show_links(job: Job) -> tuple:
 def show_chosen_on_text(job: Job, made: ways.OnText) -> None:
     """A file whose codes were chosen on a text."""
     file = made.file
-    st.success(f"{tables.size(file.nbytes)}, written in {file.seconds:.1f} s, read back and verified.", icon="✅")
+    show_written(file.nbytes, file.seconds)
     st.html(runs.chosen_html(made.plan, file, made.sha256, made.command))
     for note in file.notes:
         st.text(model.plain(note))

@@ -64,8 +64,8 @@ def architectures() -> list[Row]:
     """A row for each architecture of transformers that is known, by the model_type of its config.json.
 
     runs: whether it is computed here, for perplexity, importance matrices and all that needs them. embeds: whether it
-    is an encoder whose embeddings are computed. folds: whether
-    scales move between its matrices, as AWQ and SmoothQuant need it.
+    is an encoder whose embeddings are computed. folds: whether scales move between its matrices, as AWQ and SmoothQuant
+    need it.
     """
     return [
         {

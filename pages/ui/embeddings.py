@@ -81,7 +81,7 @@ def show(found: Agreement, sentences: Sequence[str]) -> None:
         f"on {len(sentences):,} sentences, each compared with all others; 1 is the direction of the original's vector, "
         "and a neighbour moves by a place where two that are alike change their order",
     )
-    st.subheader("Where it turned furthest", anchor=False)
+    st.header("Where it turned furthest", anchor=False)
     rows = [
         {"cosine": float(found.cosine[i]), "places moved": float(found.ranks[i]), "sentence": sentences[i]}
         for i in found.furthest(SHOWN)
